@@ -1,0 +1,1 @@
+"""What workers must agree on within one request: limits, budgets, concurrency. No SQL."""

@@ -1,0 +1,1 @@
+"""The admin API's door: renders what control's handlers return."""

@@ -1,0 +1,1 @@
+"""Floor zero: clock, ids, bounded queue, secret string, sealing, canonical JSON. Knows nobody."""

@@ -1,0 +1,34 @@
+"""Identifiers: typed prefix, time-ordered, unique across nodes without asking anyone.
+
+An id is a name, never a secret: nothing is authorised by knowing one.
+"""
+
+import secrets
+
+from lineclear.base.clock import Clock
+
+EXCHANGE_PREFIX = "req_"
+
+
+class ExchangeIds:
+    """Makes `req_` + 12 hex of milliseconds + 8 hex of this source + 8 hex of a counter.
+
+    Sorting by text sorts by time to the millisecond. The source part is random per process life.
+    """
+
+    __slots__ = ("_clock", "_count", "_source")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._source = secrets.token_hex(4)
+        self._count = 0
+
+    def next_id(self) -> str:
+        """The next exchange id, 32 characters."""
+        self._count = (self._count + 1) & 0xFFFFFFFF
+        return f"req_{self._clock.unix_us() // 1000:012x}{self._source}{self._count:08x}"
+
+
+def random_id(prefix: str, hex_chars: int = 16) -> str:
+    """A random id such as `chg_` + 16 hex, for objects that people create."""
+    return prefix + secrets.token_hex((hex_chars + 1) // 2)[:hex_chars]

@@ -1,0 +1,1 @@
+"""Reads the ledger: queries, rollups, metrics. Decides nothing."""

@@ -1,0 +1,1 @@
+"""Runtimes: one supervised process per hosted model version, on a Unix socket."""

@@ -1,0 +1,1 @@
+"""SQL engines, tables and transactions. Writes what it is given; decides nothing."""

@@ -1,0 +1,1 @@
+"""Codecs: bytes and canonical events, JSON guard, SSE, problems, account frames. Pure: no sockets, no files."""
