@@ -1,0 +1,50 @@
+"""The `lineclear` command: one table of commands, each imported when it is called."""
+
+import sys
+
+import click
+
+import lineclear
+from lineclear.cli.table import CommandRow, LazyGroup
+
+COMMANDS = {
+    "up": CommandRow("lineclear.cli.up:up", "Start the platform on this machine."),
+    "down": CommandRow("lineclear.cli.down:down", "Stop the platform of a data directory."),
+    "restart": CommandRow("lineclear.cli.restart:restart", "Restart every process without refusing a request."),
+    "status": CommandRow("lineclear.cli.status:status", "Show processes, models, routes and snapshot."),
+    "validate": CommandRow("lineclear.cli.apply:validate", "Check manifest files without a server."),
+    "plan": CommandRow("lineclear.cli.apply:plan", "Show what applying manifest files would change."),
+    "apply": CommandRow("lineclear.cli.apply:apply", "Apply manifest files."),
+    "keys": CommandRow("lineclear.cli.keys:keys", "Create, list and revoke API keys."),
+    "apps": CommandRow("lineclear.cli.apps:apps", "List the applications that may call."),
+    "models": CommandRow("lineclear.cli.models:models", "List models, fetch bundled ones."),
+    "routes": CommandRow("lineclear.cli.routes:routes", "List and show routes."),
+    "releases": CommandRow("lineclear.cli.releases:releases", "List and show the releases of routes."),
+    "usage": CommandRow("lineclear.cli.usage:usage", "Sum requests, tokens and cost."),
+    "logs": CommandRow("lineclear.cli.logs:logs", "List exchanges."),
+    "explain": CommandRow("lineclear.cli.explain:explain", "Tell what happened to one request and why."),
+    "ledger": CommandRow("lineclear.cli.ledger:ledger", "Check that no record is lost or doubled."),
+    "audit": CommandRow("lineclear.cli.audit:audit", "List and verify the audit trail."),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(lineclear.__version__, prog_name="lineclear")
+def root() -> None:
+    """Lineclear: the layer between applications and AI models.
+
+    Commands find the server by --url/--token, LINECLEAR_URL/LINECLEAR_TOKEN, or the data directory.
+    """
+
+
+def main() -> None:
+    """Run the command line; exits 130 when interrupted."""
+    try:
+        root.main(prog_name="lineclear", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)

@@ -1,0 +1,127 @@
+"""The admin API over the standard library's HTTP client: JSON in, JSON out, problems as `AdminError`.
+
+In: a server's address and token. Out: decoded answers. Must not print, retry or read files.
+"""
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from lineclear.base.secret import Secret
+
+TIMEOUT_S = 30.0
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+"""An answer above this is refused rather than read into memory."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the admin port is and how to be let in."""
+
+    url: str
+    """`http://host:port` or `https://host:port`, perhaps with a path prefix."""
+    token: Secret
+
+
+class AdminError(Exception):
+    """The server said no."""
+
+    def __init__(
+        self, status: int, code: str, message: str, hint: str, findings: tuple[Mapping[str, Any], ...]
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status."""
+        self.code = code
+        """Stable code of docs/errors.md."""
+        self.message = message
+        self.hint = hint
+        self.findings = findings
+        """What is wrong where, for manifests: objects with file, line, column, path, code, message."""
+
+
+class AdminUnreachable(Exception):
+    """No answer came: the server is away, or the connection broke."""
+
+
+class AdminClient:
+    """One server; a connection per call, since a command makes one or two."""
+
+    def __init__(self, server: Server, timeout_s: float = TIMEOUT_S) -> None:
+        self._server = server
+        self._timeout_s = timeout_s
+
+    def get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> Any:
+        """The decoded JSON of `GET path`; parameters that are None are not sent.
+
+        Raises:
+            AdminError: if the server refused. AdminUnreachable: if there was no answer.
+        """
+        return self._call("GET", path, query, None)
+
+    def post(self, path: str, body: object) -> Any:
+        """The decoded JSON of `POST path` with `body` as JSON. Raises as `get`."""
+        return self._call("POST", path, None, json.dumps(body, ensure_ascii=False).encode())
+
+    def delete(self, path: str) -> Any:
+        """The decoded JSON of `DELETE path`. Raises as `get`."""
+        return self._call("DELETE", path, None, None)
+
+    def _call(self, method: str, path: str, query: Mapping[str, str | int | None] | None, body: bytes | None) -> Any:
+        given = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        target = path + ("?" + urlencode(given) if given else "")
+        headers = {"authorization": f"Bearer {self._server.token.reveal()}", "accept": "application/json"}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        status, answer = self._exchange(method, target, body, headers)
+        value = _decode(answer)
+        if 200 <= status < 300:
+            return value
+        problem = value if isinstance(value, dict) else {}
+        raise AdminError(
+            status,
+            str(problem.get("code", "invalid_answer")),
+            str(problem.get("message") or f"{method} {path} answered {status}"),
+            str(problem.get("hint", "")),
+            tuple(problem.get("findings", ())),
+        )
+
+    def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        url = urlsplit(self._server.url)
+        host = url.hostname or ""
+        if url.scheme == "https":
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, url.port, timeout=self._timeout_s, context=ssl.create_default_context()
+            )
+        else:
+            connection = http.client.HTTPConnection(host, url.port, timeout=self._timeout_s)
+        try:
+            connection.request(method, url.path.rstrip("/") + target, body, headers)
+            response = connection.getresponse()
+            answer = response.read(ANSWER_BYTES_MAX + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise AdminUnreachable(f"no answer from {self._server.url}: {error}") from error
+        finally:
+            connection.close()
+        if len(answer) > ANSWER_BYTES_MAX:
+            raise AdminUnreachable(f"{self._server.url} answered more than {ANSWER_BYTES_MAX} bytes")
+        return response.status, answer
+
+
+def path_of(*parts: str) -> str:
+    """An API path with each part percent-encoded: `path_of("keys", id)` = `/api/v1/keys/<id>`."""
+    return "/api/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _decode(answer: bytes) -> Any:
+    if not answer:
+        return None
+    try:
+        return json.loads(answer)
+    except ValueError:
+        # Not JSON: a proxy's page or a text endpoint. The caller sees it as text.
+        return answer.decode("utf-8", "replace")

@@ -1,0 +1,25 @@
+"""What an admin API call may do: the closed set of `resource:action` names.
+
+Every endpoint of the admin API names one of these, or `public`; docs and tests read the same list.
+"""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """One thing that a principal may be allowed to do."""
+
+    PUBLIC = "public"
+    """Asks for no identity: health answers only."""
+    CHANGE_PLAN = "change:plan"
+    CHANGE_APPLY = "change:apply"
+    CHANGE_READ = "change:read"
+    CATALOGUE_READ = "catalogue:read"
+    ROUTE_READ = "route:read"
+    KEY_READ = "key:read"
+    KEY_CREATE = "key:create"
+    KEY_REVOKE = "key:revoke"
+    LEDGER_READ = "ledger:read"
+    AUDIT_READ = "audit:read"
+    STATUS_READ = "status:read"
+    METRICS_READ = "metrics:read"
