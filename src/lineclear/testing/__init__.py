@@ -1,1 +1,1 @@
-"""Public fakes: scripted upstreams, clocks, fault proxies. Used by tests and by users' tests."""
+"""Test equipment over real sockets and processes: a scripted upstream, a load client, a platform under test."""
