@@ -1,1 +1,1 @@
-"""SQL engines, tables and transactions. Writes what it is given; decides nothing."""
+"""The floor of SQL: databases, tables, migrations. Above it nobody writes DDL; below it nobody knows SQL."""

@@ -1,0 +1,1 @@
+"""Migrations of what people change: catalogue, keys, releases, deployments, audit."""

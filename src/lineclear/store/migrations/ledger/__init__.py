@@ -1,0 +1,1 @@
+"""Migrations of what happened: entries, rollups, positions."""
