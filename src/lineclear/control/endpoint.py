@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
 
 API_ROOT = "/api/v1"
@@ -47,22 +48,6 @@ HTTP_STATUS: Mapping[AdminCode, int] = {
     AdminCode.UNAVAILABLE: 503,
     AdminCode.INTERNAL_ERROR: 500,
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing wrong with what was sent, at its position."""
-
-    code: str
-    """Kind of the mistake, e.g. `unknown_field`, `not_yet_supported`."""
-    message: str
-    file: str = ""
-    line: int = 0
-    """From 1; 0 = the position is not known."""
-    column: int = 0
-    """From 1; 0 = the position is not known."""
-    path: str = ""
-    """The field, e.g. `Route/support-chat.environments.live.targets.0.weight`."""
 
 
 class Refused(Exception):

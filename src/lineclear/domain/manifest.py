@@ -1,0 +1,308 @@
+"""What people write: the nouns of manifests as frozen values, one class per kind.
+
+`config.manifest` reads files into these with every mistake at its position; `control` stores and compiles
+them. Unknown fields are refused. A field listed here has an effect, or its value is refused as not yet built.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, TypeAlias
+
+from lineclear.domain.catalogue import CostTier, DataClass, EnvironmentClass, ModelStatus, RiskTier
+
+
+class Kind(StrEnum):
+    """Kinds of manifest documents."""
+
+    TEAM = "Team"
+    APP = "App"
+    PROVIDER = "Provider"
+    MODEL = "Model"
+    PROMPT = "Prompt"
+    POLICY = "Policy"
+    ENVIRONMENT = "Environment"
+    ROUTE = "Route"
+
+
+class Strategy(StrEnum):
+    """How a route chooses among its targets."""
+
+    WEIGHTED = "weighted"
+    PRIORITY = "priority"
+    LEAST_INFLIGHT = "least-inflight"
+    LATENCY = "latency"
+    COST = "cost"
+    HEADROOM = "headroom"
+    AFFINITY = "affinity"
+    QUALITY = "quality"
+
+
+class ProviderDialect(StrEnum):
+    """Every dialect a manifest may name; `exchange.Dialect` holds those that are built."""
+
+    OPENAI = "openai"
+    OPENAI_RESPONSES = "openai-responses"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+    BEDROCK = "bedrock"
+    COHERE = "cohere"
+    AZURE_OPENAI = "azure-openai"
+    VERTEX = "vertex"
+    OPEN_INFERENCE = "open-inference"
+
+
+class EngineName(StrEnum):
+    """Every engine a manifest may name; `catalogue.Engine` holds those that are built."""
+
+    GGUF = "gguf"
+    SIMULATED = "simulated"
+    ONNX = "onnx"
+    SKLEARN = "sklearn"
+    PYTHON = "python"
+    EXTERNAL = "external"
+
+
+class PromptMode(StrEnum):
+    """What a prompt does to the caller's own instructions."""
+
+    PREPEND = "prepend"
+    REPLACE = "replace"
+
+
+class BudgetMode(StrEnum):
+    """What happens when a budget is used up."""
+
+    STRICT = "strict"
+    SOFT = "soft"
+
+
+class CaptureMode(StrEnum):
+    """Whether prompts and answers are kept."""
+
+    NONE = "none"
+    REDACTED = "redacted"
+    FULL = "full"
+
+
+class Noun:
+    """Base of everything written in a manifest."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    """Read by pydantic where files are checked: unknown fields and silent conversions are refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(Noun):
+    """Rates and concurrency of one account; None = no limit of that kind. All ≥ 1."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget(Noun):
+    """Money per calendar month in the team's time zone."""
+
+    usd_per_month: str
+    """Decimal text, at most nine digits after the point."""
+    mode: BudgetMode = BudgetMode.STRICT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team(Noun):
+    """Who owns and pays."""
+
+    name: str
+    description: str = ""
+    time_zone: str = "UTC"
+    """IANA name; months of the budgets of the team, its apps and its routes are counted there."""
+    limits: Limits = Limits()
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class App(Noun):
+    """A caller."""
+
+    name: str
+    team: str
+    purpose: str = ""
+    description: str = ""
+    routes: tuple[str, ...] = ()
+    """Route names it may call; `*` = all of its environment; empty = none."""
+    limits: Limits = Limits()
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider(Noun):
+    """A vendor or host."""
+
+    name: str
+    dialects: tuple[ProviderDialect, ...]
+    base_url: str
+    description: str = ""
+    credential: str | dict[str, str] | None = None
+    """`${VARIABLE}`, or one per environment; None = called without a credential."""
+    private_network: bool = False
+    """True permits loopback and private addresses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceRow(Noun):
+    """US dollars as decimal text: per million tokens of each bucket, and per answered request."""
+
+    input_per_mtok: str = "0"
+    output_per_mtok: str = "0"
+    cache_read_per_mtok: str | None = None
+    cache_write_per_mtok: str | None = None
+    cache_write_1h_per_mtok: str | None = None
+    audio_input_per_mtok: str | None = None
+    audio_output_per_mtok: str | None = None
+    per_request: str = "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion(Noun):
+    """One immutable callable thing: a vendor's model (`provider`) or a hosted one (`engine`)."""
+
+    version: str
+    provider: str | None = None
+    upstream_id: str | None = None
+    """What the provider calls it; the model's name for a hosted one."""
+    engine: EngineName | None = None
+    artifact: str | None = None
+    """Path of the model file, relative to the manifest's directory; stored absolute."""
+    sha256: str | None = None
+    """Of the model file, 64 hex digits."""
+    replicas: int = 1
+    settings: dict[str, int | str | bool] = field(default_factory=dict)
+    """The engine's own settings."""
+    status: ModelStatus = ModelStatus.TEST
+    price: PriceRow | None = None
+    """None = from the price file where the vendor's model is known, else unpriced."""
+    max_tokens: int | None = None
+    """The most it can put out; None if unknown."""
+    slow: bool = False
+    successor: str | None = None
+    """`name@version` to use instead once deprecated or retired."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Noun):
+    """A catalogue card."""
+
+    name: str
+    owner: str
+    """A team."""
+    versions: tuple[ModelVersion, ...]
+    purpose: str = ""
+    approved_uses: tuple[str, ...] = ()
+    """Tasks it may serve; empty = any."""
+    limitations: str = ""
+    risks: str = ""
+    data_classes: tuple[DataClass, ...] = ()
+    """Data classes it may see; empty = any."""
+    cost_tier: CostTier = CostTier.STANDARD
+    risk_tier: RiskTier = RiskTier.LIMITED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt(Noun):
+    """Text put before or in place of the caller's instructions; `{{ name }}` stands for a variable."""
+
+    name: str
+    text: str
+    mode: PromptMode = PromptMode.PREPEND
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment(Noun):
+    """Where a route is deployed. In files `class_` is written `class`."""
+
+    name: str
+    class_: EnvironmentClass
+    approvals: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target(Noun):
+    """A model version and its share."""
+
+    model: str
+    """`name@version`."""
+    weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fallback(Noun):
+    """An ordered alternative."""
+
+    model: str
+    """`name@version`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteTimeouts(Noun):
+    """Deadlines in seconds; None = the default of `snapshot.Timeouts`."""
+
+    connect_s: float | None = None
+    first_event_s: float | None = None
+    between_events_s: float | None = None
+    total_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteEnvironment(Noun):
+    """A route in one environment."""
+
+    targets: tuple[Target, ...]
+    strategy: Strategy = Strategy.WEIGHTED
+    fallback: tuple[Fallback, ...] = ()
+    prompt: str | None = None
+    max_tokens: int | None = None
+    """Output cap where a budget needs one and the caller gave none."""
+    limits: Limits = Limits()
+    budget: Budget | None = None
+    timeouts: RouteTimeouts = RouteTimeouts()
+    capture: CaptureMode = CaptureMode.NONE
+    rollout: str = "immediate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route(Noun):
+    """The public name that apps send in the wire field `model`."""
+
+    name: str
+    team: str
+    environments: dict[str, RouteEnvironment]
+    tasks: tuple[str, ...] = ()
+    data_class: DataClass = DataClass.INTERNAL
+    description: str = ""
+
+
+Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Environment | Route
+
+KIND_CLASSES: dict[Kind, type[Manifest]] = {
+    Kind.TEAM: Team,
+    Kind.APP: App,
+    Kind.PROVIDER: Provider,
+    Kind.MODEL: Model,
+    Kind.PROMPT: Prompt,
+    Kind.ENVIRONMENT: Environment,
+    Kind.ROUTE: Route,
+}
+"""Kinds that are built. Kind.POLICY is known and not built yet."""
+
+
+def kind_of(manifest: Manifest) -> Kind:
+    """The kind of a noun."""
+    return Kind(type(manifest).__name__)
+
+
+def model_version_id(model: str, version: str) -> str:
+    """`name@version`."""
+    return f"{model}@{version}"
