@@ -1,1 +1,1 @@
-"""What crosses the planes on disk: spool, snapshot directory, overrides, acknowledgements. No SQL, no sockets but the poke."""
+"""What crosses the planes on disk: spool, snapshot directory, overrides, acknowledgements, the poke. No SQL."""
