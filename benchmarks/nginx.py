@@ -17,8 +17,6 @@ ANSWER = (
     '"choices":[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}],'
     '"usage":{"prompt_tokens":200,"completion_tokens":150,"total_tokens":350}}'
 ) % ("A plain answer of about one kilobyte, as a small model gives it. " * 12)
-INPUT_TOKENS = 200
-OUTPUT_TOKENS = 150
 
 _FRAME = """
 daemon off;
