@@ -1,0 +1,227 @@
+"""Reads and writes control's tables inside a transaction that the caller holds.
+
+In: a Connection and rows as frozen values. Out: rows. Decides nothing: no ids, no times, no rules.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from lineclear.store import control_tables as tables
+
+LIST_ROWS_MAX = 1_000
+"""Rows of one answer of the listing functions that page."""
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    kind: str
+    name: str
+    document: str
+    """JSON of the noun."""
+    digest: str
+    owner: str
+    """`bootstrap` or `file`."""
+    change_id: str
+    updated_us: int
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    id: str
+    created_us: int
+    author: str
+    approver: str
+    state: str
+    note: str
+    plan_digest: str
+    plan: str
+    """JSON."""
+    base_revision: int
+    revision: int
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    digest: str
+    id: str
+    route: str
+    manifest: str
+    """Canonical JSON; the digest is its SHA-256."""
+    created_us: int
+    change_id: str
+
+
+@dataclass(frozen=True)
+class DeploymentRow:
+    environment: str
+    route: str
+    generation: int
+    stable: str
+    """Digest of the release that serves."""
+    previous: tuple[str, ...]
+    """Digests that served before, newest first."""
+    change_id: str
+    updated_us: int
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    id: str
+    mac: str
+    app: str
+    environment: str
+    created_us: int
+    created_by: str
+    expires_at: int | None
+    """Unix seconds."""
+    revoked_us: int | None
+
+
+@dataclass(frozen=True)
+class RevisionRow:
+    revision: int
+    epoch: int
+    created_us: int
+    cause: str
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    number: int
+    """From 1, without gaps."""
+    format: int
+    at_us: int
+    actor: str
+    action: str
+    object: str
+    before: str
+    after: str
+    reason: str
+    change_id: str
+    previous_hash: str
+    hash: str
+
+
+def read_manifests(tx: Connection) -> list[ManifestRow]:
+    """Every noun, by kind and name."""
+    query = select(tables.manifests).order_by(tables.manifests.c.kind, tables.manifests.c.name)
+    return [ManifestRow(**row) for row in tx.execute(query).mappings()]
+
+
+def put_manifest(tx: Connection, row: ManifestRow) -> None:
+    """Insert or replace one noun."""
+    table = tables.manifests
+    tx.execute(delete(table).where(table.c.kind == row.kind, table.c.name == row.name))
+    tx.execute(insert(table).values(**asdict(row)))
+
+
+def add_change(tx: Connection, row: ChangeRow) -> None:
+    tx.execute(insert(tables.changes).values(**asdict(row)))
+
+
+def read_changes(tx: Connection, row_limit: int) -> list[ChangeRow]:
+    """Newest first."""
+    query = select(tables.changes).order_by(tables.changes.c.revision.desc(), tables.changes.c.created_us.desc())
+    return [ChangeRow(**row) for row in tx.execute(query.limit(min(row_limit, LIST_ROWS_MAX))).mappings()]
+
+
+def add_release(tx: Connection, row: ReleaseRow) -> None:
+    """Insert a release; one that is known stays as it is, since equal content has an equal digest."""
+    known = tx.execute(select(tables.releases.c.digest).where(tables.releases.c.digest == row.digest)).first()
+    if known is None:
+        tx.execute(insert(tables.releases).values(**asdict(row)))
+
+
+def read_releases(tx: Connection) -> dict[str, ReleaseRow]:
+    """Every release by digest."""
+    return {row["digest"]: ReleaseRow(**row) for row in tx.execute(select(tables.releases)).mappings()}
+
+
+def read_deployments(tx: Connection) -> dict[tuple[str, str], DeploymentRow]:
+    """Every deployment by (environment, route)."""
+    rows = tx.execute(select(tables.deployments)).mappings()
+    return {
+        (row["environment"], row["route"]): DeploymentRow(**{**row, "previous": tuple(json.loads(row["previous"]))})
+        for row in rows
+    }
+
+
+def move_deployment(tx: Connection, row: DeploymentRow) -> bool:
+    """Write a deployment whose generation is one above the stored one, or 1 for a new one.
+
+    Returns:
+        False if somebody else moved it meanwhile; nothing was written then.
+    """
+    table = tables.deployments
+    values = {**asdict(row), "previous": json.dumps(list(row.previous))}
+    if row.generation == 1:
+        tx.execute(insert(table).values(**values))
+        return True
+    done = tx.execute(
+        update(table)
+        .where(table.c.environment == row.environment, table.c.route == row.route)
+        .where(table.c.generation == row.generation - 1)
+        .values(**values)
+    )
+    return done.rowcount == 1
+
+
+def add_key(tx: Connection, row: KeyRow) -> None:
+    tx.execute(insert(tables.keys).values(**asdict(row)))
+
+
+def read_keys(tx: Connection) -> list[KeyRow]:
+    """Every key, revoked ones included, oldest first."""
+    query = select(tables.keys).order_by(tables.keys.c.created_us, tables.keys.c.id)
+    return [KeyRow(**row) for row in tx.execute(query).mappings()]
+
+
+def revoke_key(tx: Connection, key_id: str, revoked_us: int) -> None:
+    """Mark a key as revoked; one that already is keeps its time."""
+    table = tables.keys
+    tx.execute(update(table).where(table.c.id == key_id, table.c.revoked_us.is_(None)).values(revoked_us=revoked_us))
+
+
+def read_secrets(tx: Connection) -> dict[str, bytes]:
+    """Sealed values by name."""
+    return {row.name: bytes(row.sealed) for row in tx.execute(select(tables.secrets))}
+
+
+def put_secret(tx: Connection, name: str, sealed: bytes, updated_us: int) -> None:
+    table = tables.secrets
+    tx.execute(delete(table).where(table.c.name == name))
+    tx.execute(insert(table).values(name=name, sealed=sealed, updated_us=updated_us))
+
+
+def last_revision(tx: Connection) -> RevisionRow | None:
+    """The newest revision, None before the first."""
+    row = tx.execute(select(tables.revisions).order_by(tables.revisions.c.revision.desc()).limit(1)).mappings().first()
+    return None if row is None else RevisionRow(**row)
+
+
+def add_revision(tx: Connection, row: RevisionRow) -> None:
+    tx.execute(insert(tables.revisions).values(**asdict(row)))
+
+
+def last_audit(tx: Connection) -> AuditRow | None:
+    """The newest audit row, None before the first."""
+    row = tx.execute(select(tables.audit).order_by(tables.audit.c.number.desc()).limit(1)).mappings().first()
+    return None if row is None else AuditRow(**row)
+
+
+def add_audit(tx: Connection, rows: Iterable[AuditRow]) -> None:
+    for row in rows:
+        tx.execute(insert(tables.audit).values(**asdict(row)))
+
+
+def read_audit(tx: Connection, after: int, row_limit: int) -> list[AuditRow]:
+    """Audit rows with a number above `after`, in order."""
+    query = select(tables.audit).where(tables.audit.c.number > after).order_by(tables.audit.c.number).limit(row_limit)
+    return [AuditRow(**row) for row in tx.execute(query).mappings()]
+
+
+def count_audit(tx: Connection) -> int:
+    return tx.execute(select(func.count()).select_from(tables.audit)).scalar_one()

@@ -1,0 +1,114 @@
+"""Control's tables: what people wrote, what was released, who may call, and the audit trail.
+
+Names and columns only; `store.control_rows` reads and writes them, `migrations/control` creates them. Times are
+microseconds since 1970 UTC; JSON stands in text columns.
+"""
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
+
+CONTROL = MetaData()
+
+manifests = Table(
+    "manifests",
+    CONTROL,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("change_id", Text, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+)
+"""The last applied state of each noun; `owner` is `bootstrap` or `file`."""
+
+changes = Table(
+    "changes",
+    CONTROL,
+    Column("id", Text, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("approver", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("plan_digest", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("base_revision", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+"""Change requests; `revision` is the one the change led to."""
+
+releases = Table(
+    "releases",
+    CONTROL,
+    Column("digest", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("change_id", Text, nullable=False),
+)
+"""Immutable release manifests by digest."""
+
+deployments = Table(
+    "deployments",
+    CONTROL,
+    Column("environment", Text, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("stable", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("change_id", Text, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+)
+"""The pointer per (environment, route); `previous` is a JSON list of at most ten digests, newest first."""
+
+keys = Table(
+    "keys",
+    CONTROL,
+    Column("id", Text, primary_key=True),
+    Column("mac", Text, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=True),
+    Column("revoked_us", BigInteger, nullable=True),
+)
+"""API keys without the keys: HMACs only. `expires_at` is in seconds, as gateways read it."""
+
+secrets = Table(
+    "secrets",
+    CONTROL,
+    Column("name", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+)
+"""The pepper and the last values of credential variables, sealed under the master key."""
+
+revisions = Table(
+    "revisions",
+    CONTROL,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+)
+"""Every snapshot revision that was handed out; the database is what counts them."""
+
+audit = Table(
+    "audit",
+    CONTROL,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("format", Integer, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("change_id", Text, nullable=False),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+"""Who changed what; each row's hash covers the row and the hash before it. Never updated, never deleted."""
