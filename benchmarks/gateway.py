@@ -327,7 +327,7 @@ def check_books(bench: Bench) -> None:
     """Every dispatch has one intent and one settle, and the strict budget was charged for every answer."""
     last = sequential(bench.platform.gateway_url, setting.calls(bench.keys)[:1]).results[0]
     bench.vendor.stop()
-    checked = bench.platform.cli_json("ledger", "check", "--dispatches", str(bench.vendor.log_path))
+    checked = bench.platform.check_ledger(bench.vendor.log_path)
     if not checked["ok"] or checked["missing"] or checked["doubled"]:
         bench.figures.fail(f"the ledger does not agree with the vendor's log: {checked}")
     bench.figures.add("intents in the ledger", "intents", checked["intents"], "", f"settles {checked['settles']:,}")

@@ -8,8 +8,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import yaml
-
+from lineclear.testing import manifests
 from lineclear.testing.load import Call
 from lineclear.testing.platform import Platform
 
@@ -42,20 +41,17 @@ def manifest(vendor_port: int, stream_port: int) -> str:
     limits = {"requests_per_minute": REQUESTS_PER_MINUTE}
     budget = {"usd_per_month": BUDGET_USD, "mode": "strict"}
     documents: list[dict[str, Any]] = [
-        {"kind": "Team", "name": "bench", "limits": limits, "budget": budget},
-        _provider("vendor", vendor_port),
-        _provider("streams", stream_port),
+        manifests.team("bench", limits=limits, budget=budget),
+        manifests.provider("vendor", vendor_port),
+        manifests.provider("streams", stream_port),
     ]
-    documents += [
-        {"kind": "App", "name": f"app-{n}", "team": "bench", "routes": ["*"], "limits": limits, "budget": budget}
-        for n in range(APPS)
-    ]
+    documents += [manifests.app(f"app-{n}", "bench", limits=limits, budget=budget) for n in range(APPS)]
     documents += [_model(name, "vendor") for name in ("first", "second", "third")]
     documents += [_model("streamer", "streams")]
     targets = [{"model": "first@1", "weight": 50}, {"model": "second@1", "weight": 50}]
     documents += [_route(f"route-{n}", targets, [{"model": "third@1"}]) for n in range(ROUTES)]
     documents += [_route("streaming", [{"model": "streamer@1", "weight": 100}], [])]
-    return str(yaml.safe_dump_all(documents, sort_keys=False))
+    return manifests.text_of(documents)
 
 
 def create_keys(platform: Platform) -> list[str]:
@@ -86,11 +82,6 @@ def call(key: str, route: str, text: str = PROMPT, *, stream: bool = False) -> C
     if stream:
         tree["stream"] = True
     return Call("/v1/chat/completions", headers, json.dumps(tree).encode())
-
-
-def _provider(name: str, port: int) -> dict[str, Any]:
-    base_url = f"http://127.0.0.1:{port}/v1"
-    return {"kind": "Provider", "name": name, "dialects": ["openai"], "base_url": base_url, "private_network": True}
 
 
 def _model(name: str, provider: str) -> dict[str, Any]:

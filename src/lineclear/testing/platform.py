@@ -166,6 +166,14 @@ class Platform:
             raise PlatformError(f"lineclear {' '.join(arguments)} exited {done.returncode}: {done.stderr}")
         return json.loads(done.stdout)
 
+    def check_ledger(self, dispatches: Path) -> dict[str, Any]:
+        """What `ledger check` says of a vendor's own log; it exits with an error code where they do not agree."""
+        done = self.cli("ledger", "check", "--dispatches", str(dispatches), "-o", "json")
+        try:
+            return dict(json.loads(done.stdout))
+        except ValueError as error:
+            raise PlatformError(f"ledger check exited {done.returncode}: {done.stdout}{done.stderr}") from error
+
     def admin(self, method: str, path: str, body: Any = None) -> Any:
         """One call to the admin API with the admin token.
 
