@@ -1,0 +1,139 @@
+"""The OpenAI chat completions dialect: what a request asks for, its closed list of patches, its errors.
+
+In: request bodies, answers and streams of OpenAI and its many relatives. Out: see `codec`. Must not: know
+providers. Source: OpenAI API reference, chat completions; research/protocols.md §2, §3.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from lineclear.domain.errors import LineclearError
+from lineclear.domain.exchange import Dialect, Event, RequestView
+from lineclear.wire import codec
+from lineclear.wire.native_errors import read_native_error
+from lineclear.wire.openai_events import ChatStreamReader, read_chat_answer
+from lineclear.wire.openai_writer import ChatStreamWriter, write_chat_answer
+from lineclear.wire.problems import openai_error_body
+from lineclear.wire.request_fields import (
+    CHOICES_MAX,
+    OUTPUT_TOKENS_MAX,
+    flag,
+    is_stream,
+    model_of,
+    refused,
+    require_messages,
+    whole_number,
+)
+from lineclear.wire.splice import elements, encoded, join, join_elements, top_level
+
+CAP_FIELD = "max_completion_tokens"
+LEGACY_CAP_FIELD = "max_tokens"
+SYSTEM_ROLES = frozenset({"system", "developer"})
+
+_INCLUDE_USAGE = b'{"include_usage":true}'
+
+
+class OpenAIChat:
+    """Codec of POST /v1/chat/completions."""
+
+    dialect: Final = Dialect.OPENAI
+
+    def view(self, tree: dict[str, Any], body_bytes: int) -> RequestView:
+        """See `codec.Codec.view`."""
+        model = model_of(tree)
+        require_messages(tree)
+        cap = whole_number(tree, CAP_FIELD, OUTPUT_TOKENS_MAX)
+        legacy_cap = whole_number(tree, LEGACY_CAP_FIELD, OUTPUT_TOKENS_MAX)
+        choices = whole_number(tree, "n", CHOICES_MAX)
+        if choices == 0:
+            raise refused("n", f"has to be a whole number from 1 to {CHOICES_MAX}", "Leave n out for one answer.")
+        return RequestView(
+            model=model,
+            stream=is_stream(tree),
+            max_output_tokens=cap if cap is not None else legacy_cap,
+            output_cap_field=_cap_fields(tree)[0],
+            wants_stream_usage=_wants_usage(tree),
+            choices=choices or 1,
+            prompt_bytes=body_bytes,
+        )
+
+    def patch(self, body: bytes, tree: dict[str, Any], patch: codec.Patch) -> bytes:
+        """Patched: `model`, `stream_options.include_usage`, the output cap, system messages."""
+        values: dict[str, bytes | msgspec.Raw] = dict(top_level(body))
+        values["model"] = encoded(patch.upstream_model)
+        if patch.include_usage:
+            values["stream_options"] = _with_usage(tree, values.get("stream_options"))
+        if patch.output_cap is not None:
+            for name in _cap_fields(tree):
+                values[name] = encoded(patch.output_cap)
+        if patch.prompt_text is not None:
+            values["messages"] = _with_prompt(tree, values["messages"], patch.prompt_text, patch.prompt_mode)
+        return join(values)
+
+    def stream_reader(self) -> codec.StreamReader:
+        return ChatStreamReader()
+
+    def read_whole(self, body: bytes) -> tuple[Event, ...]:
+        """See `codec.Codec.read_whole`."""
+        return read_chat_answer(body)
+
+    def stream_writer(self, response_id: str, model: str, created: int) -> codec.StreamWriter:
+        return ChatStreamWriter(response_id, model, created)
+
+    def write_whole(self, events: Iterable[Event], response_id: str, model: str, created: int) -> bytes:
+        """See `codec.Codec.write_whole`."""
+        return write_chat_answer(events, response_id, model, created)
+
+    def error_frame(self, error: LineclearError, request_id: str) -> bytes:
+        """A `data:` event with an `error` object, which the official SDK raises; no `[DONE]` follows it."""
+        return b"data: " + openai_error_body(error, request_id) + b"\n\n"
+
+    def cost_comment(self, cost_text: str, basis: str) -> bytes:
+        return codec.cost_comment(cost_text, basis)
+
+    def read_error(self, body: bytes) -> tuple[str, str]:
+        """See `codec.Codec.read_error`."""
+        return read_native_error(body)
+
+
+def _cap_fields(tree: dict[str, Any]) -> tuple[str, ...]:
+    """The fields that carry the caller's cap; the one to add if there is none.
+
+    That is the older name: every relative of OpenAI obeys or refuses it, while the newer one is ignored in
+    silence by some, which would unbind a budget.
+    """
+    given = tuple(name for name in (CAP_FIELD, LEGACY_CAP_FIELD) if tree.get(name) is not None)
+    return given or (LEGACY_CAP_FIELD,)
+
+
+def _wants_usage(tree: dict[str, Any]) -> bool:
+    options = tree.get("stream_options")
+    if options is None:
+        return False
+    if type(options) is not dict:
+        raise refused("stream_options", "has to be an object", 'Send {"include_usage": true} or leave it out.')
+    return flag(options, "include_usage", "stream_options.include_usage")
+
+
+def _with_usage(tree: dict[str, Any], options: bytes | msgspec.Raw | None) -> bytes:
+    """The caller's stream options with `include_usage` true and the others as they were."""
+    if options is None or not tree.get("stream_options"):
+        return _INCLUDE_USAGE
+    inner = top_level(options)
+    inner["include_usage"] = encoded(True)
+    return join(inner)
+
+
+def _with_prompt(tree: dict[str, Any], messages: bytes | msgspec.Raw, text: str, mode: str) -> bytes:
+    """The prompt as a first system message; `replace` leaves out every system message of the caller."""
+    parts = elements(messages)
+    if mode == codec.REPLACE:
+        roles = [message.get("role") for message in tree["messages"]]
+        parts = [part for part, role in zip(parts, roles, strict=True) if role not in SYSTEM_ROLES]
+    ours = msgspec.Raw(b'{"role":"system","content":' + bytes(encoded(text)) + b"}")
+    return join_elements([ours, *parts])
+
+
+OPENAI_CHAT: Final[codec.Codec] = OpenAIChat()
