@@ -36,6 +36,7 @@ def test_boot_message_arrives_as_it_was_sent_and_leaves_the_socket_open() -> Non
         ours.sendall(line[10:])
         read = read_boot(theirs.fileno())
         assert read == boot()
+        assert json.loads(ours.recv(4096))["state"] == "waiting"
         assert read.source == "local-ab12-1-3"
         ours.sendall(b"x")
         assert theirs.recv(1) == b"x"
@@ -57,9 +58,9 @@ def test_boot_message_with_unknown_or_missing_field_is_refused() -> None:
 
 def test_supervisor_gone_before_the_boot_message() -> None:
     ours, theirs = socket.socketpair()
-    with theirs:
-        ours.close()
-        with pytest.raises(EOFError):
+    with ours, theirs:
+        ours.shutdown(socket.SHUT_WR)
+        with pytest.raises(SystemExit):
             read_boot(theirs.fileno())
 
 

@@ -19,6 +19,8 @@ STATUS_BYTES_MAX = 16 << 10
 """A Unix stream socket takes a line this small whole or not at all, so reports never arrive in halves."""
 REASON_CHARS_MAX = 2000
 
+WAITING = "waiting"
+"""Modules are imported and the boot message is awaited; `read_boot` says so by itself."""
 STARTING = "starting"
 READY = "ready"
 DRAINING = "draining"
@@ -110,19 +112,20 @@ def life_fd(argv: Sequence[str]) -> int:
 
 
 def read_boot(fd: int) -> Boot:
-    """Blocks until the boot message has come. Leaves `fd` open and owned by the caller, for `Life`.
+    """Says `waiting`, then blocks until the boot message has come. `fd` stays open and the caller's, for `Life`.
 
     Raises:
         ValueError: the message does not fit this program.
-        EOFError: the supervisor went away before it said anything.
+        SystemExit: the supervisor went away, or has no use for this process any more.
     """
     with socket.socket(fileno=fd) as life:
         try:
+            life.sendall(_status_line(WAITING, "", {}))
             received = bytearray()
             while not received.endswith(b"\n"):
                 part = life.recv(65536)
                 if not part:
-                    raise EOFError("the supervisor went away before the boot message")
+                    raise SystemExit(0)
                 received += part
                 if len(received) > BOOT_BYTES_MAX:
                     raise ValueError(f"the boot message is longer than {BOOT_BYTES_MAX} bytes")
@@ -147,8 +150,7 @@ class Life:
         Raises:
             ValueError: the facts do not fit STATUS_BYTES_MAX.
         """
-        status = {"state": state, "reason": reason[:REASON_CHARS_MAX], "facts": dict(facts or {})}
-        line = json.dumps(status).encode() + b"\n"
+        line = _status_line(state, reason, facts or {})
         if len(line) > STATUS_BYTES_MAX:
             raise ValueError(f"a status of {len(line)} bytes is longer than {STATUS_BYTES_MAX}")
         try:
@@ -172,3 +174,8 @@ class Life:
     def close(self) -> None:
         """Tells the supervisor, by the end of file, that nothing more will come."""
         self._socket.close()
+
+
+def _status_line(state: str, reason: str, facts: Mapping[str, object]) -> bytes:
+    status = {"state": state, "reason": reason[:REASON_CHARS_MAX], "facts": dict(facts)}
+    return json.dumps(status).encode() + b"\n"

@@ -1,0 +1,144 @@
+"""What `lineclear up` asks for, and everything that must hold before the first child starts.
+
+In: the JSON that the command line built. Out: a held data directory and bound listeners, or a refusal in words.
+Standard library and base only.
+"""
+
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lineclear.base.log import LogChoice
+from lineclear.compose.child import start_ticks
+from lineclear.compose.datadir import DataDirectory, UpRefused, make_empty_run_dir, open_data_directory
+from lineclear.compose.listeners import bind_admin, bind_slots, is_loopback
+
+log = logging.getLogger(__name__)
+
+WORKERS_MAX = 64
+LEFTOVER_DRAIN_S = 15.0
+"""How long processes of a supervisor that died may finish what they were doing before they are killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpConfig:
+    """The flags of `lineclear up`, complete and checked for shape."""
+
+    data_dir: Path
+    host: str
+    """Where the data port listens. The admin port listens on loopback."""
+    port: int
+    admin_port: int
+    workers: int
+    files: tuple[Path, ...]
+    """Manifests to apply at start, absolute paths."""
+    ready_file: Path | None
+    behind_proxy: bool
+    """A proxy in front does TLS, so that a bind other than loopback is allowed."""
+    log: LogChoice
+    drain_s: float
+    """How long running exchanges may go on after a stop was asked for."""
+
+    def to_json(self) -> str:
+        plain = {**asdict(self), "files": [str(path) for path in self.files], "data_dir": str(self.data_dir)}
+        return json.dumps({**plain, "ready_file": None if self.ready_file is None else str(self.ready_file)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "UpConfig":
+        """Reads what the command line wrote.
+
+        Raises:
+            ValueError: a field is missing or unknown.
+        """
+        try:
+            message: dict[str, Any] = json.loads(text)  # Any: what json gives; the constructor below names each field.
+            ready_file = message["ready_file"]
+            return cls(
+                **{
+                    **message,
+                    "data_dir": Path(message["data_dir"]),
+                    "files": tuple(Path(path) for path in message["files"]),
+                    "ready_file": None if ready_file is None else Path(ready_file),
+                    "log": LogChoice(**message["log"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the configuration does not fit this program ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the supervisor holds for its whole life."""
+
+    data: DataDirectory
+    slots: tuple[socket.socket, ...]
+    """One listener per gateway slot."""
+    admin: socket.socket
+
+
+def prepare(config: UpConfig) -> Prepared:
+    """Checks the binds, takes the data directory, waits for leftovers, binds the ports.
+
+    Raises:
+        UpRefused: any of it cannot be; nothing was changed that a second try would stumble on.
+    """
+    _check(config)
+    data = open_data_directory(config.data_dir)
+    _wait_for_leftovers(data.run_dir / "state.json")
+    slots = bind_slots(config.host, config.port, config.workers)
+    admin = bind_admin("127.0.0.1", config.admin_port)
+    make_empty_run_dir(data.run_dir)
+    if config.ready_file is not None:
+        # Facts of a run that was killed would tell a waiting script that this one is ready.
+        config.ready_file.unlink(missing_ok=True)
+    return Prepared(data, tuple(slots), admin)
+
+
+def _check(config: UpConfig) -> None:
+    if not 1 <= config.workers <= WORKERS_MAX:
+        raise UpRefused(f"--workers {config.workers} is not between 1 and {WORKERS_MAX}")
+    if config.port == config.admin_port != 0:
+        raise UpRefused(f"--port and --admin-port are both {config.port}; the data and admin doors are two ports")
+    if not is_loopback(config.host) and not config.behind_proxy:
+        raise UpRefused(
+            f"--host {config.host} can be reached by other machines, and keys would travel in the clear;"
+            " put a proxy that does TLS in front and say so with --behind-proxy, or leave --host away"
+        )
+    for path in config.files:
+        if not path.is_file():
+            raise UpRefused(f"-f {path}: there is no such file")
+
+
+def _wait_for_leftovers(state_path: Path) -> None:
+    """Processes of a supervisor that died drain by themselves; they still hold ports, sockets and locks meanwhile."""
+    leftovers = _leftovers(state_path)
+    if leftovers:
+        log.info("waiting for processes of an earlier run to finish", extra={"facts": {"pids": sorted(leftovers)}})
+    deadline = time.monotonic() + LEFTOVER_DRAIN_S
+    while (living := _living(leftovers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in living:
+        log.warning("killing a process of an earlier run", extra={"facts": {"pid": pid}})
+        os.killpg(pid, signal.SIGKILL)
+    while _living(leftovers):
+        time.sleep(0.01)
+
+
+def _leftovers(state_path: Path) -> dict[int, int]:
+    """Pid to start ticks of the children that an earlier state.json names. A damaged file names none."""
+    try:
+        parts = json.loads(state_path.read_bytes())["parts"]
+        return {int(part["pid"]): int(part["start_ticks"]) for part in parts if part["pid"]}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _living(leftovers: dict[int, int]) -> list[int]:
+    # The start time tells our old child from a stranger who got the same pid.
+    return [pid for pid, ticks in leftovers.items() if start_ticks(pid) == ticks]
