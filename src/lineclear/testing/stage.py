@@ -58,15 +58,11 @@ class Stage:
 
     def call(self, call: Call, deadline_s: float = 30.0) -> CallResult:
         """One call to the data port on a connection of its own."""
+        return _one_call(self.platform.gateway_url, call, deadline_s)
 
-        async def one() -> CallResult:
-            connection = LoadConnection(self.platform.gateway_url, deadline_s)
-            try:
-                return await connection.call(call)
-            finally:
-                await connection.close()
-
-        return asyncio.run(one())
+    def call_vendor(self, call: Call, deadline_s: float = 30.0) -> CallResult:
+        """The same straight to the vendor, to compare with."""
+        return _one_call(f"http://127.0.0.1:{self.upstream.port}", call, deadline_s)
 
     def dispatches_of(self, request_id: str) -> list[dict[str, Any]]:
         """What the vendor's own log holds of an exchange, attempt by attempt."""
@@ -79,3 +75,14 @@ class Stage:
     def check_ledger(self) -> dict[str, Any]:
         """`ledger check` against the vendor's own log."""
         return self.platform.check_ledger(self.upstream.log_path)
+
+
+def _one_call(url: str, call: Call, deadline_s: float) -> CallResult:
+    async def one() -> CallResult:
+        connection = LoadConnection(url, deadline_s)
+        try:
+            return await connection.call(call)
+        finally:
+            await connection.close()
+
+    return asyncio.run(one())
