@@ -1,0 +1,266 @@
+"""Makes one ledger row of an exchange: intent and settle, a refusal, or an intent whose worker died.
+
+In: records. Out: the row in the order of `ENTRY_COLUMNS` with the values of its facet. Pure; it runs for
+every request there is, so it counts microseconds.
+"""
+
+from typing import Any
+
+import msgspec
+
+from lineclear.domain.entry import DAY_US, DETAIL_VERSION, EntryDetail, EntryKind, check_number
+from lineclear.domain.errors import ErrorCode
+from lineclear.domain.exchange import StopReason
+from lineclear.domain.ledger import AttemptRecord, Checkpoint, Intent, Outcome, Refusal, Settle
+from lineclear.domain.money import NO_USAGE, CostBasis, Usage
+from lineclear.store.ledger import facet_id
+from lineclear.store.rollup import EntryRow, FacetValues
+
+FACETS_CACHED_MAX = 200_000
+"""Facet numbers kept in memory; when there are more, the cache begins anew."""
+
+_encode_detail = msgspec.msgpack.Encoder().encode
+_NO_ATTEMPT: tuple[AttemptRecord, ...] = ()
+
+
+class FacetNumbers:
+    """Numbers of facets already seen, so that a digest is made once for each."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self) -> None:
+        self._numbers: dict[FacetValues, int] = {}
+
+    def number(self, values: FacetValues) -> int:
+        """The facet's number."""
+        found = self._numbers.get(values)
+        if found is None:
+            if len(self._numbers) >= FACETS_CACHED_MAX:
+                self._numbers.clear()
+            found = self._numbers[values] = facet_id(values)
+        return found
+
+
+def settled_row(intent: Intent, settle: Settle, numbers: FacetNumbers) -> tuple[EntryRow, FacetValues]:
+    """The row of an exchange that ended by itself."""
+    facet = (
+        intent.environment,
+        intent.team,
+        intent.app,
+        intent.task,
+        intent.route,
+        intent.release,
+        settle.model,
+        settle.provider,
+        settle.outcome,
+        intent.key_id,
+        intent.revision,
+        intent.operation,
+        intent.dialect,
+        intent.data_class,
+        intent.stream,
+        settle.status,
+        settle.error_code,
+        settle.cost_basis,
+        settle.price_version,
+        settle.stop_reason,
+    )
+    attempts = settle.attempts
+    detail = EntryDetail(
+        DETAIL_VERSION,
+        "",
+        intent.inbound_id,
+        intent.traceparent,
+        intent.user_hash,
+        intent.tags,
+        intent.accounts,
+        intent.reserved_nano_usd,
+        intent.reserved_tokens,
+        settle.rules,
+        attempts,
+        settle.candidates,
+        settle.steps_us,
+        settle.model_echo,
+        settle.response_id,
+        settle.malformed_events,
+    )
+    usage = settle.usage
+    at_us = settle.at_us
+    row = (
+        intent.id,
+        at_us // DAY_US,
+        0,
+        numbers.number(facet),
+        intent.at_us,
+        at_us,
+        settle.duration_us,
+        settle.first_event_us,
+        len(attempts),
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+        usage.reported_cost_nano_usd,
+        settle.cost_nano_usd,
+        settle.waste_nano_usd,
+        settle.request_bytes,
+        settle.response_bytes,
+        _encode_detail(detail),
+    )
+    return (*row, check_number(row)), facet
+
+
+def refused_row(refusal: Refusal, numbers: FacetNumbers) -> tuple[EntryRow, FacetValues]:
+    """The row of a caller turned away. A route or task that does not exist is kept in the detail only.
+
+    Otherwise a caller could fill the rollups with names of its own.
+    """
+    route, task, asked = refusal.route, refusal.task, ""
+    if refusal.error_code == ErrorCode.MODEL_NOT_FOUND:
+        route, asked = "", refusal.route
+    elif refusal.error_code == ErrorCode.TASK_NOT_ALLOWED:
+        task, asked = "", refusal.task
+    facet = (
+        refusal.environment,
+        refusal.team,
+        refusal.app,
+        task,
+        route,
+        refusal.release,
+        "",
+        "",
+        Outcome.REFUSED.value,
+        refusal.key_id,
+        refusal.revision,
+        refusal.operation,
+        refusal.dialect,
+        "",
+        False,
+        refusal.status,
+        refusal.error_code,
+        # Nothing was called, so nothing was unpriced: the cost is known to be 0.
+        CostBasis.PRICED.value,
+        "",
+        "",
+    )
+    detail = EntryDetail(
+        DETAIL_VERSION,
+        asked,
+        refusal.inbound_id,
+        "",
+        "",
+        "",
+        (),
+        0,
+        0,
+        refusal.rules,
+        _NO_ATTEMPT,
+        refusal.candidates,
+        (),
+        "",
+        "",
+        0,
+    )
+    kind = EntryKind.REFUSAL.value
+    settled_us = refusal.at_us + refusal.duration_us
+    times = (refusal.at_us, settled_us, refusal.duration_us, 0)
+    return _row(refusal.id, kind, numbers.number(facet), times, 0, NO_USAGE, 0, detail), facet
+
+
+def orphan_row(
+    intent: Intent, checkpoint: Checkpoint | None, at_us: int, numbers: FacetNumbers
+) -> tuple[EntryRow, FacetValues]:
+    """The row of an exchange whose worker died: unknown, at its last checkpoint. Source: design decision 54."""
+    model = checkpoint.model if checkpoint else intent.model
+    provider = checkpoint.provider if checkpoint else intent.provider
+    usage = checkpoint.usage if checkpoint else NO_USAGE
+    cost = checkpoint.cost_nano_usd if checkpoint else 0
+    last_us = checkpoint.at_us if checkpoint else intent.at_us
+    number = checkpoint.attempt if checkpoint else 1
+    attempt = AttemptRecord(number, model, provider, "ambiguous", 0, "", 0, max(0, last_us - intent.at_us), "", cost)
+    facet = (
+        intent.environment,
+        intent.team,
+        intent.app,
+        intent.task,
+        intent.route,
+        intent.release,
+        model,
+        provider,
+        Outcome.UNKNOWN.value,
+        intent.key_id,
+        intent.revision,
+        intent.operation,
+        intent.dialect,
+        intent.data_class,
+        intent.stream,
+        0,
+        "",
+        CostBasis.ESTIMATED.value,
+        intent.price_version,
+        StopReason.UNKNOWN.value,
+    )
+    detail = EntryDetail(
+        DETAIL_VERSION,
+        "",
+        intent.inbound_id,
+        intent.traceparent,
+        intent.user_hash,
+        intent.tags,
+        intent.accounts,
+        intent.reserved_nano_usd,
+        intent.reserved_tokens,
+        (),
+        (attempt,),
+        (),
+        (),
+        "",
+        "",
+        0,
+    )
+    times = (intent.at_us, at_us, max(0, last_us - intent.at_us), 0)
+    kind = EntryKind.ORPHAN.value
+    return _row(intent.id, kind, numbers.number(facet), times, number, usage, cost, detail), facet
+
+
+def _row(
+    exchange: str,
+    kind: int,
+    facet: int,
+    times: tuple[int, int, int, int],
+    attempts: int,
+    usage: Usage,
+    cost_nano_usd: int,
+    detail: EntryDetail,
+) -> EntryRow:
+    started_us, settled_us, duration_us, first_event_us = times
+    row: tuple[Any, ...] = (  # Any: as EntryRow
+        exchange,
+        settled_us // DAY_US,
+        kind,
+        facet,
+        started_us,
+        settled_us,
+        duration_us,
+        first_event_us,
+        attempts,
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+        usage.reported_cost_nano_usd,
+        cost_nano_usd,
+        0,
+        0,
+        0,
+        _encode_detail(detail),
+    )
+    return (*row, check_number(row))

@@ -1,0 +1,386 @@
+"""Tails the spool into the ledger: every record once, whatever crashes in between.
+
+In: segment files. Out: entries, rollups and read positions, committed together; closed orphans; deleted
+segments. Memory is only a cache: after any failure it is rebuilt from the ledger's positions. Must not
+decide anything about a request, must not be run by two processes on one ledger.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lineclear.base.clock import Clock
+from lineclear.control.ingest.entry_row import FacetNumbers, orphan_row, refused_row, settled_row
+from lineclear.control.ingest.reading import OpenExchange, SegmentReading, SourceReading, by_source, file_bytes
+from lineclear.domain.entry import day_of
+from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Record, Refusal, Settle
+from lineclear.handover.checkpoint import CheckpointBroken
+from lineclear.handover.segment import (
+    SegmentBatch,
+    SegmentUnreadable,
+    Tail,
+    list_segments,
+    read_segment,
+    segment_is_held,
+)
+from lineclear.store.ledger import Anomaly, Ledger, LedgerBatch
+from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey
+
+ROWS_PER_COMMIT_MAX = 10_000
+POLL_S = 0.25
+"""How often `run` looks for new records."""
+RETRY_S = 2.0
+"""Pause of `run` after a failure."""
+
+_log = logging.getLogger("lineclear.ingest")
+
+
+class IngestListener(Protocol):
+    """Who wants to know what arrived (metrics)."""
+
+    def committed(self, rollups: Mapping[RollupKey, Rollup]) -> None:
+        """These sums were added to the ledger."""
+        ...
+
+    def heartbeat(self, source: str, beat: Heartbeat) -> None:
+        """A worker said that it lives."""
+        ...
+
+    def gone(self, source: str) -> None:
+        """A worker's records have all been read and it is dead."""
+        ...
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one catch-up did."""
+
+    records: int = 0
+    entries: int = 0
+    orphans: int = 0
+    segments_deleted: int = 0
+
+
+class Ingest:
+    """The one reader of a spool directory that writes to the ledger. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Path,
+        clock: Clock,
+        *,
+        accountant_positions: Callable[[], Mapping[str, int]],
+        listener: IngestListener | None = None,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            ledger: where entries go.
+            spool: the directory of segments; it may not exist yet.
+            clock: dates the closing of orphans.
+            accountant_positions: how far the accountant has durably read each segment, by file name. A
+                segment is deleted only past that.
+            listener: hears what was committed.
+        """
+        self._ledger = ledger
+        self._spool = spool
+        self._clock = clock
+        self._accountant_positions = accountant_positions
+        self._listener = listener
+        self._numbers = FacetNumbers()
+        self._lock = threading.Lock()
+        self._sources: dict[str, SourceReading] | None = None
+        self._work = _Work()
+
+    def catch_up(self) -> IngestReport:
+        """Read everything that has been written by now; what it returns is in the ledger.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: if the database refuses. Nothing is lost; the next call begins anew.
+            OSError: if the spool cannot be read.
+        """
+        with self._lock:
+            self._work = _Work()
+            try:
+                self._read_all()
+            except BaseException:
+                # What was folded and not committed is forgotten, so that it is read again.
+                self._sources = None
+                raise
+            return IngestReport(self._work.records, self._work.entries, self._work.orphans, self._work.deleted)
+
+    def open_exchanges(self) -> dict[str, Intent]:
+        """Intents that have no settle yet, as of the last `catch_up`."""
+        with self._lock:
+            sources = self._sources or {}
+            return {key: found.intent for source in sources.values() for key, found in source.open.items()}
+
+    def watermark_us(self) -> int | None:
+        """Everything that live sources did before this instant is in the ledger; None if no source has said so."""
+        with self._lock:
+            marks = [source.segments[-1].watermark_us for source in (self._sources or {}).values() if source.segments]
+            return min(marks, default=None)
+
+    def run(self, stop: threading.Event) -> None:
+        """Catch up again and again until `stop` is set. For a thread of its own."""
+        while not stop.is_set():
+            pause_s = POLL_S
+            try:
+                self.catch_up()
+            except Exception:  # noqa: BLE001 - the edge of this thread: recorded, and tried again
+                _log.exception("the ledger could not take what is in the spool; trying again")
+                pause_s = RETRY_S
+            stop.wait(pause_s)
+
+    # Reading
+
+    def _read_all(self) -> None:
+        sources = self._sources
+        if sources is None:
+            sources = self._sources = {}
+        groups = by_source(list_segments(self._spool))
+        for name in [name for name in sources if name not in groups]:
+            del sources[name]
+        positions = None
+        for name, found in groups.items():
+            source = sources.get(name)
+            if source is None or len(found) != len(source.segments) or found[-1] != source.segments[-1].name:
+                positions = self._ledger.positions() if positions is None and source is None else positions
+                source = sources.setdefault(name, SourceReading(name))
+                fresh = source.take_segments(found, positions or {})
+                self._replay(source, fresh)
+            self._read_source(source)
+        self._flush()
+        self._delete_finished(sources)
+
+    def _replay(self, source: SourceReading, fresh: list[SegmentReading]) -> None:
+        """Read again what lies between `low` and `high`, to know what is open."""
+        for segment, start in zip(fresh, source.replay_starts(fresh).values(), strict=True):
+            path = segment.name.path
+            offset = start
+            while offset < segment.high:
+                batch = read_segment(path, offset)
+                if batch.offset == offset:
+                    break
+                before = offset
+                for record, end in zip(batch.records, batch.ends, strict=True):
+                    if end > segment.high:
+                        break
+                    _replay_record(source, segment, record, before)
+                    before = end
+                offset = batch.offset
+
+    def _read_source(self, source: SourceReading) -> None:
+        # Asked before reading: what a living writer adds meanwhile is read next time, a dead one adds nothing.
+        is_alive = any(segment_is_held(segment.name.path) for segment in reversed(source.segments))
+        last = source.segments[-1]
+        for segment in source.segments:
+            if not segment.ended and not segment.is_unreadable:
+                self._read_segment(source, segment, is_final=not is_alive or segment is not last)
+        if not is_alive and source.open:
+            self._close_orphans(source)
+        if not is_alive and self._listener is not None:
+            self._listener.gone(source.name)
+
+    def _read_segment(self, source: SourceReading, segment: SegmentReading, *, is_final: bool) -> None:
+        path = segment.name.path
+        while True:
+            try:
+                batch = read_segment(path, segment.high)
+            except FileNotFoundError:
+                return
+            except SegmentUnreadable as error:
+                self._note(segment, segment.high, "unreadable_segment", "", str(error))
+                segment.is_unreadable = True
+                return
+            for start, end in batch.damaged:
+                self._note(segment, start, "damaged", "", f"{end - start} bytes do not match their check number")
+            if batch.offset == segment.high:
+                break
+            self._take(source, segment, batch)
+        if batch.tail is Tail.SEALED or is_final:
+            self._end(segment, batch)
+
+    def _end(self, segment: SegmentReading, batch: SegmentBatch[Record]) -> None:
+        left_bytes = file_bytes(segment.name.path) - batch.offset
+        if batch.tail is Tail.TORN and left_bytes:
+            # A crash in the middle of a write: that record never counted, its exchange was never dispatched.
+            self._note(segment, batch.offset, "torn_tail", "", f"{left_bytes} bytes of an unfinished write")
+        segment.ended = True
+        self._work.touched[segment.name.path.name] = segment
+
+    def _take(self, source: SourceReading, segment: SegmentReading, batch: SegmentBatch[Record]) -> None:
+        self._work.records += len(batch.records)
+        self._work.reading = segment
+        start = segment.high
+        for record, end in zip(batch.records, batch.ends, strict=True):
+            if isinstance(record, Settle):
+                self._settle(source, segment, record, start)
+            elif isinstance(record, Intent):
+                self._intent(source, segment, record, start)
+            else:
+                self._take_other(source, segment, record)
+            segment.high = start = end
+            if len(self._work.rows) >= ROWS_PER_COMMIT_MAX:
+                self._flush()
+        segment.high = batch.offset
+        self._work.touched[segment.name.path.name] = segment
+        self._work.reading = None
+
+    def _settle(self, source: SourceReading, segment: SegmentReading, settle: Settle, start: int) -> None:
+        found = source.open.pop(settle.id, None)
+        if found is None:
+            self._note_stray(segment, start, settle)
+            return
+        # Until the row is added the intent stays open, because adding may commit what came before.
+        self._add(*settled_row(found.intent, settle, self._numbers))
+        segment.settles += 1
+        del found.segment.open_starts[settle.id]
+        self._work.touched[found.segment.name.path.name] = found.segment
+
+    def _intent(self, source: SourceReading, segment: SegmentReading, intent: Intent, start: int) -> None:
+        if intent.id in source.open:
+            self._note(segment, start, "doubled_intent", intent.id, "an intent of this id is open already")
+            return
+        source.open[intent.id] = OpenExchange(intent, segment, start)
+        segment.open_starts[intent.id] = start
+        segment.intents += 1
+
+    def _take_other(self, source: SourceReading, segment: SegmentReading, record: Record) -> None:
+        if isinstance(record, Refusal):
+            self._add(*refused_row(record, self._numbers))
+            segment.refusals += 1
+        elif isinstance(record, Checkpoint):
+            found = source.open.get(record.id)
+            if found is not None:
+                found.checkpoint = record
+        elif isinstance(record, Heartbeat):
+            segment.watermark_us = record.at_us
+            if self._listener is not None:
+                self._listener.heartbeat(source.name, record)
+
+    def _close_orphans(self, source: SourceReading) -> None:
+        now_us = self._clock.unix_us()
+        for exchange, found in list(source.open.items()):
+            day = self._ledger.find_day(exchange, day_of(found.intent.at_us))
+            if day is None:
+                self._add(*orphan_row(found.intent, found.checkpoint, now_us, self._numbers))
+                found.segment.orphans += 1
+                self._work.orphans += 1
+            else:
+                self._note(
+                    found.segment, found.start, "doubled_intent", exchange, "an entry of this id is there already"
+                )
+            del source.open[exchange]
+            del found.segment.open_starts[exchange]
+            self._work.touched[found.segment.name.path.name] = found.segment
+            if len(self._work.rows) >= ROWS_PER_COMMIT_MAX:
+                self._flush()
+
+    # Writing
+
+    def _add(self, row: EntryRow, facet: FacetValues) -> None:
+        work = self._work
+        if row[1] != work.day and work.rows:
+            self._flush()
+        work.day = row[1]
+        work.rows.append(row)
+        work.facets[row[3]] = facet
+
+    def _note(self, segment: SegmentReading, at: int, kind: str, exchange: str, detail: str) -> None:
+        _log.warning("spool segment %s at %d: %s %s: %s", segment.name.path.name, at, kind, exchange, detail)
+        self._work.anomalies.append(Anomaly(segment.name.path.name, at, kind, exchange, detail))
+        self._work.touched[segment.name.path.name] = segment
+
+    def _note_stray(self, segment: SegmentReading, at: int, settle: Settle) -> None:
+        self._flush()
+        # An exchange lasts minutes at most: its first settle cannot lie further back than the day before.
+        day = self._ledger.find_day(settle.id, day_of(settle.at_us) - 1)
+        if day is None:
+            self._note(segment, at, "settle_without_intent", settle.id, "its intent is not in the spool")
+        else:
+            self._note(segment, at, "doubled_settle", settle.id, "it was settled before")
+
+    def _flush(self) -> None:
+        work = self._work
+        if work.reading is not None:
+            # Rows never go in without the position of the segment they came from.
+            work.touched[work.reading.name.path.name] = work.reading
+        if not work.touched:
+            return
+        # Positions without rows (heartbeats, intents) go into today's file.
+        day = work.day if work.day is not None and work.rows else day_of(self._clock.unix_us())
+        committed = self._ledger.commit(
+            LedgerBatch(
+                day=day,
+                rows=work.rows,
+                facet_values=work.facets,
+                positions=[segment.now() for segment in work.touched.values()],
+                anomalies=work.anomalies,
+            )
+        )
+        work.entries += len(work.rows)
+        work.rows, work.facets, work.anomalies, work.touched = [], {}, [], {}
+        if self._listener is not None and committed.rollups:
+            self._listener.committed(committed.rollups)
+
+    def _delete_finished(self, sources: dict[str, SourceReading]) -> None:
+        finished = [source for source in sources.values() if source.segments and source.segments[0].now().closed]
+        if not finished:
+            return
+        try:
+            accounted = self._accountant_positions()
+        except CheckpointBroken as error:
+            _log.warning("no spool segment is deleted: %s", error)
+            return
+        is_synced = False
+        for source in finished:
+            # Oldest first and without gaps: a later segment may hold the settle of an earlier one's intent.
+            while source.segments and source.segments[0].now().closed:
+                segment = source.segments[0]
+                if accounted.get(segment.name.path.name, -1) < segment.high:
+                    break
+                if not is_synced:
+                    self._ledger.sync()
+                    is_synced = True
+                segment.name.path.unlink(missing_ok=True)
+                source.segments.pop(0)
+                self._work.deleted += 1
+
+
+class _Work:
+    """What the catch-up under way has folded and not committed, and its counts."""
+
+    __slots__ = ("anomalies", "day", "deleted", "entries", "facets", "orphans", "reading", "records", "rows", "touched")
+
+    def __init__(self) -> None:
+        self.rows: list[EntryRow] = []
+        self.facets: dict[int, FacetValues] = {}
+        self.anomalies: list[Anomaly] = []
+        self.touched: dict[str, SegmentReading] = {}
+        self.day: int | None = None
+        self.reading: SegmentReading | None = None
+        """The segment whose records are being folded."""
+        self.records = 0
+        self.entries = 0
+        self.orphans = 0
+        self.deleted = 0
+
+
+def _replay_record(source: SourceReading, segment: SegmentReading, record: Record, start: int) -> None:
+    if isinstance(record, Intent):
+        if record.id not in source.open:
+            source.open[record.id] = OpenExchange(record, segment, start)
+            segment.open_starts[record.id] = start
+    elif isinstance(record, Settle):
+        found = source.open.pop(record.id, None)
+        if found is not None:
+            del found.segment.open_starts[record.id]
+    elif isinstance(record, Checkpoint):
+        opened = source.open.get(record.id)
+        if opened is not None:
+            opened.checkpoint = record

@@ -1,0 +1,68 @@
+"""One ledger entry: what is kept of an exchange after it ended, and how an alteration shows.
+
+In: records of `domain.ledger`. Out: the part of an entry that only `explain` reads, its day and its check
+number. Tables are `store`'s knowledge.
+"""
+
+import zlib
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from lineclear.domain.ledger import AttemptRecord, CandidateRecord, RecordBase
+
+DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
+DETAIL_VERSION = 1
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class EntryKind(IntEnum):
+    """How an entry came about."""
+
+    EXCHANGE = 0
+    """An intent and its settle."""
+    REFUSAL = 1
+    """Turned away before any intent."""
+    ORPHAN = 2
+    """An intent whose worker died; closed by control at its last checkpoint."""
+
+
+class EntryDetail(RecordBase, frozen=True):
+    """What `explain` shows beyond the entry's columns. Kept as one compact blob."""
+
+    version: int
+    """DETAIL_VERSION of the writer."""
+    asked: str
+    """The route as the caller wrote it, where the entry's own route is empty because there is none of that name."""
+    inbound_id: str
+    traceparent: str
+    user_hash: str
+    tags: str
+    accounts: tuple[str, ...]
+    reserved_nano_usd: int
+    reserved_tokens: int
+    rules: tuple[str, ...]
+    attempts: tuple[AttemptRecord, ...]
+    candidates: tuple[CandidateRecord, ...]
+    steps_us: tuple[int, ...]
+    """In the order of `domain.ledger.STEPS`; empty for a refusal or an orphan."""
+    model_echo: str
+    response_id: str
+    malformed_events: int
+
+
+def day_of(at_us: int) -> int:
+    """The UTC day of an instant, in days since 1970-01-01."""
+    return at_us // DAY_US
+
+
+def check_number(values: tuple[Any, ...]) -> int:
+    """CRC-32 over an entry's column values: a changed row no longer has its own.
+
+    It finds damage and careless edits; it is no proof against someone who recomputes it.
+    """
+    # Any: a row's values are int, str, bytes or None; msgpack frames each, so no two rows share bytes.
+    return zlib.crc32(_ENCODER.encode(values))

@@ -1,0 +1,383 @@
+"""The ledger on disk: one batch of one day goes in with its read positions, in one transaction.
+
+In: rows that ingest made. Out: positions to go on from, connections to read a day with. SQLite holds a file
+per UTC day (retention is unlinking it), PostgreSQL a partition per day. What the rows mean is not known
+here beyond the sums of `store.rollup`; nobody else writes these tables.
+"""
+
+import dataclasses
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, Table, and_, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError
+
+from lineclear.domain import histogram
+from lineclear.domain.entry import check_number
+from lineclear.store.database import Database, Durability
+from lineclear.store.ledger_tables import (
+    DIMENSIONS,
+    ENTRY_COLUMNS,
+    FACET_COLUMNS,
+    ROLLUP_SUMS,
+    anomalies,
+    entries,
+    facets,
+    positions,
+    rollups,
+)
+from lineclear.store.migrate import Lineage, migrate
+from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey, fold_rows
+
+OPEN_DAYS_MAX = 8
+"""Day files kept open at once; the one unused longest is closed first."""
+KEYS_PER_STATEMENT = 50
+"""Rollup keys looked up by one statement: ten values each, far below every driver's limit of parameters."""
+IDS_PER_STATEMENT = 500
+FIGURE_MAX = 2**53 - 1
+"""The largest figure an entry keeps; above it nothing is a token count or a price any more."""
+SUM_MAX = 2**63 - 1
+INGEST_LOCK = 0x6C_63_69_6E
+"""PostgreSQL advisory lock of one ingest transaction (the letters lcin): two controls must not merge one rollup."""
+
+_EPOCH = date(1970, 1, 1)
+_FILE_PREFIX = "ledger-"
+_ENCODER = msgspec.msgpack.Encoder()
+_SETTLED = ENTRY_COLUMNS.index("settled_us")
+_FACET = ENTRY_COLUMNS.index("facet")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far one spool segment has been read, with counts of what was read up to `high`."""
+
+    segment: str
+    """File name."""
+    low: int = 0
+    """Offset to read again from after a restart: where the oldest open intent begins, or `high`."""
+    high: int = 0
+    """Everything before this offset is in the ledger."""
+    intents: int = 0
+    settles: int = 0
+    refusals: int = 0
+    orphans: int = 0
+    """Intents closed by control because their worker died."""
+    watermark_us: int = 0
+    """The source's records up to this instant are all in the ledger; 0 = none seen."""
+    closed: bool = False
+    """Nothing more will come from this segment and none of its intents is open."""
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A record that should not be there."""
+
+    segment: str
+    at: int
+    """Offset in the segment."""
+    kind: str
+    """damaged | doubled_intent | doubled_settle | settle_without_intent | unreadable_segment."""
+    exchange: str
+    """Exchange id, empty if it is not known."""
+    detail: str
+
+
+@dataclass(frozen=True)
+class LedgerBatch:
+    """What one transaction writes."""
+
+    day: int
+    """Days since 1970-01-01 UTC; every row belongs to it."""
+    rows: Sequence[EntryRow] = ()
+    facet_values: Mapping[int, FacetValues] = field(default_factory=dict)
+    """At least the facets that the rows name."""
+    positions: Sequence[Position] = ()
+    anomalies: Sequence[Anomaly] = ()
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a transaction wrote."""
+
+    rollups: Mapping[RollupKey, Rollup]
+    """The differences that were added."""
+
+
+class Ledger:
+    """The ledger of one platform. Safe to share between threads; one caller at a time writes."""
+
+    def __init__(self, directory: Path | None, database: Database | None) -> None:
+        self._directory = directory
+        self._database = database
+        self._open_days: OrderedDict[int, Database] = OrderedDict()
+        self._lock = threading.Lock()
+        self._known_facets: dict[int, set[int]] = {}
+        self._written_day: int | None = None
+        self._partitions: set[int] = set()
+
+    @classmethod
+    def open(cls, place: Path | Database) -> "Ledger":
+        """Open a directory of SQLite day files, made if missing, or the tables in a PostgreSQL database.
+
+        Raises:
+            PlatformFault: as `Database.open` and `migrate`.
+        """
+        if isinstance(place, Database):
+            migrate(place, Lineage.LEDGER)
+            return cls(None, place)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(place, None)
+
+    def days(self) -> list[int]:
+        """The days that have entries or positions, newest first."""
+        if self._database is not None:
+            with self._database.read() as connection:
+                found = connection.exec_driver_sql(
+                    "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'entries'::regclass"
+                ).scalars()
+                return sorted((int(name.rpartition("_")[2]) for name in found), reverse=True)
+        assert self._directory is not None  # noqa: S101 - one of the two is given
+        return sorted(
+            (_day_of_file(path) for path in self._directory.glob(f"{_FILE_PREFIX}????-??-??.db")), reverse=True
+        )
+
+    @contextmanager
+    def read(self, day: int) -> Iterator[Connection]:
+        """A consistent view of one day. Add `entries.c.day == day` to what you ask: PostgreSQL shows all days."""
+        with self._day(day).read() as connection:
+            yield connection
+
+    def positions(self) -> dict[str, Position]:
+        """The newest position of each segment."""
+        newest: dict[str, Position] = {}
+        # PostgreSQL has one table of positions for all days, SQLite one in each file.
+        for day in self.days() if self._directory is not None else [0]:
+            with self.read(day) as connection:
+                for row in connection.execute(select(positions)).mappings():
+                    position = Position(**{str(name): value for name, value in row.items()})
+                    known = newest.get(position.segment)
+                    if known is None or _reach(known) < _reach(position):
+                        newest[position.segment] = position
+        return newest
+
+    def find_day(self, exchange: str, first_day: int = 0) -> int | None:
+        """The newest day, not before `first_day`, in which an exchange has an entry; None if it has none."""
+        for day in self.days():
+            if day < first_day:
+                break
+            with self.read(day) as connection:
+                if _existing(connection, [exchange], day):
+                    return day
+        return None
+
+    def commit(self, batch: LedgerBatch) -> Committed:
+        """Write a batch, all of it or nothing.
+
+        An entry whose id is there already is left out and noted as an anomaly.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: if the database refuses; nothing was written then.
+        """
+        if self._written_day is not None and self._written_day != batch.day:
+            # A power cut must not keep the newer day's positions and lose the older day's rows.
+            self.sync(self._written_day)
+        try:
+            committed = self._write(batch, batch.rows)
+        except (IntegrityError, DataError, OverflowError):
+            # One bad row must not hold up everything behind it.
+            committed = self._write_what_fits(batch)
+        self._written_day = batch.day
+        known = self._known_facets.setdefault(batch.day, set())
+        known.update(batch.facet_values)
+        for day in sorted(self._known_facets)[:-2]:
+            del self._known_facets[day]
+        return committed
+
+    def sync(self, day: int | None = None) -> None:
+        """Put what was committed (to one day, or to the newest written) on the disk."""
+        day = self._written_day if day is None else day
+        if self._directory is not None and day is not None:
+            self._day(day).sync()
+
+    def close(self) -> None:
+        """Close the day files. A PostgreSQL database stays open: it is its opener's."""
+        with self._lock:
+            while self._open_days:
+                self._open_days.popitem()[1].close()
+
+    def _day(self, day: int) -> Database:
+        if self._database is not None:
+            return self._database
+        assert self._directory is not None  # noqa: S101 - one of the two is given
+        with self._lock:
+            found = self._open_days.get(day)
+            if found is None:
+                found = Database.open(self._directory / _file_of_day(day), durability=Durability.NORMAL)
+                migrate(found, Lineage.LEDGER)
+                self._open_days[day] = found
+                if len(self._open_days) > OPEN_DAYS_MAX:
+                    oldest = next(key for key in self._open_days if key not in (day, self._written_day))
+                    self._open_days.pop(oldest).close()
+            self._open_days.move_to_end(day)
+            return found
+
+    def _write_what_fits(self, batch: LedgerBatch) -> Committed:
+        with self.read(batch.day) as connection:
+            seen = _existing(connection, [row[0] for row in batch.rows], batch.day)
+        fresh: list[EntryRow] = []
+        notes = list(batch.anomalies)
+        for row in batch.rows:
+            if row[0] in seen:
+                where = f"entry of {day_text(batch.day)}"
+                notes.append(
+                    Anomaly(where, row[_SETTLED], "doubled_settle", row[0], "left out: the id was there already")
+                )
+            else:
+                seen.add(row[0])
+                fresh.append(_bounded(row))
+        return self._write(dataclasses.replace(batch, anomalies=notes), fresh)
+
+    def _write(self, batch: LedgerBatch, rows: Sequence[EntryRow]) -> Committed:
+        database = self._day(batch.day)
+        folded = fold_rows(rows, batch.facet_values)
+        known = self._known_facets.get(batch.day, set())
+        with database.write() as tx:
+            if not database.is_sqlite:
+                tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({INGEST_LOCK})")
+                self._ensure_partition(tx, batch.day)
+            new_facets = [
+                {"facet": facet, **dict(zip(FACET_COLUMNS, values, strict=True))}
+                for facet, values in batch.facet_values.items()
+                if facet not in known
+            ]
+            _upsert(tx, facets, new_facets, update=False)
+            if rows:
+                _insert_entries(tx, rows, is_sqlite=database.is_sqlite)
+            _upsert(tx, rollups, _merged(tx, folded))
+            _upsert(tx, positions, [vars(position) for position in batch.positions])
+            _upsert(tx, anomalies, [vars(anomaly) for anomaly in batch.anomalies], update=False)
+        self._partitions.add(batch.day)
+        return Committed(folded)
+
+    def _ensure_partition(self, tx: Connection, day: int) -> None:
+        if day not in self._partitions:
+            tx.exec_driver_sql(
+                f"CREATE TABLE IF NOT EXISTS entries_{day:d} PARTITION OF entries FOR VALUES IN ({day:d})"
+            )
+
+
+def facet_id(values: FacetValues) -> int:
+    """The number by which entries name a facet: the first 63 bits of SHA-256 over its values."""
+    return int.from_bytes(hashlib.sha256(_ENCODER.encode(values)).digest()[:8], "big") >> 1
+
+
+def day_text(day: int) -> str:
+    """A day as `YYYY-MM-DD`."""
+    return (_EPOCH + timedelta(days=day)).isoformat()
+
+
+def read_rollups(connection: Connection, first_hour: int, last_hour: int) -> Iterator[tuple[RollupKey, Rollup]]:
+    """The rollups of the hours from `first_hour` to `last_hour`, both included."""
+    statement = select(rollups).where(rollups.c.hour.between(first_hour, last_hour))
+    for row in connection.execute(statement).mappings():
+        yield _rollup_of(row)
+
+
+def _rollup_of(values: RowMapping) -> tuple[RollupKey, Rollup]:
+    rollup = Rollup()
+    rollup.sums = [values[name] for name in ROLLUP_SUMS]
+    rollup.durations = histogram.decode(bytes(values["duration_histogram"]))
+    rollup.first_events = histogram.decode(bytes(values["first_event_histogram"]))
+    return (values["hour"], *(values[name] for name in DIMENSIONS)), rollup
+
+
+def _merged(tx: Connection, folded: Mapping[RollupKey, Rollup]) -> list[dict[str, Any]]:
+    """Rows that hold what stands there plus what is new."""
+    keys = list(folded)
+    columns = tuple_(rollups.c.hour, *(rollups.c[name] for name in DIMENSIONS))
+    standing: dict[RollupKey, Rollup] = {}
+    for start in range(0, len(keys), KEYS_PER_STATEMENT):
+        found = tx.execute(select(rollups).where(columns.in_(keys[start : start + KEYS_PER_STATEMENT])))
+        standing.update(_rollup_of(row) for row in found.mappings())
+    rows = []
+    for key, rollup in folded.items():
+        total = standing.get(key) or Rollup()
+        total.add(rollup)
+        row = dict(zip(("hour", *DIMENSIONS), key, strict=True))
+        row.update(zip(ROLLUP_SUMS, (min(figure, SUM_MAX) for figure in total.sums), strict=True))
+        row["duration_histogram"] = histogram.encode(total.durations)
+        row["first_event_histogram"] = histogram.encode(total.first_events)
+        rows.append(row)
+    return rows
+
+
+def _upsert(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, update: bool = True) -> None:
+    if not rows:
+        return
+    insert = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key.columns]
+    if update:
+        changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    tx.execute(statement, [dict(row) for row in rows])
+
+
+_SQLITE_INSERT = str(entries.insert().compile(dialect=sqlite.dialect()))
+_POSTGRES_COPY = f"COPY entries ({', '.join(ENTRY_COLUMNS)}) FROM STDIN"
+
+
+def _insert_entries(tx: Connection, rows: Sequence[EntryRow], *, is_sqlite: bool) -> None:
+    if is_sqlite:
+        tx.exec_driver_sql(_SQLITE_INSERT, list(rows))
+        return
+    # SQLAlchemy has no COPY; the driver's own errors are wrapped where SQLAlchemy would have done it.
+    driver = tx.connection.driver_connection
+    assert driver is not None  # noqa: S101 - the transaction is open
+    try:
+        with driver.cursor() as cursor, cursor.copy(_POSTGRES_COPY) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except driver.IntegrityError as error:
+        raise IntegrityError(_POSTGRES_COPY, None, error) from error
+
+
+def _bounded(row: EntryRow) -> EntryRow:
+    """The row with figures that fit their columns; a nonsense figure of a vendor is cut, not lost."""
+    cut = tuple(
+        min(max(value, -FIGURE_MAX), FIGURE_MAX) if isinstance(value, int) and place != _FACET else value
+        for place, value in enumerate(row[:-1])
+    )
+    return row if cut == row[:-1] else (*cut, check_number(cut))
+
+
+def _existing(connection: Connection, ids: Sequence[str], day: int) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        wanted = and_(entries.c.id.in_(ids[start : start + IDS_PER_STATEMENT]), entries.c.day == day)
+        found.update(connection.execute(select(entries.c.id).where(wanted)).scalars())
+    return found
+
+
+def _reach(position: Position) -> tuple[int, int, bool]:
+    return (position.high, position.low, position.closed)
+
+
+def _file_of_day(day: int) -> str:
+    return f"{_FILE_PREFIX}{day_text(day)}.db"
+
+
+def _day_of_file(path: Path) -> int:
+    text = path.name.removeprefix(_FILE_PREFIX).removesuffix(".db")
+    return (datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date() - _EPOCH).days

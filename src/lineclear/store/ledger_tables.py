@@ -1,0 +1,146 @@
+"""The ledger's tables: entries, the facets they share, hour rollups, read positions, anomalies.
+
+In and out: names and columns only; `store.ledger` writes them, `observe` reads them. One SQLite file holds
+one UTC day; in PostgreSQL `entries` is partitioned by day.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+
+LEDGER = MetaData()
+
+facets = Table(
+    "facets",
+    LEDGER,
+    Column("facet", BigInteger, primary_key=True, autoincrement=False),
+    Column("environment", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("release", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("data_class", Text, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("error_code", Text, nullable=False),
+    Column("cost_basis", Text, nullable=False),
+    Column("price_version", Text, nullable=False),
+    Column("stop_reason", Text, nullable=False),
+    # Few combinations, many entries: an entry names its combination by the first 63 bits of a digest of it,
+    # so that no counter hands numbers out and every file can stand alone.
+    sqlite_with_rowid=False,
+)
+"""Each distinct combination of what many entries have in common. The first nine are the rollups' dimensions."""
+
+entries = Table(
+    "entries",
+    LEDGER,
+    Column("id", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("kind", SmallInteger, nullable=False),
+    Column("facet", BigInteger, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("settled_us", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("first_event_us", BigInteger, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cache_read_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("cache_write_1h_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("audio_input_tokens", BigInteger, nullable=False),
+    Column("audio_output_tokens", BigInteger, nullable=False),
+    Column("reported_cost_nano_usd", BigInteger, nullable=True),
+    Column("cost_nano_usd", BigInteger, nullable=False),
+    Column("waste_nano_usd", BigInteger, nullable=False),
+    Column("request_bytes", BigInteger, nullable=False),
+    Column("response_bytes", BigInteger, nullable=False),
+    Column("detail", LargeBinary, nullable=False),
+    Column("check_number", BigInteger, nullable=False),
+    # Ids sort by time, so the primary key is also the order of the log and needs no second index.
+    sqlite_with_rowid=False,
+    postgresql_partition_by="LIST (day)",
+)
+"""One row per exchange or refusal."""
+
+rollups = Table(
+    "rollups",
+    LEDGER,
+    Column("hour", Integer, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("team", Text, primary_key=True),
+    Column("app", Text, primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("release", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("retried_requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cache_read_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("cache_write_1h_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("audio_input_tokens", BigInteger, nullable=False),
+    Column("audio_output_tokens", BigInteger, nullable=False),
+    Column("reported_nano_usd", BigInteger, nullable=False),
+    Column("priced_nano_usd", BigInteger, nullable=False),
+    Column("estimated_nano_usd", BigInteger, nullable=False),
+    Column("waste_nano_usd", BigInteger, nullable=False),
+    Column("unpriced_requests", BigInteger, nullable=False),
+    Column("estimated_requests", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("first_event_us", BigInteger, nullable=False),
+    Column("duration_histogram", LargeBinary, nullable=False),
+    Column("first_event_histogram", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Sums over the entries settled in one UTC hour (hours since 1970)."""
+
+positions = Table(
+    "positions",
+    LEDGER,
+    Column("segment", Text, primary_key=True),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
+    Column("intents", BigInteger, nullable=False),
+    Column("settles", BigInteger, nullable=False),
+    Column("refusals", BigInteger, nullable=False),
+    Column("orphans", BigInteger, nullable=False),
+    Column("watermark_us", BigInteger, nullable=False),
+    Column("closed", Boolean, nullable=False),
+)
+"""How far each spool segment has been read; written in the transaction that writes what was read."""
+
+anomalies = Table(
+    "anomalies",
+    LEDGER,
+    Column("segment", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+"""Records that should not be there, for `ledger check`."""
+
+DIMENSIONS: tuple[str, ...] = tuple(column.name for column in rollups.primary_key.columns if column.name != "hour")
+"""What `usage` can be asked by, in the order of the first columns of a facet."""
+FACET_COLUMNS: tuple[str, ...] = tuple(column.name for column in facets.columns if column.name != "facet")
+ENTRY_COLUMNS: tuple[str, ...] = tuple(column.name for column in entries.columns)
+ROLLUP_SUMS: tuple[str, ...] = tuple(
+    column.name
+    for column in rollups.columns
+    if not column.primary_key and column.name not in ("duration_histogram", "first_event_histogram")
+)
