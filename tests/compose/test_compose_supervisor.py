@@ -362,3 +362,46 @@ def test_long_data_path_gets_a_short_private_run_directory(launcher: Launcher) -
     assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
     assert (run_dir / "state.json").exists()
     assert running.stop() == 0
+
+
+def lineclear(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lineclear", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+
+def test_command_restart_waits_until_every_process_is_new(launcher: Launcher) -> None:
+    running = launcher.start()
+    running.ready()
+    before = {part["pid"] for part in running.state()["parts"]}
+    done = lineclear("restart", "--data", str(running.data_dir))
+    assert (done.returncode, "every process is new" in done.stderr) == (0, True), done.stderr
+    assert not before & {part["pid"] for part in running.state()["parts"] if part["state"] == "ready"}
+
+
+def test_command_restart_says_what_was_not_replaced(launcher: Launcher) -> None:
+    running = launcher.start()
+    running.ready()
+    (running.data_dir / "gateway.fail").write_text("bad build")
+    done = lineclear("restart", "--data", str(running.data_dir))
+    assert done.returncode == 1
+    assert "successor of gateway.0 did not become ready" in done.stderr
+    assert "bad build" in done.stderr
+
+
+def test_command_down_waits_until_the_directory_is_free(launcher: Launcher) -> None:
+    running = launcher.start()
+    running.ready()
+    done = lineclear("down", "--data", str(running.data_dir))
+    assert done.returncode == 0, done.stderr
+    assert running.process.wait(WAIT_S) == 0
+    again = lineclear("down", "--data", str(running.data_dir))
+    assert (again.returncode, "nothing runs" in again.stderr) == (0, True)
+
+
+def test_command_down_now_cuts_what_does_not_leave(launcher: Launcher) -> None:
+    running = launcher.start(drain_s=60.0)
+    running.ready()
+    os.kill(running.part("gateway.0")["pid"], signal.SIGSTOP)
+    done = lineclear("down", "--now", "--data", str(running.data_dir))
+    assert done.returncode == 0, done.stderr
+    assert running.process.wait(WAIT_S) == 1

@@ -45,13 +45,17 @@ def open_data_directory(path: Path) -> DataDirectory:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _demand_private(path)
         lock_fd = _hold(path)
-        return DataDirectory(
-            path=path,
-            run_dir=_find_run_dir(path),
-            lock_fd=lock_fd,
-            admin_token=_read_or_make(path / "admin.token", lambda: "lca_" + secrets.token_urlsafe(32)),
-            master_key=_read_master_key(path / "master.key"),
-        )
+        try:
+            return DataDirectory(
+                path=path,
+                run_dir=_find_run_dir(path),
+                lock_fd=lock_fd,
+                admin_token=_read_or_make(path / "admin.token", lambda: "lca_" + secrets.token_urlsafe(32)),
+                master_key=_read_master_key(path / "master.key"),
+            )
+        except BaseException:
+            os.close(lock_fd)
+            raise
     except OSError as error:
         raise UpRefused(f"the data directory {path} cannot be used: {error.strerror} ({error.filename})") from error
 

@@ -52,8 +52,8 @@ class RestartFailed(Exception):
 
 
 def role_command(role: str) -> Sequence[str]:
-    """The entry module of a role, in this interpreter."""
-    return (sys.executable, "-m", f"lineclear.compose.{role}")
+    """The entry module of a role, in this interpreter; -P: files in the current directory are not modules."""
+    return (sys.executable, "-P", "-m", f"lineclear.compose.{role}")
 
 
 class Supervisor:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lineclear.base.clock import SystemClock
 from lineclear.base.log import LogChoice
 from lineclear.compose.child import start_ticks
 from lineclear.compose.datadir import DataDirectory, UpRefused, make_empty_run_dir, open_data_directory
@@ -120,8 +121,9 @@ def _wait_for_leftovers(state_path: Path) -> None:
     leftovers = _leftovers(state_path)
     if leftovers:
         log.info("waiting for processes of an earlier run to finish", extra={"facts": {"pids": sorted(leftovers)}})
-    deadline = time.monotonic() + LEFTOVER_DRAIN_S
-    while (living := _living(leftovers)) and time.monotonic() < deadline:
+    clock = SystemClock()
+    deadline_ns = clock.monotonic_ns() + int(LEFTOVER_DRAIN_S * 1e9)
+    while (living := _living(leftovers)) and clock.monotonic_ns() < deadline_ns:
         time.sleep(0.05)
     for pid in living:
         log.warning("killing a process of an earlier run", extra={"facts": {"pid": pid}})

@@ -1,0 +1,195 @@
+"""What is checked, made and refused before the first child starts; and the small rules beside it."""
+
+import json
+import logging
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineclear.base.log import MESSAGE_CHARS_MAX, HumanLines, JSONLines, LogChoice
+from lineclear.compose.announce import ready_text
+from lineclear.compose.child import Child, start_ticks
+from lineclear.compose.current import SnapshotUnreadable, read_current, read_stamp
+from lineclear.compose.datadir import UpRefused, open_data_directory
+from lineclear.compose.listeners import bind_slots, is_loopback, url_of
+from lineclear.compose.part import RESTART_BASE_S, RESTART_CAP_S, Part, restart_delay_s
+from lineclear.compose.up import UpConfig, prepare
+
+
+def config(home: Path, **changes: Any) -> UpConfig:
+    plain: dict[str, Any] = {
+        "data_dir": home / "d",
+        "host": "127.0.0.1",
+        "port": 0,
+        "admin_port": 0,
+        "workers": 1,
+        "files": (home / "a.yaml",),
+        "ready_file": home / "ready.json",
+        "behind_proxy": False,
+        "log": LogChoice(),
+        "drain_s": 5.0,
+    }
+    return UpConfig(**{**plain, **changes})
+
+
+def test_configuration_survives_its_json(tmp_path: Path) -> None:
+    for one in (config(tmp_path), config(tmp_path, ready_file=None, files=())):
+        assert UpConfig.from_json(one.to_json()) == one
+    with pytest.raises(ValueError, match="does not fit"):
+        UpConfig.from_json(json.dumps({**json.loads(config(tmp_path).to_json()), "colour": "red"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"workers": 0}, "--workers 0"),
+        ({"workers": 65}, "--workers 65"),
+        ({"port": 4100, "admin_port": 4100}, "two ports"),
+        ({"host": "192.0.2.1"}, "--behind-proxy"),
+        ({"host": "192.0.2.1", "behind_proxy": True, "files": ()}, "not an address of this machine"),
+        ({"files": (Path("/nowhere.yaml"),)}, "/nowhere.yaml"),
+    ],
+)
+def test_refusal_says_what_to_change(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UpRefused, match=words):
+        prepare(config(tmp_path, **changes))
+
+
+def test_data_directory_that_others_could_read_is_closed_and_its_secrets_are_kept(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    first = open_data_directory(tmp_path)
+    os.close(first.lock_fd)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    second = open_data_directory(tmp_path)
+    os.close(second.lock_fd)
+    assert (second.admin_token, second.master_key) == (first.admin_token, first.master_key)
+    assert first.admin_token not in repr(first)
+
+
+def test_secret_file_that_others_can_read_or_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    os.close(open_data_directory(tmp_path).lock_fd)
+    (tmp_path / "admin.token").chmod(0o644)
+    with pytest.raises(UpRefused, match="chmod 600"):
+        open_data_directory(tmp_path)
+    (tmp_path / "admin.token").chmod(0o600)
+    (tmp_path / "master.key").write_text("abc")
+    with pytest.raises(UpRefused, match="restore it"):
+        open_data_directory(tmp_path)
+
+
+def test_slots_share_one_port_and_wildcards_are_shown_as_loopback() -> None:
+    listeners = bind_slots("0.0.0.0", 0, 3)
+    try:
+        assert len({listener.getsockname()[1] for listener in listeners}) == 1
+        assert url_of(listeners[0]).startswith("http://127.0.0.1:")
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def test_only_addresses_of_this_machine_alone_count_as_loopback() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.com")))
+
+
+def test_restart_delay_doubles_to_its_cap_and_the_first_is_short() -> None:
+    assert restart_delay_s(1, 1.0) == RESTART_BASE_S
+    assert restart_delay_s(2, 1.0) == 2 * RESTART_BASE_S
+    assert restart_delay_s(1000, 1.0) == RESTART_CAP_S
+    assert restart_delay_s(5, 0.0) == restart_delay_s(5, 1.0) / 2
+    assert RESTART_CAP_S / 2 <= restart_delay_s(50) <= RESTART_CAP_S
+
+
+def child(ready_ns: int | None) -> Child:
+    one = Child("gateway.0", "gateway", 0, 1, 1, None, ready_ns=ready_ns)
+    one.exit_status = 1
+    return one
+
+
+def test_failures_add_up_only_while_no_life_was_stable() -> None:
+    part = Part("gateway.0", "gateway", 0, {})
+    for expected in (1, 2, 3):
+        part.count_failure(child(None), now_ns=10**12)
+        assert part.failures == expected
+    assert part.is_settled
+    part.count_failure(child(10**12), now_ns=10**12 + 10**9)
+    assert part.failures == 4
+    part.count_failure(child(10**12), now_ns=10**12 + 3 * 10**9)
+    assert part.failures == 1
+
+
+def test_status_lines_may_come_in_pieces_and_nonsense_changes_nothing() -> None:
+    one = Child("gateway.0", "gateway", 0, 1, 1, None)
+    assert not one.hear(b'{"state": "rea')
+    assert one.hear(b'dy", "reason": "", "facts": {"revision": 3}}\n')
+    assert (one.state, one.facts) == ("ready", {"revision": 3})
+    assert not one.hear(b'{"state": "ready", "reason": "", "facts": {"revision": 3}}\n')
+    assert not one.hear(b'no json\n["neither"]\n')
+    assert one.state == "ready"
+
+
+def test_start_ticks_tell_processes_apart() -> None:
+    own = start_ticks(os.getpid())
+    assert own is not None
+    assert own > 0
+    assert start_ticks(2**22 - 1) is None
+
+
+def test_snapshot_is_absent_readable_or_refused(tmp_path: Path) -> None:
+    assert read_stamp(tmp_path) is None
+    (tmp_path / "CURRENT").write_text('{"epoch": 1, "revision": 7, "sections": {}}')
+    assert read_current(tmp_path).revision == 7
+    assert read_stamp(tmp_path) is not None
+    (tmp_path / "sections").mkdir()
+    for content in ('{"epoch": 1', '{"revision": 7}', '{"epoch": 1, "revision": 7, "sections": {"runtimes": "ab"}}'):
+        (tmp_path / "CURRENT").write_text(content)
+        with pytest.raises(SnapshotUnreadable):
+            read_current(tmp_path)
+    (tmp_path / "sections" / "ab").write_text("tampered")
+    with pytest.raises(SnapshotUnreadable, match="digest"):
+        read_current(tmp_path)
+
+
+def test_text_for_a_person_names_what_is_not_answering() -> None:
+    facts: dict[str, object] = {
+        "gateway_url": "http://127.0.0.1:1",
+        "admin_url": None,
+        "admin_token": "lca_secret",
+        "keys": None,
+        "degraded": ["control"],
+        "data_dir": "/d",
+    }
+    text = ready_text(facts)
+    assert "not answering: control" in text
+    assert "lca_secret" not in text
+
+
+def record(message: str, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("lineclear.x", logging.WARNING, __file__, 1, message, None, None)
+    made.__dict__.update(extra)
+    return made
+
+
+def test_log_lines_carry_role_and_facts_in_both_formats() -> None:
+    line = json.loads(JSONLines("gateway.0").format(record("a connection\nbroke", facts={"port": 1, "level": "x"})))
+    assert (line["role"], line["level"], line["message"], line["port"]) == (
+        "gateway.0",
+        "warning",
+        "a connection\nbroke",
+        1,
+    )
+    assert "port=1" in HumanLines("gateway.0").format(record("it broke", facts={"port": 1}))
+
+
+def test_log_line_is_cut_at_its_limit_and_carries_the_traceback() -> None:
+    line = json.loads(JSONLines("x").format(record("m" * (MESSAGE_CHARS_MAX + 5))))
+    assert line["message"].endswith("(5 characters cut)")
+    try:
+        int("why")
+    except ValueError:
+        line = json.loads(JSONLines("x").format(record("it broke", exc_info=sys.exc_info())))
+    assert "ValueError: invalid literal" in line["error"]
