@@ -16,6 +16,14 @@ def full_form() -> bool:
 
 
 @pytest.fixture(scope="session")
-def child_environment() -> Mapping[str, str]:
-    """This process's environment without settings of the product."""
+def store_environment() -> Mapping[str, str]:
+    """This process's environment without settings of the product; the person's own model store is in reach."""
     return {name: value for name, value in os.environ.items() if not name.startswith("LINECLEAR_")}
+
+
+@pytest.fixture(scope="session")
+def child_environment(
+    store_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, str]:
+    """The same with an empty model store: only `simulated` is served, so that starts are quick."""
+    return {**store_environment, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("xdg"))}

@@ -58,11 +58,11 @@ class Stage:
 
     def call(self, call: Call, deadline_s: float = 30.0) -> CallResult:
         """One call to the data port on a connection of its own."""
-        return _one_call(self.platform.gateway_url, call, deadline_s)
+        return one_call(self.platform.gateway_url, call, deadline_s)
 
     def call_vendor(self, call: Call, deadline_s: float = 30.0) -> CallResult:
         """The same straight to the vendor, to compare with."""
-        return _one_call(f"http://127.0.0.1:{self.upstream.port}", call, deadline_s)
+        return one_call(f"http://127.0.0.1:{self.upstream.port}", call, deadline_s)
 
     def dispatches_of(self, request_id: str) -> list[dict[str, Any]]:
         """What the vendor's own log holds of an exchange, attempt by attempt."""
@@ -77,7 +77,9 @@ class Stage:
         return self.platform.check_ledger(self.upstream.log_path)
 
 
-def _one_call(url: str, call: Call, deadline_s: float) -> CallResult:
+def one_call(url: str, call: Call, deadline_s: float = 30.0) -> CallResult:
+    """One call on a connection of its own."""
+
     async def one() -> CallResult:
         connection = LoadConnection(url, deadline_s)
         try:
