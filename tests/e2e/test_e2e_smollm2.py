@@ -56,12 +56,18 @@ def test_anthropic_client(platform: Platform) -> None:
     key = platform.keys["test"]
     with anthropic.Anthropic(base_url=platform.gateway_url, api_key=key, max_retries=0) as client:
         whole = client.messages.create(
-            model="smollm2", max_tokens=24, temperature=0, messages=[{"role": "user", "content": QUESTION}]
+            model="smollm2",
+            max_tokens=24,
+            extra_body={"temperature": 0},
+            messages=[{"role": "user", "content": QUESTION}],
         )
         assert whole.content[0].type == "text"
         assert "Paris" in whole.content[0].text
         with client.messages.stream(
-            model="smollm2", max_tokens=24, temperature=0, messages=[{"role": "user", "content": QUESTION}]
+            model="smollm2",
+            max_tokens=24,
+            extra_body={"temperature": 0},
+            messages=[{"role": "user", "content": QUESTION}],
         ) as stream:
             message = stream.get_final_message()
         assert message.content[0].type == "text"
