@@ -26,11 +26,12 @@ class Splitter:
     second half of a CRLF) stands at the front of the next piece, so the pieces joined are the stream.
     """
 
-    __slots__ = ("_held", "_held_bytes", "_tail")
+    __slots__ = ("_held", "_held_bytes", "_line_bytes", "_tail")
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._line_bytes = 0
         self._tail = b""
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -61,12 +62,19 @@ class Splitter:
         return rest
 
     def _hold(self, data: bytes) -> None:
+        if not self._held:
+            self._tail = b""
+            self._line_bytes = 0
         self._held.append(data)
         self._held_bytes += len(data)
-        self._tail = (self._tail + data)[-3:] if len(self._held) > 1 else data[-3:]
-        if self._held_bytes > LINE_BYTES_MAX:
-            self._held = [b"".join(self._held)]
-            _check_size(self._held[0])
+        self._tail = (self._tail + data)[-3:] if len(data) < 3 else data[-3:]
+        if self._held_bytes > EVENT_BYTES_MAX:
+            _refuse(f"an event of more than {EVENT_BYTES_MAX} bytes")
+        # Lines that end inside this read are checked with the whole event; the open one must not grow on.
+        line_start = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        self._line_bytes = len(data) - line_start + (0 if line_start else self._line_bytes)
+        if self._line_bytes > LINE_BYTES_MAX:
+            _refuse(f"a line of more than {LINE_BYTES_MAX} bytes")
 
 
 def _has_blank_line(data: bytes) -> bool:
