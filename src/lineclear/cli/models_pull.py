@@ -2,6 +2,7 @@
 
 import click
 
+from lineclear.cli.connect import output_option
 from lineclear.cli.output import ExitCode, Format, Output
 from lineclear.config.settings import read_settings
 from lineclear.serving.bundled import BUNDLED_MODELS, bundled_model
@@ -10,8 +11,8 @@ from lineclear.serving.pull import PullFailed, pull_model
 
 @click.command("pull")
 @click.argument("name")
-@click.option("-o", "--output", "format_", type=click.Choice([Format.TABLE, Format.JSON]), default=Format.TABLE)
-def pull(name: str, format_: Format) -> None:
+@output_option
+def pull(name: str, format_: str) -> None:
     """Fetch the bundled model NAME, compare its digest, and keep it where every `lineclear up` finds it."""
     output = Output(Format(format_))
     model = bundled_model(name)

@@ -1,0 +1,203 @@
+"""The gguf engine: llama.cpp's own server inside this process, on a private Unix socket.
+
+In: OpenAI chat and Anthropic messages bodies. Out: its answers. Whole answers are asked for as streams and
+folded here, because llama.cpp notices a caller that hung up only while it writes. The model file's path never
+leaves: answers name the alias.
+"""
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+from lineclear.base.clock import Clock
+from lineclear.domain.errors import CallerError, ErrorCode, PlatformFault, UpstreamError
+from lineclear.domain.exchange import Dialect, Event, Failed, Operation, RequestView, Started, Terminated
+from lineclear.domain.runtimes import RuntimeSettings
+from lineclear.net.upstream import Origin, Pool, UpstreamCall
+from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCut, EngineRefused, Outlet
+from lineclear.wire.openai_chat import OPENAI_CHAT
+from lineclear.wire.splice import encoded, join, top_level
+
+SOCKET_NAME = "s"
+MAGIC = b"GGUF"
+"""First bytes of every GGUF file. Source: ggml's docs/gguf.md."""
+STEPS_METRIC = b"llamacpp:n_decode_total "
+CONNECT_S = 3.0
+STEPS_WAIT_S = 2.0
+WHOLE_BYTES_MAX = 16 << 20
+HTTP_THREADS_SPARE = 6
+"""llama.cpp serves each connection in a thread: one per slot, and these for the watch and for closing ones."""
+PATHS = {
+    Operation.CHAT: "/v1/chat/completions",
+    Operation.MESSAGES: "/v1/messages",
+    Operation.COUNT_TOKENS: "/v1/messages/count_tokens",
+}
+
+
+class GGUFEngine:
+    """One GGUF model, loaded once."""
+
+    obeys_directives = False
+
+    def __init__(
+        self, artifact: Path, alias: str, settings: RuntimeSettings, *, private_dir: Path, pool: Pool, clock: Clock
+    ) -> None:
+        """`private_dir` is an empty directory with mode 0700; the engine's socket is put there."""
+        self._artifact = artifact
+        self._alias = alias
+        self._settings = settings
+        self._socket = private_dir / SOCKET_NAME
+        self._origin = Origin(scheme="unix", host="engine", port=0, path=str(self._socket), private_network=True)
+        self._pool = pool
+        self._clock = clock
+        self._server: Any = None  # Any: xllamacpp has no types
+
+    async def load(self) -> None:
+        # Imported here and not above: the package is an extra, and 100 MB that only this process wants.
+        try:
+            xllamacpp = importlib.import_module("xllamacpp")
+        except ImportError as error:
+            raise EngineRefused("engine 'gguf' needs the package xllamacpp: pip install 'lineclear[local]'") from error
+        with self._artifact.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise EngineRefused(f"{self._artifact} is not a GGUF file")
+        try:
+            # Holds the GIL until the model is loaded, so a thread would not help.
+            self._server = xllamacpp.Server(self._parameters(xllamacpp))
+        except RuntimeError as error:
+            context = self._settings.context * self._settings.slots
+            raise EngineRefused(
+                f"llama.cpp could not load {self._artifact} with {context} tokens of context and gave no reason: the "
+                "model's architecture is unknown to this build, the file is damaged, or memory is short"
+            ) from error
+
+    def _parameters(self, xllamacpp: Any) -> Any:
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = str(self._artifact)
+        parameters.model_alias = {self._alias}
+        parameters.hostnames = [str(self._socket)]
+        parameters.n_parallel = self._settings.slots
+        parameters.n_ctx = self._settings.context * self._settings.slots
+        threads = self._settings.threads or max(1, len(os.sched_getaffinity(0)) - 1)
+        parameters.cpuparams.n_threads = threads
+        parameters.cpuparams_batch.n_threads = threads
+        parameters.n_threads_http = self._settings.slots + HTTP_THREADS_SPARE
+        parameters.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts
+        parameters.endpoint_metrics = True
+        parameters.endpoint_slots = False
+        parameters.endpoint_props = False
+        parameters.ui = False
+        parameters.offline = True
+        parameters.verbosity = 0  # its lines would not be in the log's format, and may name a prompt
+        return parameters
+
+    async def answer(self, call: EngineCall, outlet: Outlet) -> None:
+        is_folded = call.view is not None and not call.view.stream and _can_fold(call.tree, call.view)
+        upstream = self._request("POST", PATHS[call.operation], _engine_body(call, self._alias, is_folded=is_folded))
+        try:
+            await upstream.open(connect_s=CONNECT_S)
+            if upstream.status != 200:
+                raise _engine_error(upstream.status, await _read_all(upstream))
+            if is_folded:
+                outlet.whole(200, JSON_HEAD, await self._fold(call, upstream))
+            elif call.view is not None and call.view.stream:
+                await _relay(upstream, outlet)
+            else:
+                outlet.whole(200, JSON_HEAD, await _read_all(upstream))
+        except UpstreamError as error:
+            raise EngineCut(f"the engine broke off: {error.message}") from error
+        finally:
+            # Closing the connection is what stops llama.cpp's work for a caller that is gone.
+            upstream.abort()
+
+    async def _fold(self, call: EngineCall, upstream: UpstreamCall) -> bytes:
+        reader = call.codec.stream_reader()
+        events: list[Event] = []
+        received = 0
+        while data := await upstream.read():
+            received += len(data)
+            if received > WHOLE_BYTES_MAX:
+                raise EngineCut(f"the engine's answer passed {WHOLE_BYTES_MAX} bytes")
+            events.extend(event for frame in reader.feed(data) for event in frame.events)
+        events.extend(event for frame in reader.end() for event in frame.events)
+        name = ""
+        for event in events:
+            if type(event) is Failed:
+                raise EngineCut(f"the engine reported: {event.message}")
+            if type(event) is Started:
+                name = event.response_id
+        if not events or type(events[-1]) is not Terminated:
+            raise EngineCut("the engine's answer stopped before its end")
+        return call.codec.write_whole(events, name, self._alias, self._clock.unix_us() // 1_000_000)
+
+    async def completed_steps(self) -> int | None:
+        call = self._request("GET", "/metrics", b"")
+        call.deadline(self._clock.monotonic_ns() + int(STEPS_WAIT_S * 1e9), "head")
+        try:
+            await call.open(connect_s=STEPS_WAIT_S)
+            text = await _read_all(call)
+        except UpstreamError:
+            # An engine that does not even count has completed no step; the watch reads None so.
+            return None
+        finally:
+            call.abort()
+        lines = [line for line in text.splitlines() if line.startswith(STEPS_METRIC)]
+        return int(float(lines[0].rpartition(b" ")[2])) if lines else None
+
+    async def close(self) -> None:
+        # Dropping the last reference stops llama.cpp's threads; it waits for answers that still run.
+        self._server = None
+
+    def _request(self, method: str, path: str, body: bytes) -> UpstreamCall:
+        head = (
+            f"{method} {path} HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        return self._pool.call(self._origin, "", head.encode(), body)
+
+
+def _can_fold(tree: dict[str, Any], view: RequestView) -> bool:
+    """False for what canonical events do not carry: several answers, log-probabilities."""
+    return view.choices == 1 and not tree.get("logprobs") and not tree.get("n_probs")
+
+
+def _engine_body(call: EngineCall, alias: str, *, is_folded: bool) -> bytes:
+    values: dict[str, Any] = dict(top_level(call.body))
+    values["model"] = encoded(alias)
+    if is_folded:
+        values["stream"] = encoded(True)
+        if call.codec.dialect is Dialect.OPENAI:
+            values["stream_options"] = b'{"include_usage":true}'
+    return join(values)
+
+
+async def _relay(upstream: UpstreamCall, outlet: Outlet) -> None:
+    outlet.begin(200, STREAM_HEAD)
+    while data := await upstream.read():
+        outlet.chunk(data)
+        await outlet.drained()
+    outlet.end()
+
+
+async def _read_all(upstream: UpstreamCall) -> bytes:
+    parts = bytearray()
+    while data := await upstream.read():
+        parts += data
+        if len(parts) > WHOLE_BYTES_MAX:
+            raise EngineCut(f"the engine's answer passed {WHOLE_BYTES_MAX} bytes")
+    return bytes(parts)
+
+
+def _engine_error(status: int, body: bytes) -> CallerError | PlatformFault:
+    """llama.cpp's error, which has OpenAI's form on every path, as ours."""
+    _, message = OPENAI_CHAT.read_error(body)
+    if 400 <= status < 500:
+        return CallerError(
+            ErrorCode.INVALID_REQUEST,
+            message or f"the engine refused the request with status {status}",
+            hint="change the request as the message says; a longer context is the model version's setting `context`",
+        )
+    if status == 503:
+        return PlatformFault(ErrorCode.OVERLOADED, message or "the engine is busy", retry_after_ms=1000)
+    return EngineCut(message or f"the engine answered with status {status}")
