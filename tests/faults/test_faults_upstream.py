@@ -17,7 +17,7 @@ from lineclear.testing.load import CallResult, chat_call, messages_call
 from lineclear.testing.manifests import Document
 from lineclear.testing.stage import Stage
 
-PAIRS = ("u5", "u6", "u8", "u10", "u16", "u18", "u19", "u20")
+PAIRS = ("u5", "u6", "u8", "u10", "u16", "u16-date", "u18", "u19-401", "u19-403", "u20")
 """Rows with a target that misbehaves (`<row>-a`) and a good one (`<row>-b`)."""
 DIALECTS = ("openai", "anthropic")
 SLACK_MS = 400
@@ -43,7 +43,7 @@ def documents(port: int, dead: int, hole: int) -> list[Document]:
         for dialect, provider_name in (("openai", "vendor"), ("anthropic", "claude")):
             names = [f"{row}-{dialect}-{letter}" for letter in "abc"]
             found += [manifests.model(name, provider_name) for name in names]
-            timeouts = {"first_event_s": 0.6, "total_s": 20.0}
+            timeouts = {"first_event_s": 0.6, "total_s": 3.0 if row == "u5" else 20.0}
             found.append(manifests.route(f"{row}-{dialect}", names[0], fallback=[names[1]], timeouts=timeouts))
             found.append(manifests.route(f"{row}-{dialect}-alone", names[2], timeouts=timeouts))
     return found
@@ -104,18 +104,31 @@ def test_u2_blackhole_ends_at_the_connect_limit(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("stream", [False, True])
-def test_u5_a_target_that_hangs_is_left_once(stage: Stage, dialect: str, stream: bool) -> None:
+def test_u5_a_target_that_hangs_is_left_once(stage: Stage, dialect: str) -> None:
     stage.upstream.script(f"u5-{dialect}-a", always="hang")
-    answer = ask(stage, f"u5-{dialect}", dialect=dialect, stream=stream)
+    answer = ask(stage, f"u5-{dialect}", dialect=dialect, stream=True)
     assert answer.failure == ""
-    assert answer.duration_us >= 550_000
+    assert 550_000 <= answer.duration_us <= (1000 + SLACK_MS) * 1000
     first, second = attempts(stage, answer)
     assert (first["attempt_class"], second["attempt_class"]) == ("ambiguous", "ok")
-    explained = stage.explain(answer.request_id)
-    (good,) = [line for line in stage.dispatches_of(answer.request_id) if line["model"].endswith("-b")]
-    tokens = good["usage"] or {"input_tokens": explained["usage"]["input_tokens"], "output_tokens": 16}
-    assert explained["usage"]["output_tokens"] == tokens["output_tokens"], "the caller pays one answer"
+    assert stage.explain(answer.request_id)["usage"]["output_tokens"] == 16, "the caller pays one answer"
+
+
+def test_u5_both_targets_hang(stage: Stage) -> None:
+    for letter in "ab":
+        stage.upstream.script(f"u5-openai-{letter}", always="hang")
+    answer = ask(stage, "u5-openai", stream=True)
+    assert (answer.status, answer.json["error"]["code"]) == (504, "upstream_timeout")
+    assert len(stage.dispatches_of(answer.request_id)) == 2, "one fallback after an ambiguous attempt, no more"
+    assert_clean_error(answer)
+
+
+def test_u5_a_whole_call_ends_at_its_total_deadline(stage: Stage) -> None:
+    stage.upstream.script("u5-anthropic-c", always="hang")
+    answer = ask(stage, "u5-anthropic-alone", dialect="anthropic")
+    assert (answer.status, answer.json["error"]["code"]) == (504, "upstream_timeout")
+    assert 2_900_000 <= answer.duration_us <= 4_000_000
+    assert_clean_error(answer)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -129,7 +142,7 @@ def test_u6_a_connection_closed_while_idle_is_retried_fresh(stage: Stage, dialec
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("script", ["cut-after=5", "rst-after=5", "no-terminator,tokens=5"])
+@pytest.mark.parametrize("script", ["cut-after=5", "rst-after=5", "end-after=5"])
 def test_u8_u9_a_cut_after_content_is_a_typed_error(stage: Stage, dialect: str, script: str) -> None:
     stage.upstream.script(f"u8-{dialect}-a", always=script)
     answer = ask(stage, f"u8-{dialect}", dialect=dialect, stream=True)
@@ -195,8 +208,9 @@ def test_u16_a_429_that_reaches_the_caller_has_whole_seconds(stage: Stage) -> No
     assert 15 <= int(answer.headers["retry-after"]) <= 20
     assert answer.headers["x-should-retry"] in {"true", "false"}
     assert_clean_error(answer)
-    stage.upstream.script("u16-openai-c", always=f"status=429,retry-after={http_date(20)}")
-    answer = ask(stage, "u16-openai-alone")
+    date = http_date(20).replace(",", "%2C")
+    stage.upstream.script("u16-date-openai-c", always=f"status=429,retry-after={date}")
+    answer = ask(stage, "u16-date-openai-alone")
     assert answer.status == 429
     assert 10 <= int(answer.headers["retry-after"]) <= 21
 
@@ -213,8 +227,8 @@ def test_u18_a_5xx_is_retried(stage: Stage, status: int) -> None:
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_u19_a_vendors_401_is_never_the_callers(stage: Stage, status: int, dialect: str) -> None:
-    stage.upstream.script(f"u19-{dialect}-c", always=f"status={status}")
-    answer = ask(stage, f"u19-{dialect}-alone", dialect=dialect)
+    stage.upstream.script(f"u19-{status}-{dialect}-c", always=f"status={status}")
+    answer = ask(stage, f"u19-{status}-{dialect}-alone", dialect=dialect)
     assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_auth")
     assert_clean_error(answer)
 
@@ -233,11 +247,11 @@ def test_u20_a_callers_error_is_passed_on_once(stage: Stage, status: int) -> Non
 def test_u30_with_every_target_down_the_answer_is_quick(stage: Stage) -> None:
     answers = [ask(stage, "u30") for _ in range(12)]
     for answer in answers:
-        assert answer.status in {502, 503}
-        assert answer.duration_us <= (50 + SLACK_MS) * 1000 or answer is answers[0]
+        assert (answer.status, answer.json["error"]["code"]) == (503, "no_healthy_target")
+        assert int(answer.headers["retry-after"]) >= 1
         assert_clean_error(answer)
-    assert answers[-1].status == 503
-    assert int(answers[-1].headers["retry-after"]) >= 1
+    quick = sorted(answer.duration_us for answer in answers[-5:])
+    assert quick[2] <= 50_000, "once the targets are known to be down, nobody waits"
 
 
 def test_after_every_row_the_books_are_even(stage: Stage) -> None:

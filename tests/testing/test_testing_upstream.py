@@ -80,6 +80,7 @@ def test_same_request_gives_same_bytes(upstream: UpstreamProcess, make, stream: 
         ("rst-after=5", True, "cut"),
         ("reset-head", False, "cut"),
         ("no-terminator", True, "unterminated"),
+        ("end-after=3", True, "unterminated"),
         ("error-after=0", True, "unterminated"),
         ("error-after=2", True, "unterminated"),
         ("malformed-after=2", True, ""),

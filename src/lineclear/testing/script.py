@@ -1,10 +1,12 @@
 """What a scripted upstream does with one dispatch, written as `key=value,key=value`.
 
-In: a directive's text, from a target's script or from `[[…]]` inside a prompt. Out: a frozen `Script`.
+In: a directive's text, from a target's script or from `[[…]]` inside a prompt; `%2C` stands for a comma in a
+value. Out: a frozen `Script`.
 A word this file does not know is an error: a fault that silently does not happen proves nothing.
 """
 
 from dataclasses import dataclass, fields
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Script:
     """As `cut_after`, with a reset."""
     reset_head: bool = False
     """Reset the connection inside the response head."""
+    end_after: int = -1
+    """End the stream cleanly after this many content events, without stop reason and end marker."""
     error_after: int = -1
     """Send the dialect's error event after this many content events and end; 0 = before any content."""
     malformed_after: int = -1
@@ -74,5 +78,5 @@ def parse_script(text: str) -> Script:
         elif kind is int or kind == "int":
             values[name] = int(value)
         else:
-            values[name] = value
+            values[name] = unquote(value)
     return Script(**values)  # type: ignore[arg-type]  # kinds were checked word by word above

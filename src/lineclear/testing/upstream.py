@@ -39,7 +39,7 @@ from lineclear.testing.script import Script, parse_script
 
 HUNG_UP_MAX = 10_000
 """Remembered hang-ups; older ones are forgotten."""
-_DIRECTIVE = re.compile(rb"\[\[([a-z0-9=,.:\- _A-Z]+)\]\]")
+_DIRECTIVE = re.compile(rb"\[\[([a-zA-Z0-9=,.%:\- _]+)\]\]")
 _JSON = "application/json"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -159,7 +159,7 @@ class ScriptedUpstream:
 
 def _expected_usage(asked: Asked, script: Script) -> dict[str, int] | None:
     """The usage this dispatch will state if nothing is cut; None where the script states none."""
-    positions = (script.cut_after, script.rst_after, script.hang_after, script.error_after)
+    positions = (script.cut_after, script.rst_after, script.hang_after, script.error_after, script.end_after)
     unsaid = script.no_usage or script.hang or script.reset_head or script.html or script.close_reused
     if script.status != 200 or unsaid or max(positions) >= 0:
         return None
@@ -310,17 +310,14 @@ class _Connection(asyncio.Protocol):
     async def _stream(self, asked: Asked, script: Script) -> None:
         answer = stream_answer(asked, script)
         self._write(_head(200, "text/event-stream", "cache-control: no-cache\r\n", "transfer-encoding: chunked"))
-        if script.error_after == 0:
-            await self._event(error_frame(asked.dialect), script)
-            self._write(b"0\r\n\r\n")
-            return
         for frame in answer.preamble:
             await self._event(frame, script)
         for position, frame in enumerate(answer.content):
             if await self._fault_point(position, script):
                 return
-            if position == script.error_after:
-                await self._event(error_frame(asked.dialect), script)
+            if position in (script.error_after, script.end_after):
+                if position == script.error_after:
+                    await self._event(error_frame(asked.dialect), script)
                 self._write(b"0\r\n\r\n")
                 return
             if position == script.malformed_after:
