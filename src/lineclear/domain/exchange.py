@@ -30,6 +30,14 @@ class Operation(StrEnum):
     """Anthropic messages/count_tokens."""
 
 
+OPERATION_DIALECT = {
+    Operation.CHAT: Dialect.OPENAI,
+    Operation.MESSAGES: Dialect.ANTHROPIC,
+    Operation.COUNT_TOKENS: Dialect.ANTHROPIC,
+}
+"""The dialect each operation is spoken in."""
+
+
 class StopReason(StrEnum):
     """Why generation ended. Source: research/protocols.md §3.1."""
 

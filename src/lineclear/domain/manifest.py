@@ -234,7 +234,8 @@ class Target(Noun):
 
     model: str
     """`name@version`."""
-    weight: int = 1
+    weight: int | None = None
+    """Share among weighted targets, 0 = drained; None = 1. Has no place where the order decides (priority)."""
 
 
 @dataclass(frozen=True, kw_only=True)

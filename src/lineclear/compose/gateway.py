@@ -1,0 +1,148 @@
+"""The gateway process: puts the walk's parts together and runs them on one loop until told to drain.
+
+In: the boot message. Out: status lines, heartbeats, acknowledgements. Needs no control plane: it boots from
+the snapshot directory.
+"""
+
+import asyncio
+import socket
+import sys
+from collections import defaultdict
+
+import uvloop
+
+from lineclear.base.clock import SystemClock
+from lineclear.base.ids import ExchangeIds
+from lineclear.base.log import configure_log
+from lineclear.base.seal import Keys
+from lineclear.compose.life import DRAINING, READY, STARTING, Boot, Life, life_fd, read_boot
+from lineclear.domain.ledger import Heartbeat
+from lineclear.domain.snapshot import AccountLimits
+from lineclear.gateway.accounts import AccountantClient
+from lineclear.gateway.current import Current
+from lineclear.gateway.door import Door
+from lineclear.gateway.live import Live
+from lineclear.gateway.parts import Parts
+from lineclear.handover.acks import write_ack
+from lineclear.handover.poke import PokeListener
+from lineclear.handover.snapshot_dir import SnapshotReader
+from lineclear.handover.spool import SpoolWriter
+from lineclear.net.dns import Resolver
+from lineclear.net.egress import EgressGuard
+from lineclear.net.limits import PoolLimits, ServerLimits
+from lineclear.net.server import HTTPServer
+from lineclear.net.tls import client_context
+from lineclear.net.upstream import Pool
+
+LOOK_INTERVAL_S = 0.5
+"""How often the snapshot directory is looked at without a poke: an override must be in force within 500 ms."""
+HEARTBEAT_S = 1.0
+DRAIN_S = 600.0
+"""Longest wait for open streams at a drain. Source: reliability-security.md §2, row S11."""
+
+
+def main() -> None:
+    """Run one gateway until the supervisor closes the life socket."""
+    fd = life_fd(sys.argv[1:])
+    boot = read_boot(fd)
+    configure_log(f"gateway.{boot.slot}", boot.log)
+    uvloop.run(_run(boot, Life(fd)))
+
+
+class GatewayProcess:
+    """One worker's parts and their upkeep."""
+
+    def __init__(self, boot: Boot, life: Life) -> None:
+        """Open the spool and build the parts; needs a running loop."""
+        self._boot = boot
+        self._life = life
+        self._clock = SystemClock()
+        self._loop = asyncio.get_running_loop()
+        self._ledger = SpoolWriter(boot.data_dir / "spool", boot.source, self._clock)
+        reader = SnapshotReader(boot.data_dir / "snapshot", Keys(boot.master_key))
+        self._current = Current(reader, boot.run_dir)
+        resolver = Resolver(self._clock)
+        self._parts = Parts(
+            clock=self._clock,
+            ids=ExchangeIds(self._clock),
+            current=self._current,
+            live=Live(self._clock),
+            ledger=self._ledger,
+            accountant=AccountantClient(
+                boot.run_dir / "accountant.sock", self._clock, self._limits_of, boot.workers, source=boot.source
+            ),
+            pool=Pool(
+                clock=self._clock, resolver=resolver, guard=EgressGuard(), limits=PoolLimits(), tls=client_context()
+            ),
+            large_bodies=asyncio.Lock(),
+            counters=defaultdict(int),
+        )
+        door = Door(self._parts)
+        self._server = HTTPServer(door, clock=self._clock, limits=ServerLimits(), refuse=door.refuse)
+
+    async def run(self) -> None:
+        """Serve from the first snapshot on until the life socket's end of file, then drain."""
+        poke = PokeListener(self._boot.run_dir, self._boot.source)
+        poke.attach(self._loop, self._refresh)
+        self._life.report(STARTING, "waiting for the first snapshot")
+        self._parts.accountant.start()
+        self._look()
+        self._beat()
+        await self._until_first_snapshot()
+        for listen_fd in self._boot.listen_fds:
+            listener = socket.socket(fileno=listen_fd)
+            listener.setblocking(False)
+            self._server.serve(listener)
+        self._life.report(READY, facts={"revision": self._current.snapshot().revision})
+        await self._life.wait_eof()
+        self._life.report(DRAINING)
+        await self._server.drain(DRAIN_S)
+        poke.close()
+        self._parts.pool.close()
+        await self._parts.accountant.close()
+        self._ledger.close()
+
+    async def _until_first_snapshot(self) -> None:
+        while not self._current.is_ready:
+            await asyncio.sleep(LOOK_INTERVAL_S / 10)
+            self._refresh()
+
+    def _limits_of(self, account: str) -> AccountLimits | None:
+        return self._current.snapshot().limits.get(account)
+
+    def _refresh(self) -> None:
+        if self._current.refresh():
+            snapshot = self._current.snapshot()
+            write_ack(
+                self._boot.data_dir / "acks",
+                self._boot.source,
+                snapshot.epoch,
+                snapshot.revision,
+                at_us=self._clock.unix_us(),
+            )
+
+    def _look(self) -> None:
+        self._refresh()
+        self._loop.call_later(LOOK_INTERVAL_S, self._look)
+
+    def _beat(self) -> None:
+        parts = self._parts
+        counters = {
+            **parts.counters,
+            **self._server.counters,
+            **parts.pool.counters,
+            **self._ledger.counters,
+            **parts.accountant.counters,
+            "connections": self._server.connections,
+            "exchanges_open": self._server.exchanges_open,
+        }
+        self._ledger.append(Heartbeat(self._clock.unix_us(), counters))
+        self._loop.call_later(HEARTBEAT_S, self._beat)
+
+
+async def _run(boot: Boot, life: Life) -> None:
+    await GatewayProcess(boot, life).run()
+
+
+if __name__ == "__main__":
+    main()

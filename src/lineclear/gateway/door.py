@@ -1,0 +1,94 @@
+"""The data port's door: which path leads where. Routes only; every handler is chosen here by method and path.
+
+In: net's Request. Out: a walk, or a local answer. What goes wrong before a walk is told in the dialect of the
+path. Must not: decide by anything but the dispatched handler.
+"""
+
+from collections.abc import Callable
+
+from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
+from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Operation
+from lineclear.gateway import local
+from lineclear.gateway.fields import id_fields
+from lineclear.gateway.parts import Parts
+from lineclear.gateway.walk import walk
+from lineclear.net.server import Reply, Request
+from lineclear.wire.problems import problem
+
+Local = Callable[[Parts, Request, str], local.Answer]
+
+WALKS: dict[bytes, Operation] = {
+    b"/v1/chat/completions": Operation.CHAT,
+    b"/v1/messages": Operation.MESSAGES,
+    b"/v1/messages/count_tokens": Operation.COUNT_TOKENS,
+}
+"""POST paths that take the whole walk."""
+
+LOCALS: dict[bytes, Local] = {
+    b"/v1/models": local.models,
+    b"/livez": local.livez,
+    b"/readyz": local.readyz,
+}
+"""GET paths answered here."""
+
+MODEL_PREFIX = b"/v1/models/"
+
+
+class Door:
+    """The handler that net's server calls for each request."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, request: Request, reply: Reply) -> None:
+        """Answer one request."""
+        operation = WALKS.get(request.path)
+        try:
+            if operation is not None and request.method == b"POST":
+                await walk(self._parts, operation, request, reply)
+            else:
+                self._answer_locally(request, reply)
+        except LineclearError as error:
+            if reply.begun:
+                raise
+            status, fields, body = self.refuse(error, _dialect(request))
+            reply.whole(status, fields, body)
+
+    def refuse(self, error: LineclearError, dialect: Dialect = Dialect.OPENAI) -> tuple[int, bytes, bytes]:
+        """A problem for which there is no walk: protocol errors, unknown paths, defects."""
+        request_id = self._parts.ids.next_id()
+        told = problem(dialect, error, request_id)
+        return told.status, told.head + id_fields(request_id), told.body
+
+    def _answer_locally(self, request: Request, reply: Reply) -> None:
+        handler = LOCALS.get(request.path)
+        if handler is None and request.path.startswith(MODEL_PREFIX):
+            handler = local.model
+        allowed = b"POST" if request.path in WALKS else b"GET, HEAD"
+        if handler is None and request.path not in WALKS:
+            raise CallerError(
+                ErrorCode.NOT_FOUND,
+                f"there is nothing at {request.path[:200].decode('latin-1')!r}",
+                hint="POST /v1/chat/completions or /v1/messages; GET /v1/models. Management is on the admin port.",
+            )
+        if handler is None or request.method not in {b"GET", b"HEAD"}:
+            status, fields, body = self.refuse(
+                CallerError(
+                    ErrorCode.METHOD_NOT_ALLOWED,
+                    f"{request.method[:20].decode('latin-1')} is not answered at this path",
+                    hint=f"use {allowed.decode()}",
+                ),
+                _dialect(request),
+            )
+            reply.whole(status, fields + b"allow: " + allowed + b"\r\n", body)
+            return
+        request_id = self._parts.ids.next_id()
+        status, fields, body = handler(self._parts, request, request_id)
+        reply.whole(status, fields + id_fields(request_id), body)
+
+
+def _dialect(request: Request) -> Dialect:
+    operation = WALKS.get(request.path)
+    if operation is not None:
+        return OPERATION_DIALECT[operation]
+    return Dialect.ANTHROPIC if b"anthropic-version" in request.headers else Dialect.OPENAI

@@ -1,0 +1,80 @@
+"""Step `entry`: body → tree and typed view, guarded once.
+
+In: Identified and net's Request. Out: Parsed; the original bytes are kept. Must not: buffer more than the
+limit, or let two large bodies of one worker be parsed at the same time (decision 18).
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from lineclear.domain.errors import CallerError, ErrorCode
+from lineclear.domain.exchange import Operation, RequestView
+from lineclear.gateway.identify import Identified
+from lineclear.net.server import Request
+from lineclear.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from lineclear.wire.codec import Codec
+from lineclear.wire.json_guard import guard
+from lineclear.wire.openai_chat import OPENAI_CHAT
+
+BODY_BYTES_MAX = 32 * 1024 * 1024
+LARGE_BODY_BYTES = 1024 * 1024
+"""From here on one body at a time is read and parsed per worker."""
+
+OPERATION_CODEC: dict[Operation, Codec] = {
+    Operation.CHAT: OPENAI_CHAT,
+    Operation.MESSAGES: ANTHROPIC_MESSAGES,
+    Operation.COUNT_TOKENS: ANTHROPIC_MESSAGES,
+}
+
+
+class Parsed(msgspec.Struct, frozen=True, gc=False):
+    """The body in three forms: bytes as they came, tree for policy, view for the walk."""
+
+    identified: Identified
+    body: bytes
+    tree: dict[str, Any]  # the raw JSON tree; only codecs read it
+    view: RequestView
+    codec: Codec
+
+
+async def entry(identified: Identified, request: Request, large_bodies: asyncio.Lock) -> Parsed:
+    """Read and parse the body.
+
+    Raises:
+        CallerError: UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE, REQUEST_TIMEOUT, INVALID_JSON, DUPLICATE_KEY,
+            INVALID_REQUEST.
+        ClientGone: if the caller hangs up while sending.
+    """
+    _check_media_type(request)
+    length = request.content_length
+    if length is None or length > LARGE_BODY_BYTES:
+        async with large_bodies:
+            return _parse(identified, await request.read_body(BODY_BYTES_MAX))
+    return _parse(identified, await request.read_body(BODY_BYTES_MAX))
+
+
+def _parse(identified: Identified, body: bytes) -> Parsed:
+    codec = OPERATION_CODEC[identified.head.operation]
+    tree = guard(body)
+    return Parsed(identified=identified, body=body, tree=tree, view=codec.view(tree, len(body)), codec=codec)
+
+
+def _check_media_type(request: Request) -> None:
+    encoding = request.headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise CallerError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            "compressed request bodies are not accepted",
+            hint="send the body without Content-Encoding",
+            param="content-encoding",
+        )
+    media_type = request.headers.get(b"content-type", b"application/json")
+    if not media_type.lower().startswith(b"application/json"):
+        raise CallerError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            f"content type {media_type[:80].decode('latin-1')!r} is not application/json",
+            hint="send Content-Type: application/json",
+            param="content-type",
+        )

@@ -1,0 +1,97 @@
+"""Header fields of an answer. The only list is architecture §6; the grammar is decision 52.
+
+In: what the walk knows. Out: header lines. A fact that is not known is left out.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from lineclear.domain.accounts import Granted
+from lineclear.domain.exchange import Dialect
+from lineclear.domain.money import usd_text
+from lineclear.gateway.plan import Planned
+from lineclear.gateway.snapshot import Candidate
+
+STREAM_FIELDS = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
+)
+
+
+def id_fields(request_id: str) -> bytes:
+    """The exchange's id under both names that SDKs look for."""
+    return f"x-request-id: {request_id}\r\nrequest-id: {request_id}\r\n".encode()
+
+
+def route_fields(planned: Planned, attempts: int, candidate: Candidate | None) -> bytes:
+    """Which route, release and model, after how many attempts."""
+    fields = planned.admitted.route.fields
+    if candidate is None:
+        return fields + b"x-lineclear-attempts: %d\r\n" % attempts
+    fallback = b"false" if candidate is planned.candidates[0] else b"true"
+    return b"%b%bx-lineclear-attempts: %d\r\nx-lineclear-fallback: %b\r\n" % (
+        fields,
+        candidate.fields,
+        attempts,
+        fallback,
+    )
+
+
+def policy_fields(rules: tuple[str, ...]) -> bytes:
+    """Ids of the rules that took part."""
+    return f"x-lineclear-policy: {','.join(rules)}\r\n".encode() if rules else b""
+
+
+def cost_fields(cost_nano_usd: int, basis: str) -> bytes:
+    """Cost and where the figure comes from."""
+    return f"x-lineclear-cost-usd: {usd_text(cost_nano_usd)}\r\nx-lineclear-cost-basis: {basis}\r\n".encode()
+
+
+def limit_fields(granted: Granted, dialect: Dialect, given_back_nano_usd: int, now_us: int) -> bytes:
+    """What is left of budget and rates, the rates under the dialect's own names.
+
+    `given_back_nano_usd` is what the settle returned of the reservation; 0 while that is not known.
+    `now_us` is the wall clock, unix microseconds.
+    """
+    fields = ""
+    if granted.budget_remaining_nano_usd is not None:
+        left = granted.budget_remaining_nano_usd + given_back_nano_usd
+        fields = f"x-lineclear-budget-remaining-usd: {usd_text(left)}\r\n"
+    if granted.requests_limit is not None:
+        reset_us = now_us + (granted.requests_reset_ms or 0) * 1_000
+        fields += _rate_lines(
+            dialect, "requests", granted.requests_limit, granted.requests_remaining or 0, now_us, reset_us
+        )
+    if granted.tokens_limit is not None:
+        reset_us = now_us + (granted.tokens_reset_ms or 0) * 1_000
+        fields += _rate_lines(dialect, "tokens", granted.tokens_limit, granted.tokens_remaining or 0, now_us, reset_us)
+    return fields.encode()
+
+
+def _rate_lines(dialect: Dialect, unit: str, limit: int, remaining: int, now_us: int, reset_us: int) -> str:
+    match dialect:
+        case Dialect.OPENAI:
+            return (
+                f"x-ratelimit-limit-{unit}: {limit}\r\nx-ratelimit-remaining-{unit}: {remaining}\r\n"
+                f"x-ratelimit-reset-{unit}: {(reset_us - now_us) // 1_000}ms\r\n"
+            )
+        case Dialect.ANTHROPIC:
+            reset = datetime.fromtimestamp(-(-reset_us // 1_000_000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return (
+                f"anthropic-ratelimit-{unit}-limit: {limit}\r\nanthropic-ratelimit-{unit}-remaining: {remaining}\r\n"
+                f"anthropic-ratelimit-{unit}-reset: {reset}\r\n"
+            )
+
+
+def timing_fields(total_us: int, upstream_us: int) -> bytes:
+    """`Server-Timing` with our own and the target's share, in milliseconds."""
+    ours_us = max(0, total_us - upstream_us)
+    return f"server-timing: gateway;dur={ours_us / 1000:.3f}, upstream;dur={upstream_us / 1000:.3f}\r\n".encode()
+
+
+def upstream_rate_fields(fields: Mapping[bytes, bytes]) -> bytes:
+    """A vendor's own rate-limit fields, renamed so that they are not taken for ours (decision 31)."""
+    lines = b""
+    for name, value in fields.items():
+        if name.startswith((b"x-ratelimit-", b"anthropic-ratelimit-")):
+            lines += b"x-lineclear-upstream-" + name.removeprefix(b"x-") + b": " + value + b"\r\n"
+    return lines

@@ -1,0 +1,80 @@
+"""The last bytes: sent only once the settle is in the file, so whoever has the whole answer has an entry."""
+
+from lineclear.domain.errors import ErrorCode, PlatformFault
+from lineclear.domain.ledger import LedgerSink, Outcome
+from lineclear.domain.money import usd_text
+from lineclear.gateway.attempt import Opened
+from lineclear.gateway.fields import (
+    cost_fields,
+    id_fields,
+    limit_fields,
+    policy_fields,
+    route_fields,
+    timing_fields,
+    upstream_rate_fields,
+)
+from lineclear.gateway.plan import Planned
+from lineclear.gateway.relay import Relayed
+from lineclear.gateway.settle import Settled
+from lineclear.gateway.trace import Trace
+from lineclear.net.server import Reply
+
+
+async def finish(
+    planned: Planned,
+    opened: Opened | None,
+    relayed: Relayed,
+    settled: Settled,
+    *,
+    reply: Reply,
+    ledger: LedgerSink,
+    trace: Trace,
+) -> None:
+    """Wait for the record, then send what was held back.
+
+    Raises:
+        PlatformFault: LEDGER_UNAVAILABLE if the settle could not be written; the answer is then withheld.
+    """
+    await ledger.flushed(settled.position)
+    if relayed.outcome is Outcome.CLIENT_GONE or reply.gone:
+        return
+    if reply.begun:
+        _end_stream(planned, opened, relayed, settled, reply)
+        return
+    fields = _whole_fields(planned, opened, relayed, settled, trace)
+    reply.whole(relayed.status, fields, relayed.tail)
+
+
+def _end_stream(planned: Planned, opened: Opened | None, relayed: Relayed, settled: Settled, reply: Reply) -> None:
+    if opened is None:
+        raise PlatformFault(ErrorCode.INTERNAL_ERROR, "an answer began without a target")
+    if opened.reader is not None:
+        charge = settled.charge
+        comment = planned.admitted.parsed.codec.cost_comment(usd_text(charge.cost_nano_usd), charge.basis.value)
+        reply.end(comment + relayed.tail)
+    elif relayed.error is None:
+        reply.end()
+    else:
+        reply.abort()  # a long answer that broke off: the caller must see a cut, not an end
+
+
+def _whole_fields(planned: Planned, opened: Opened | None, relayed: Relayed, settled: Settled, trace: Trace) -> bytes:
+    parsed = planned.admitted.parsed
+    duration_us = trace.elapsed_us()
+    fields = [
+        id_fields(parsed.identified.head.request_id),
+        route_fields(planned, len(trace.attempts), opened.candidate if opened is not None else None),
+        cost_fields(settled.charge.cost_nano_usd, settled.charge.basis.value),
+        timing_fields(duration_us, trace.upstream_us),
+    ]
+    if settled.granted is not None:
+        now_us = trace.started_us + duration_us
+        fields.append(limit_fields(settled.granted, parsed.codec.dialect, settled.given_back_nano_usd, now_us))
+    if opened is not None:
+        fields.append(b"content-type: %b\r\n" % opened.content_type)
+        fields.append(upstream_rate_fields(opened.call.headers))
+    else:
+        fields.append(relayed.problem_fields)
+        if relayed.error is not None:
+            fields.append(policy_fields(relayed.error.rules))
+    return b"".join(fields)

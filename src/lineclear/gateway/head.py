@@ -1,0 +1,187 @@
+"""Step `head`: what the request's header fields say, before any body is read.
+
+In: net's Request. Out: Head. Must not: look anything up. Grammar: architecture §6 and decision 52.
+"""
+
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from lineclear.domain.catalogue import DataClass
+from lineclear.domain.errors import CallerError, ErrorCode
+from lineclear.domain.exchange import Operation
+from lineclear.net.server import Request
+
+FACT_BYTES_MAX = 1024
+"""Longest caller fact kept; a longer one is refused."""
+VARIABLE_BYTES_MAX = 8 * 1024
+"""Longest prompt variable, decoded."""
+TIMEOUT_MS_MAX = 3_600_000
+
+_KEY_FIELDS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+_KEY_PARAMETERS = (b"key=", b"api_key=", b"api-key=", b"apikey=", b"access_token=")
+_PASSED_ON = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent", b"tracestate")
+"""Request fields that travel to the vendor as they are. Source: research/protocols.md §6."""
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """Facts of the request's head. Empty text = not given."""
+
+    request_id: str
+    operation: Operation
+    key: str
+    task: str
+    data_class: DataClass | None
+    user: str
+    session: str
+    tags: str
+    timeout_ms: int | None
+    simulate: str
+    variables: tuple[tuple[str, str], ...]
+    inbound_id: str
+    traceparent: str
+    passed_on: bytes
+    """Header lines for the vendor, each ending in CRLF."""
+
+
+def read_head(request: Request, operation: Operation, request_id: str) -> Head:
+    """Read the caller's key and facts.
+
+    Raises:
+        CallerError: CONFLICTING_CREDENTIALS, INVALID_HEADER, or INVALID_REQUEST for a key in the URL.
+    """
+    fields = request.headers
+    key = caller_key(request)
+    facts: dict[str, str] = {}
+    variables: list[tuple[str, str]] = []
+    for name, value in fields.items():
+        if name.startswith(b"x-lineclear-"):
+            if name.startswith(b"x-lineclear-var-"):
+                variables.append(_variable(name[16:], value))
+            else:
+                facts[name[12:].decode("latin-1")] = _text(name, value)
+    passed_on = b""
+    for name in _PASSED_ON:
+        passed = fields.get(name)
+        if passed is not None:
+            passed_on += name + b": " + passed + b"\r\n"
+    given = facts.get
+    return Head(
+        request_id=request_id,
+        operation=operation,
+        key=key,
+        task=given("task", ""),
+        data_class=_data_class(given("data-class", "")),
+        user=given("user", ""),
+        session=given("session", ""),
+        tags=given("tags", ""),
+        timeout_ms=_timeout_ms(given("timeout-ms", "")),
+        simulate=given("simulate", ""),
+        variables=tuple(variables),
+        inbound_id=_text(b"x-request-id", fields.get(b"x-request-id", b"")),
+        traceparent=_text(b"traceparent", fields.get(b"traceparent", b"")),
+        passed_on=passed_on,
+    )
+
+
+def caller_key(request: Request) -> str:
+    """The caller's key from whichever of the four fields carries it; empty if none does.
+
+    Raises:
+        CallerError: CONFLICTING_CREDENTIALS if two fields differ; INVALID_REQUEST for a key in the URL.
+    """
+    if request.query:
+        _refuse_key_in_query(request.query)
+    found = b""
+    for name in _KEY_FIELDS:
+        value = request.headers.get(name)
+        if value is None:
+            continue
+        if name is _KEY_FIELDS[0]:
+            scheme, _, value = value.partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise CallerError(
+                    ErrorCode.INVALID_API_KEY,
+                    "the Authorization field does not carry a Bearer key",
+                    hint="send `Authorization: Bearer lc_…` or `x-api-key: lc_…`",
+                )
+        value = value.strip()
+        if found and value != found:
+            raise CallerError(
+                ErrorCode.CONFLICTING_CREDENTIALS,
+                "two header fields carry different keys, so it is unclear who is calling",
+                hint="send one key, in Authorization or in x-api-key",
+            )
+        found = value
+    return found.decode("latin-1")
+
+
+def _refuse_key_in_query(query: bytes) -> None:
+    lowered = b"&" + query.lower()
+    if any(b"&" + name in lowered for name in _KEY_PARAMETERS):
+        raise CallerError(
+            ErrorCode.INVALID_REQUEST,
+            "keys are not accepted in the URL, where logs and proxies keep them",
+            hint="send the key in Authorization or x-api-key, and revoke the one that was in the URL",
+        )
+
+
+def _text(name: bytes, value: bytes) -> str:
+    if len(value) > FACT_BYTES_MAX:
+        raise CallerError(
+            ErrorCode.INVALID_HEADER,
+            f"header {name.decode('latin-1')!r} is longer than {FACT_BYTES_MAX} bytes",
+            param=name.decode("latin-1"),
+        )
+    try:
+        return value.decode("ascii") if value.isascii() else value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CallerError(
+            ErrorCode.INVALID_HEADER,
+            f"header {name.decode('latin-1')!r} is not UTF-8",
+            param=name.decode("latin-1"),
+        ) from error
+
+
+def _variable(name: bytes, value: bytes) -> tuple[str, str]:
+    try:
+        decoded = unquote_to_bytes(value).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CallerError(
+            ErrorCode.INVALID_HEADER,
+            f"prompt variable {name.decode('latin-1')!r} is not percent-encoded UTF-8",
+            param="x-lineclear-var-" + name.decode("latin-1"),
+        ) from error
+    if len(decoded) > VARIABLE_BYTES_MAX:
+        raise CallerError(
+            ErrorCode.INVALID_HEADER,
+            f"prompt variable {name.decode('latin-1')!r} is longer than {VARIABLE_BYTES_MAX} characters",
+            param="x-lineclear-var-" + name.decode("latin-1"),
+        )
+    return name.decode("latin-1"), decoded
+
+
+def _data_class(text: str) -> DataClass | None:
+    if not text:
+        return None
+    try:
+        return DataClass(text)
+    except ValueError as error:
+        raise CallerError(
+            ErrorCode.INVALID_HEADER,
+            f"{text!r} is not a data class",
+            hint=f"one of: {', '.join(DataClass)}",
+            param="x-lineclear-data-class",
+        ) from error
+
+
+def _timeout_ms(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:12]) <= TIMEOUT_MS_MAX):
+        raise CallerError(
+            ErrorCode.INVALID_HEADER,
+            f"x-lineclear-timeout-ms {text[:32]!r} is not a whole number of milliseconds from 1 to {TIMEOUT_MS_MAX}",
+            param="x-lineclear-timeout-ms",
+        )
+    return int(text)

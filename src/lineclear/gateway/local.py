@@ -1,0 +1,99 @@
+"""Endpoints answered from the snapshot in hand: model list, liveness, readiness. Nobody else is asked.
+
+In: net's Request. Out: status, header lines, body. Control's health never shows here (decision 20).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from lineclear.domain.errors import CallerError, ErrorCode
+from lineclear.domain.exchange import Operation
+from lineclear.gateway.admit import callable_names
+from lineclear.gateway.head import read_head
+from lineclear.gateway.identify import Identified, identify
+from lineclear.gateway.parts import Parts
+from lineclear.net.server import Request
+
+JSON_FIELDS = b"content-type: application/json\r\ncache-control: no-store\r\n"
+
+Answer = tuple[int, bytes, bytes]
+"""Status, header lines, body."""
+
+
+def models(parts: Parts, request: Request, request_id: str) -> Answer:
+    """`GET /v1/models`: the routes this key may call, in Anthropic's shape if its version field is sent.
+
+    Raises:
+        CallerError: INVALID_API_KEY.
+    """
+    identified = _identified(parts, request, request_id)
+    names = callable_names(parts.current.snapshot(), identified)
+    if b"anthropic-version" in request.headers:
+        body: dict[str, Any] = {
+            "data": [_anthropic_model(name) for name in names],
+            "has_more": False,
+            "first_id": names[0] if names else None,
+            "last_id": names[-1] if names else None,
+        }
+    else:
+        body = {"object": "list", "data": [_openai_model(parts, identified, name) for name in names]}
+    return 200, JSON_FIELDS, msgspec.json.encode(body)
+
+
+def model(parts: Parts, request: Request, request_id: str) -> Answer:
+    """`GET /v1/models/{route}`: one of them.
+
+    Raises:
+        CallerError: INVALID_API_KEY; MODEL_NOT_FOUND for what this key may not call.
+    """
+    identified = _identified(parts, request, request_id)
+    name = request.path.removeprefix(b"/v1/models/").decode("latin-1")
+    names = callable_names(parts.current.snapshot(), identified)
+    if name not in names:
+        raise CallerError(
+            ErrorCode.MODEL_NOT_FOUND,
+            f"no route named {name!r} that this key may call",
+            hint="GET /v1/models lists those it may",
+            known_names=names,
+        )
+    if b"anthropic-version" in request.headers:
+        return 200, JSON_FIELDS, msgspec.json.encode(_anthropic_model(name))
+    return 200, JSON_FIELDS, msgspec.json.encode(_openai_model(parts, identified, name))
+
+
+def livez(_parts: Parts, _request: Request, _request_id: str) -> Answer:
+    """`GET /livez`: this process answers."""
+    return 200, JSON_FIELDS, b'{"status":"live"}'
+
+
+def readyz(parts: Parts, _request: Request, _request_id: str) -> Answer:
+    """`GET /readyz`: snapshot, spool and accountant, each with its state; 503 until all that is needed is there.
+
+    A lost accountant degrades and does not unready: calls without a hard budget still pass (decision 3).
+    """
+    has_snapshot = parts.current.is_ready
+    body = {
+        "status": "ready" if has_snapshot else "not_ready",
+        "snapshot": parts.current.snapshot().revision if has_snapshot else None,
+        "snapshot_refused": parts.current.refused_reason or None,
+        "accountant": "connected" if parts.accountant.connected else "unavailable",
+    }
+    return (200 if has_snapshot else 503), JSON_FIELDS, msgspec.json.encode(body)
+
+
+def _identified(parts: Parts, request: Request, request_id: str) -> Identified:
+    # Which operation stands in the head does not matter here; only the key is read from it.
+    head = read_head(request, Operation.CHAT, request_id)
+    return identify(parts.current.snapshot(), head, parts.clock)
+
+
+def _openai_model(parts: Parts, identified: Identified, name: str) -> dict[str, Any]:
+    route = parts.current.snapshot().routes[identified.environment, name]
+    return {"id": name, "object": "model", "created": 0, "owned_by": route.team}
+
+
+def _anthropic_model(name: str) -> dict[str, Any]:
+    epoch = datetime.fromtimestamp(0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"type": "model", "id": name, "display_name": name, "created_at": epoch}

@@ -1,0 +1,116 @@
+"""Step `plan`: which targets, in which order, and why not the others. Kept for `explain`.
+
+In: Admitted. Out: Planned. Must not: reserve or send. The split is sticky: the same unit gets the same
+target for as long as the release's targets stay as they are (decision 38).
+"""
+
+import hashlib
+
+import msgspec
+
+from lineclear.domain.errors import CallerError, ErrorCode, PlatformFault
+from lineclear.domain.ledger import CandidateRecord
+from lineclear.domain.snapshot import PromptEntry
+from lineclear.gateway.admit import Admitted
+from lineclear.gateway.live import Live
+from lineclear.gateway.snapshot import Admission, Candidate, Order, RouteView
+
+HASH_SPACE = 2**64
+
+
+class Planned(msgspec.Struct, frozen=True, gc=False):
+    """Candidates in the order in which they will be tried; never empty."""
+
+    admitted: Admitted
+    candidates: tuple[Candidate, ...]
+    considered: tuple[CandidateRecord, ...]
+    prompt_text: str | None
+    """The route's prompt with its variables filled in; None if it has none."""
+
+
+def plan(admitted: Admitted, live: Live, now_ns: int) -> Planned:
+    """Rank the allowed targets and leave out those that are ill or throttled now.
+
+    Raises:
+        PlatformFault: NO_HEALTHY_TARGET with the time until the first may be tried again.
+        CallerError: VARIABLE_MISSING if the prompt needs a variable that was not sent.
+    """
+    route = admitted.route
+    admission = admitted.admission
+    order = admission.orders[_choose(admission, admitted)]
+    candidates, considered = order.candidates, order.considered
+    for candidate in candidates:
+        if live.target(route.environment, candidate.model).exclusion(now_ns):
+            candidates, considered = _leave_out(admitted, order, live, now_ns)
+            break
+    return Planned(
+        admitted=admitted,
+        candidates=candidates,
+        considered=considered,
+        prompt_text=None if route.prompt is None else _fill(route.prompt, admitted),
+    )
+
+
+def _choose(admission: Admission, admitted: Admitted) -> int:
+    """The split's place for this call's unit: user, else session, else the request itself."""
+    if len(admission.weights) == 1:
+        return 0
+    head = admitted.parsed.identified.head
+    unit = head.user or head.session or head.request_id
+    digest = hashlib.blake2b(unit.encode(), digest_size=8, key=admitted.route.release_salt).digest()
+    point = int.from_bytes(digest, "big") * admission.total_weight // HASH_SPACE
+    for place, weight in enumerate(admission.weights):
+        point -= weight
+        if point < 0:
+            return place
+    return len(admission.weights) - 1
+
+
+def _leave_out(
+    admitted: Admitted, order: Order, live: Live, now_ns: int
+) -> tuple[tuple[Candidate, ...], tuple[CandidateRecord, ...]]:
+    """The order without the targets that are ill or throttled now."""
+    route = admitted.route
+    healthy: list[Candidate] = []
+    considered: list[CandidateRecord] = []
+    for place, candidate in enumerate(order.candidates):
+        exclusion = live.target(route.environment, candidate.model).exclusion(now_ns)
+        if not exclusion:
+            healthy.append(candidate)
+        score = 0.0 if exclusion else float(len(order.candidates) - place)
+        considered.append(CandidateRecord(candidate.model, score, exclusion))
+    if not healthy:
+        raise _nothing_healthy(route, order.candidates, live, now_ns)
+    return tuple(healthy), (*considered, *admitted.admission.excluded)
+
+
+def _nothing_healthy(route: RouteView, ranked: tuple[Candidate, ...], live: Live, now_ns: int) -> PlatformFault:
+    waits = [live.target(route.environment, candidate.model).available_in_ms(now_ns) for candidate in ranked]
+    return PlatformFault(
+        ErrorCode.NO_HEALTHY_TARGET,
+        f"none of the {len(ranked)} targets of route {route.name!r} can be tried now",
+        hint="try again after the time in retry-after; `lineclear explain` tells why each was left out",
+        retry_after_ms=max(1, min(waits)),
+    )
+
+
+def _fill(prompt: PromptEntry, admitted: Admitted) -> str:
+    segments = prompt.segments
+    if len(segments) == 1:
+        return segments[0]
+    values = dict(admitted.parsed.identified.head.variables)
+    filled: list[str] = []
+    for place, segment in enumerate(segments):
+        if place % 2 == 0:
+            filled.append(segment)
+            continue
+        value = values.get(segment)
+        if value is None:
+            raise CallerError(
+                ErrorCode.VARIABLE_MISSING,
+                f"the prompt {prompt.name!r} of route {admitted.route.name!r} needs the variable {segment!r}",
+                hint=f"send x-lineclear-var-{segment} with its value, percent-encoded UTF-8",
+                param=f"x-lineclear-var-{segment}",
+            )
+        filled.append(value)
+    return "".join(filled)

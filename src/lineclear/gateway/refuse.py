@@ -1,0 +1,69 @@
+"""A call turned away before any intent: the problem goes out, and a refusal on record if the caller is known.
+
+Unknown callers are only counted, so that guessing keys cannot fill the ledger.
+"""
+
+from dataclasses import dataclass
+
+from lineclear.domain.errors import CallerError, LineclearError
+from lineclear.domain.exchange import OPERATION_DIALECT, Operation
+from lineclear.domain.ledger import Refusal
+from lineclear.gateway.admit import Admitted
+from lineclear.gateway.entry import Parsed
+from lineclear.gateway.fields import id_fields, policy_fields
+from lineclear.gateway.identify import Identified
+from lineclear.gateway.parts import Parts
+from lineclear.gateway.trace import Trace
+from lineclear.net.server import Reply
+from lineclear.wire.problems import problem
+
+
+@dataclass(slots=True)
+class Reached:
+    """How far a walk came before it ended; None = not reached."""
+
+    operation: Operation
+    request_id: str
+    identified: Identified | None = None
+    parsed: Parsed | None = None
+    admitted: Admitted | None = None
+
+
+def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, reply: Reply) -> None:
+    """Tell the caller, and put a known caller's refusal on record."""
+    told = problem(OPERATION_DIALECT[reached.operation], error, reached.request_id)
+    if reached.identified is None:
+        kind = "unidentified_refused" if isinstance(error, CallerError) else "unidentified_failed"
+        parts.counters[kind] += 1
+    else:
+        parts.ledger.append(_record(reached, reached.identified, error, told.status, trace))
+    fields = told.head + id_fields(reached.request_id) + policy_fields(error.rules)
+    if reached.admitted is not None:
+        fields += reached.admitted.route.fields
+    reply.whole(told.status, fields, told.body)
+
+
+def _record(reached: Reached, identified: Identified, error: LineclearError, status: int, trace: Trace) -> Refusal:
+    head = identified.head
+    admitted = reached.admitted
+    duration_us = trace.elapsed_us()
+    return Refusal(
+        id=reached.request_id,
+        at_us=trace.started_us + duration_us,
+        environment=identified.environment,
+        team=identified.team,
+        app=identified.app,
+        key_id=identified.key_id,
+        route=reached.parsed.view.model[:256] if reached.parsed is not None else "",
+        release=admitted.route.release if admitted is not None else "",
+        revision=0,
+        operation=reached.operation.value,
+        dialect=OPERATION_DIALECT[reached.operation].value,
+        status=status,
+        error_code=error.code.value,
+        rules=error.rules,
+        candidates=admitted.admission.excluded if admitted is not None else (),
+        task=admitted.task if admitted is not None else head.task,
+        duration_us=duration_us,
+        inbound_id=head.inbound_id,
+    )

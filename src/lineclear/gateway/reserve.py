@@ -1,0 +1,194 @@
+"""Step `reserve`: take limits and budget at the price of the dearest candidate, and write the intent.
+
+In: Planned. Out: Reserved. All accounts or none, in one frame. The intent goes into the same tick's spool
+write and must be in the file before a target is called; if either says no, nothing is sent.
+"""
+
+import hmac
+
+import msgspec
+
+from lineclear.domain.accounts import Binding, Denied, Granted, Reserve
+from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
+from lineclear.domain.ledger import Intent, LedgerSink
+from lineclear.domain.money import dearest_cost_nano_usd, estimated_tokens, usd_text
+from lineclear.gateway.accounts import AccountantClient
+from lineclear.gateway.identify import Identified
+from lineclear.gateway.plan import Planned
+from lineclear.gateway.snapshot import Snapshot
+from lineclear.gateway.trace import Trace
+
+OUTPUT_TOKENS_DEFAULT = 4_096
+"""Output cap sent upstream where a budget needs an upper bound and neither caller, route nor card names one."""
+UNKNOWN_OUTPUT_TOKENS = 256
+"""Output assumed for a token rate when nothing bounds it; corrected at settle. Source: reliability-security.md §4."""
+STREAM_SLICE_TOKENS = 1_024
+"""Output reserved for a stream at first and with each extension (decision 23)."""
+
+ALONE = Granted(txn="")
+"""What a call without any limited account is granted: nothing to count."""
+
+
+class Reserved(msgspec.Struct, frozen=True, gc=False):
+    """The call is paid for and on record; it may be dispatched."""
+
+    planned: Planned
+    snapshot: Snapshot
+    accounts: tuple[str, ...]
+    granted: Granted
+    output_cap: int | None
+    """Cap to put into the upstream request; None leaves the caller's as it is."""
+    slice_tokens: int
+    """Output tokens paid for so far, if this is a stream under a budget; 0 = no slices."""
+    tokens: int
+    nano_usd: int
+
+
+async def reserve(
+    planned: Planned, snapshot: Snapshot, ledger: LedgerSink, accountant: AccountantClient, trace: Trace
+) -> Reserved:
+    """Reserve and record.
+
+    Raises:
+        CallerError: BUDGET_EXCEEDED, RATE_LIMITED or CONCURRENCY_LIMITED, naming the account that binds.
+        PlatformFault: ACCOUNTANT_UNAVAILABLE, LEDGER_UNAVAILABLE.
+    """
+    reserved = _estimate(planned, snapshot)
+    position = ledger.append(_intent(reserved, trace))
+    if reserved.accounts:
+        head = planned.admitted.parsed.identified.head
+        reply = await accountant.reserve(
+            Reserve(head.request_id, reserved.accounts, reserved.tokens, reserved.nano_usd)
+        )
+        if isinstance(reply, Denied):
+            raise denial(reply)
+        reserved = msgspec.structs.replace(reserved, granted=reply)
+    await ledger.flushed(position)
+    return reserved
+
+
+def limited_accounts(snapshot: Snapshot, identified: Identified, route_account: str) -> tuple[str, ...]:
+    """The accounts of this call that have a limit: team, app, route."""
+    limits = snapshot.limits
+    if not limits:
+        return ()
+    team, app = f"team:{identified.team}", f"app:{identified.app}"
+    accounts: tuple[str, ...] = (team,) if team in limits else ()
+    if app in limits:
+        accounts += (app,)
+    return (*accounts, route_account) if route_account else accounts
+
+
+def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
+    admitted = planned.admitted
+    view = admitted.parsed.view
+    accounts = limited_accounts(snapshot, admitted.parsed.identified, admitted.route.account)
+    limits = [snapshot.limits[account] for account in accounts]
+    if not any(limit.budget or limit.tokens_per_minute for limit in limits):
+        return Reserved(planned, snapshot, accounts, ALONE, None, 0, 0, 0)
+    prompt_bytes = view.prompt_bytes + (len(planned.prompt_text.encode()) if planned.prompt_text else 0)
+    has_budget = any(limit.budget for limit in limits)
+    cap = view.max_output_tokens
+    given_cap = cap
+    if cap is None and has_budget:
+        cap = admitted.route.max_tokens or _card_cap(planned) or OUTPUT_TOKENS_DEFAULT
+    nano_usd = 0
+    slice_tokens = 0
+    if has_budget and cap is not None:
+        output_tokens = cap * view.choices
+        if view.stream and output_tokens > STREAM_SLICE_TOKENS:
+            output_tokens = slice_tokens = STREAM_SLICE_TOKENS
+        nano_usd = dearest_nano_usd(planned, prompt_bytes, output_tokens)
+    tokens = estimated_tokens(prompt_bytes) + (UNKNOWN_OUTPUT_TOKENS if cap is None else cap) * view.choices
+    return Reserved(
+        planned=planned,
+        snapshot=snapshot,
+        accounts=accounts,
+        granted=ALONE,
+        output_cap=cap if given_cap is None and has_budget else None,
+        slice_tokens=slice_tokens,
+        tokens=tokens,
+        nano_usd=nano_usd,
+    )
+
+
+def dearest_nano_usd(planned: Planned, input_tokens: int, output_tokens: int) -> int:
+    """The most that any candidate could charge for this many tokens; unpriced candidates count as 0."""
+    costs = [
+        dearest_cost_nano_usd(input_tokens, output_tokens, candidate.price)
+        for candidate in planned.candidates
+        if candidate.price is not None
+    ]
+    return max(costs, default=0)
+
+
+def _card_cap(planned: Planned) -> int | None:
+    caps = [candidate.max_output_tokens for candidate in planned.candidates if candidate.max_output_tokens is not None]
+    return min(caps, default=None)
+
+
+def _intent(reserved: Reserved, trace: Trace) -> Intent:
+    admitted = reserved.planned.admitted
+    identified = admitted.parsed.identified
+    head = identified.head
+    first = reserved.planned.candidates[0]
+    return Intent(
+        id=head.request_id,
+        at_us=trace.started_us,
+        environment=identified.environment,
+        team=identified.team,
+        app=identified.app,
+        key_id=identified.key_id,
+        route=admitted.route.name,
+        release=admitted.route.release,
+        revision=reserved.snapshot.revision,
+        operation=head.operation.value,
+        dialect=admitted.parsed.codec.dialect.value,
+        task=admitted.task,
+        data_class=admitted.data_class.value,
+        stream=admitted.parsed.view.stream,
+        accounts=reserved.accounts,
+        reserved_nano_usd=reserved.nano_usd,
+        reserved_tokens=reserved.tokens,
+        model=first.model,
+        provider=first.provider,
+        price_version=first.price_version,
+        inbound_id=head.inbound_id,
+        traceparent=head.traceparent,
+        user_hash=user_hash(reserved.snapshot, head.user),
+        tags=head.tags,
+    )
+
+
+def user_hash(snapshot: Snapshot, user: str) -> str:
+    """A user's name as the ledger keeps it: keyed, so that it joins and does not tell (decision 47)."""
+    return hmac.digest(snapshot.pepper, b"user:" + user.encode(), "sha256").hex()[:32] if user else ""
+
+
+def denial(denied: Denied) -> LineclearError:
+    """The refusal that a denied reservation means to the caller. Source: decision 28."""
+    kind, _, name = denied.account.partition(":")
+    where = f"{kind} {name!r}"
+    rules = (f"limit.{denied.binding}",)
+    if denied.binding == Binding.BUDGET:
+        return CallerError(
+            ErrorCode.BUDGET_EXCEEDED,
+            f"the budget of {where} does not cover this call: {usd_text(denied.limit)} USD this month",
+            hint=f"it starts anew at unix time {denied.resets_at}; an operator can raise it",
+            rules=rules,
+        )
+    if denied.binding == Binding.CONCURRENCY:
+        return CallerError(
+            ErrorCode.CONCURRENCY_LIMITED,
+            f"{where} already has {denied.limit} calls under way",
+            hint="wait for one to end",
+            rules=rules,
+            retry_after_ms=denied.retry_after_ms or 1_000,
+        )
+    return CallerError(
+        ErrorCode.RATE_LIMITED,
+        f"{where} may use {denied.limit} {denied.binding} a minute",
+        hint="try again after the time in retry-after",
+        rules=rules,
+        retry_after_ms=denied.retry_after_ms,
+    )

@@ -1,0 +1,147 @@
+"""Step `settle`: usage → cost → accounts → record. Synchronous, runs however the exchange ended.
+
+In: what the walk reached and Relayed. Out: Settled. Exactly once for each intent. Must not: wait, or send to
+the caller; the walk sends the last bytes after the record is in the file (decision 14).
+"""
+
+import msgspec
+
+from lineclear.domain.accounts import Granted, SettleAccount, Void
+from lineclear.domain.errors import AttemptClass, CallerError, LineclearError, UpstreamError
+from lineclear.domain.ledger import LedgerSink, Outcome, Settle
+from lineclear.domain.money import NO_USAGE, CostBasis, Usage, cost_nano_usd
+from lineclear.gateway.accounts import AccountantClient
+from lineclear.gateway.attempt import Opened
+from lineclear.gateway.plan import Planned
+from lineclear.gateway.relay import Relayed
+from lineclear.gateway.reserve import Reserved
+from lineclear.gateway.trace import Trace
+
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """What an exchange used and costs."""
+
+    usage: Usage
+    cost_nano_usd: int
+    basis: CostBasis
+
+
+NO_CHARGE = Charge(NO_USAGE, 0, CostBasis.PRICED)
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """The exchange is closed; once `position` is flushed the last bytes may go out."""
+
+    position: int
+    charge: Charge
+    given_back_nano_usd: int
+    granted: Granted | None
+
+
+def charge(opened: Opened | None, relayed: Relayed) -> Charge:
+    """The price of what was delivered, at the price row reserved with. Source: decision 53."""
+    if opened is None or relayed.outcome not in _BILLED:
+        return NO_CHARGE
+    prompt_bytes = opened.reserved.planned.admitted.parsed.view.prompt_bytes
+    usage, is_estimated = opened.watch.billed_usage(prompt_bytes)
+    if usage.reported_cost_nano_usd is not None:
+        return Charge(usage, usage.reported_cost_nano_usd, CostBasis.REPORTED)
+    price = opened.candidate.price
+    if price is None:
+        return Charge(usage, 0, CostBasis.UNPRICED)
+    basis = CostBasis.ESTIMATED if is_estimated else CostBasis.PRICED
+    return Charge(usage, cost_nano_usd(usage, price), basis)
+
+
+_BILLED = frozenset({Outcome.OK, Outcome.TRUNCATED, Outcome.CLIENT_GONE})
+
+
+def settle(
+    planned: Planned,
+    reserved: Reserved | None,
+    opened: Opened | None,
+    relayed: Relayed,
+    *,
+    trace: Trace,
+    ledger: LedgerSink,
+    accountant: AccountantClient,
+) -> Settled:
+    """Close an exchange that has an intent."""
+    billed = charge(opened, relayed)
+    if opened is not None:
+        opened.health.end()
+        if relayed.outcome is Outcome.OK:
+            opened.health.succeeded()
+        elif isinstance(relayed.error, UpstreamError):
+            opened.health.failed()
+        error = relayed.error
+        trace.end_attempt(
+            AttemptClass.OK if error is None else AttemptClass.PARTIAL,
+            status=opened.call.status,
+            error_code=error.code.value if error is not None else "",
+            cost_nano_usd=billed.cost_nano_usd,
+        )
+    granted = _resolve(planned, reserved, billed, relayed.error, accountant)
+    position = ledger.append(_record(planned, opened, relayed, billed, trace))
+    return Settled(
+        position=position,
+        charge=billed,
+        given_back_nano_usd=reserved.nano_usd - billed.cost_nano_usd if reserved is not None else 0,
+        granted=granted,
+    )
+
+
+def _resolve(
+    planned: Planned,
+    reserved: Reserved | None,
+    billed: Charge,
+    error: LineclearError | None,
+    accountant: AccountantClient,
+) -> Granted | None:
+    """Resolve the reservation exactly once."""
+    request_id = planned.admitted.parsed.identified.head.request_id
+    if reserved is None:
+        if not isinstance(error, CallerError):
+            # The reservation's own answer never came: if it was granted after all, give it back.
+            accountant.resolve(Void(request_id))
+        return None
+    if reserved.accounts:
+        used = billed.usage.total_input_tokens + billed.usage.total_output_tokens
+        if billed is NO_CHARGE:
+            accountant.resolve(Void(request_id))
+        else:
+            accountant.resolve(SettleAccount(request_id, used, billed.cost_nano_usd))
+    return reserved.granted
+
+
+def _record(planned: Planned, opened: Opened | None, relayed: Relayed, billed: Charge, trace: Trace) -> Settle:
+    watch = opened.watch if opened is not None else None
+    error = relayed.error
+    trace.mark()
+    duration_us = trace.elapsed_us()
+    return Settle(
+        id=planned.admitted.parsed.identified.head.request_id,
+        at_us=trace.started_us + duration_us,
+        outcome=relayed.outcome.value,
+        status=relayed.status,
+        error_code=error.code.value if error is not None else "",
+        model=opened.candidate.model if opened is not None else "",
+        provider=opened.candidate.provider if opened is not None else "",
+        attempts=tuple(trace.attempts),
+        candidates=planned.considered,
+        rules=error.rules if error is not None else (),
+        usage=billed.usage,
+        cost_nano_usd=billed.cost_nano_usd,
+        cost_basis=billed.basis.value,
+        waste_nano_usd=trace.waste_nano_usd,
+        price_version=opened.candidate.price_version if opened is not None else "",
+        stop_reason=watch.native_stop if watch is not None else "",
+        model_echo=watch.model_echo if watch is not None else "",
+        response_id=watch.response_id if watch is not None else "",
+        duration_us=duration_us,
+        first_event_us=relayed.first_event_us,
+        steps_us=trace.steps_us(),
+        request_bytes=len(planned.admitted.parsed.body),
+        response_bytes=relayed.response_bytes,
+        malformed_events=watch.malformed if watch is not None else 0,
+    )

@@ -1,0 +1,339 @@
+"""The snapshot as the walk reads it: sections compiled into lookups once per revision, never per request.
+
+In: section bytes. Out: Snapshot, immutable. What a request needs (head bytes, exclusions, accounts,
+response fields) is prepared here. Must not: read files, clocks or the network.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from lineclear.base.secret import Secret
+from lineclear.domain.admission import Exclusion, judge
+from lineclear.domain.catalogue import DATA_CLASS_ORDER, DataClass, EnvironmentClass, data_class_rank
+from lineclear.domain.errors import ErrorCode
+from lineclear.domain.exchange import OPERATION_DIALECT, Operation
+from lineclear.domain.ledger import CandidateRecord
+from lineclear.domain.money import Price
+from lineclear.domain.snapshot import (
+    ACCESS_SHARDS,
+    AccessShard,
+    AccountLimits,
+    AppEntry,
+    AppsSection,
+    CatalogueSection,
+    CredentialEntry,
+    CredentialsSection,
+    EnvironmentsSection,
+    KeyEntry,
+    LimitsSection,
+    ModelVersionEntry,
+    PromptEntry,
+    ProviderEntry,
+    ProvidersSection,
+    RouteSection,
+    Section,
+    SnapshotManifest,
+    Timeouts,
+    access_section_name,
+)
+from lineclear.net.upstream import Origin
+from lineclear.providers.address import Address, address, provider_origin
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """One model version as it is reached from one environment."""
+
+    model: str
+    """`name@version`."""
+    provider: str
+    upstream_id: str
+    is_hosted: bool
+    addresses: dict[Operation, tuple[Address, ...]]
+    """By operation; one address per credential, heaviest first."""
+    price: Price | None
+    price_version: str
+    max_output_tokens: int | None
+    slow: bool
+    fields: bytes
+    """Response header lines that name the model and its provider."""
+
+
+class Order(msgspec.Struct, frozen=True, gc=False):
+    """Allowed candidates in the order in which they are tried if all are healthy."""
+
+    candidates: tuple[Candidate, ...]
+    considered: tuple[CandidateRecord, ...]
+    """The same with scores, and the excluded ones with their reasons, for `explain`."""
+
+
+class Admission(msgspec.Struct, frozen=True, gc=False):
+    """Which targets of a release may serve a call of one operation, task and data class."""
+
+    weights: tuple[int, ...]
+    """Share of each order; a single 1 where nothing is split."""
+    total_weight: int
+    orders: tuple[Order, ...]
+    """One per allowed target that the split may choose first; the others follow as backups, then fallbacks."""
+    excluded: tuple[CandidateRecord, ...]
+    refusal: Exclusion | None
+    """Set if no candidate is left; then `orders` is empty."""
+
+
+class RouteView(msgspec.Struct, frozen=True, gc=False):
+    """One route in one environment, ready for the walk."""
+
+    name: str
+    environment: str
+    team: str
+    tasks: tuple[str, ...]
+    data_class: DataClass
+    release: str
+    release_salt: bytes
+    """Key of the split's hash: the release digest's first 16 bytes."""
+    strategy: str
+    prompt: PromptEntry | None
+    timeouts: Timeouts
+    max_tokens: int | None
+    admissions: dict[tuple[Operation, str, DataClass], Admission]
+    account: str
+    """The route's own account, empty if it has no limit."""
+    fields: bytes
+    """Response header lines: route, release, revision, environment."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """Everything a gateway decides from. One reference per exchange."""
+
+    epoch: int
+    revision: int
+    pepper: bytes
+    environments: dict[str, EnvironmentClass]
+    apps: dict[str, AppEntry]
+    keys: tuple[dict[str, KeyEntry], ...]
+    """64 shards; see `domain.snapshot.access_shard`."""
+    routes: dict[tuple[str, str], RouteView]
+    """By (environment, route name)."""
+    route_names: dict[str, tuple[str, ...]]
+    """Sorted names by environment."""
+    limits: dict[str, AccountLimits]
+    """By account id; only accounts that have a limit."""
+
+
+class SnapshotError(Exception):
+    """The sections do not fit together or do not decode; the snapshot before stays."""
+
+
+def compile_snapshot(manifest: SnapshotManifest, sections: Mapping[str, bytes], socket_dir: str) -> Snapshot:
+    """Decode every section and prepare the lookups.
+
+    Raises:
+        SnapshotError: naming the section that does not decode or refers to something that is not there.
+    """
+    environments = {
+        name: entry.environment_class
+        for name, entry in _decode(sections, "environments", EnvironmentsSection).environments.items()
+    }
+    credentials = _decode(sections, "sealed/credentials", CredentialsSection)
+    limits = _decode(sections, "limits", LimitsSection).accounts
+    book = _CandidateBook(
+        versions=_decode(sections, "catalogue", CatalogueSection).versions,
+        providers=_decode(sections, "providers", ProvidersSection).providers,
+        credentials=credentials.credentials,
+        socket_dir=socket_dir,
+    )
+    routes: dict[tuple[str, str], RouteView] = {}
+    for name in sections:
+        if name.startswith("routes/"):
+            section = _decode(sections, name, RouteSection)
+            environment_class = environments.get(section.environment)
+            if environment_class is None:
+                raise SnapshotError(f"section {name!r} names environment {section.environment!r}, which is not there")
+            routes[section.environment, section.route] = _route_view(
+                section, environment_class, book, limits, manifest.revision
+            )
+    names: dict[str, list[str]] = {}
+    for environment, route in sorted(routes):
+        names.setdefault(environment, []).append(route)
+    return Snapshot(
+        epoch=manifest.epoch,
+        revision=manifest.revision,
+        pepper=bytes.fromhex(credentials.pepper),
+        environments=environments,
+        apps=_decode(sections, "apps", AppsSection).apps,
+        keys=tuple(_decode(sections, access_section_name(shard), AccessShard).keys for shard in range(ACCESS_SHARDS)),
+        routes=routes,
+        route_names={environment: tuple(routed) for environment, routed in names.items()},
+        limits=limits,
+    )
+
+
+class _CandidateBook:
+    """Makes each (environment, model version) pair once and judges it per kind of call."""
+
+    def __init__(
+        self,
+        versions: dict[str, ModelVersionEntry],
+        providers: dict[str, ProviderEntry],
+        credentials: dict[str, tuple[CredentialEntry, ...]],
+        socket_dir: str,
+    ) -> None:
+        self._versions = versions
+        self._providers = providers
+        self._credentials = credentials
+        self._socket_dir = socket_dir
+        self._made: dict[tuple[str, str], Candidate] = {}
+
+    def candidate(self, environment: str, model: str) -> Candidate:
+        made = self._made.get((environment, model))
+        if made is None:
+            made = self._made[environment, model] = self._make(environment, model)
+        return made
+
+    def judge(
+        self, model: str, environment_class: EnvironmentClass, operation: Operation, task: str, data_class: DataClass
+    ) -> Exclusion | None:
+        version, provider = self._find(model)
+        return judge(version, provider.dialects, environment_class, operation, task, data_class)
+
+    def _find(self, model: str) -> tuple[ModelVersionEntry, ProviderEntry]:
+        version = self._versions.get(model)
+        if version is None:
+            raise SnapshotError(f"a release names model {model!r}, which the catalogue section does not hold")
+        provider = self._providers.get(version.provider)
+        if provider is None:
+            raise SnapshotError(f"model {model!r} names provider {version.provider!r}, which is not there")
+        return version, provider
+
+    def _make(self, environment: str, model: str) -> Candidate:
+        version, provider = self._find(model)
+        socket_path = f"{self._socket_dir}/rt-{version.runtime}.sock" if version.runtime else ""
+        try:
+            origin = provider_origin(provider, socket_path)
+        except ValueError as error:
+            raise SnapshotError(str(error)) from error
+        price = version.price
+        return Candidate(
+            model=version.id,
+            provider=provider.name,
+            upstream_id=version.upstream_id,
+            is_hosted=version.runtime is not None,
+            addresses={
+                operation: self._addresses(provider, environment, operation, origin)
+                for operation in Operation
+                if OPERATION_DIALECT[operation] in provider.dialects
+            },
+            price=price,
+            price_version=price.version if price is not None else "",
+            max_output_tokens=version.max_output_tokens,
+            slow=version.slow,
+            fields=f"x-lineclear-model: {version.id}\r\nx-lineclear-provider: {provider.name}\r\n".encode(),
+        )
+
+    def _addresses(
+        self, provider: ProviderEntry, environment: str, operation: Operation, origin: Origin
+    ) -> tuple[Address, ...]:
+        entries = self._credentials.get(f"{provider.name}/{environment}", ())
+        if not entries:
+            return (address(provider, operation, origin, "", None),)
+        heaviest_first = sorted(entries, key=lambda entry: -entry.weight)
+        return tuple(address(provider, operation, origin, entry.id, Secret(entry.secret)) for entry in heaviest_first)
+
+
+def _route_view(
+    section: RouteSection,
+    environment_class: EnvironmentClass,
+    book: _CandidateBook,
+    limits: dict[str, AccountLimits],
+    revision: int,
+) -> RouteView:
+    release = section.stable
+    account = f"route:{section.environment}/{section.route}"
+    rank = data_class_rank(section.data_class)
+    return RouteView(
+        name=section.route,
+        environment=section.environment,
+        team=section.team,
+        tasks=section.tasks,
+        data_class=section.data_class,
+        release=release.id,
+        release_salt=bytes.fromhex(release.digest)[:16],
+        strategy=release.strategy,
+        prompt=release.prompt,
+        timeouts=release.timeouts,
+        max_tokens=release.max_tokens,
+        admissions={
+            (operation, task, data_class): _admission(section, environment_class, book, operation, task, data_class)
+            for operation in Operation
+            for task in section.tasks or ("",)
+            for data_class in DATA_CLASS_ORDER[rank:]
+        },
+        account=account if account in limits else "",
+        fields=(
+            f"x-lineclear-route: {section.route}\r\nx-lineclear-release: {release.id}\r\n"
+            f"x-lineclear-revision: {revision}\r\nx-lineclear-environment: {section.environment}\r\n"
+            "x-lineclear-cache: off\r\n"
+        ).encode(),
+    )
+
+
+def _admission(
+    section: RouteSection,
+    environment_class: EnvironmentClass,
+    book: _CandidateBook,
+    operation: Operation,
+    task: str,
+    data_class: DataClass,
+) -> Admission:
+    release = section.stable
+    allowed: dict[str, Candidate] = {}
+    excluded: list[CandidateRecord] = []
+    refusal: Exclusion | None = None
+    for model in dict.fromkeys([*(target.model for target in release.targets), *release.fallback]):
+        exclusion = book.judge(model, environment_class, operation, task, data_class)
+        if exclusion is None:
+            allowed[model] = book.candidate(section.environment, model)
+        else:
+            excluded.append(CandidateRecord(model, 0.0, exclusion.reason))
+            refusal = refusal or exclusion
+    if not allowed:
+        nothing = Exclusion(ErrorCode.NO_HEALTHY_TARGET, "route.no-target", "the route has no target")
+        return Admission(weights=(), total_weight=0, orders=(), excluded=tuple(excluded), refusal=refusal or nothing)
+    fallback = [allowed[model] for model in release.fallback if model in allowed]
+    targets = [(allowed[target.model], target.weight) for target in release.targets if target.model in allowed]
+    if release.strategy != "weighted" or sum(weight for _, weight in targets) == 0:
+        # Nothing to split: in the order of the release. Drained targets are still backups.
+        targets = [(candidate, 1 if place == 0 else 0) for place, (candidate, _) in enumerate(targets)]
+    chosen_first = [(candidate, weight) for candidate, weight in targets if weight > 0]
+    if not chosen_first:
+        chosen_first = [(fallback[0], 1)]
+    backups = [candidate for candidate, _ in sorted(targets, key=lambda pair: -pair[1])] + fallback
+    return Admission(
+        weights=tuple(weight for _, weight in chosen_first),
+        total_weight=sum(weight for _, weight in chosen_first),
+        orders=tuple(_order(first, backups, excluded) for first, _ in chosen_first),
+        excluded=tuple(excluded),
+        refusal=None,
+    )
+
+
+def _order(first: Candidate, backups: list[Candidate], excluded: list[CandidateRecord]) -> Order:
+    candidates = list({candidate.model: candidate for candidate in [first, *backups]}.values())
+    scored = [
+        CandidateRecord(candidate.model, float(len(candidates) - place), "")
+        for place, candidate in enumerate(candidates)
+    ]
+    return Order(candidates=tuple(candidates), considered=(*scored, *excluded))
+
+
+def _decode(sections: Mapping[str, bytes], name: str, section_type: type[SectionT]) -> SectionT:
+    content = sections.get(name)
+    if content is None:
+        raise SnapshotError(f"section {name!r} is missing")
+    try:
+        return msgspec.json.decode(content, type=section_type)
+    except msgspec.DecodeError as error:
+        raise SnapshotError(f"section {name!r} does not decode: {error}") from error

@@ -1,0 +1,161 @@
+"""The journal of one exchange: when each step ended, what was tried, what is being waited for.
+
+The one mutable value of the walk. It decides nothing: `settle` and `explain` read it, and a hang-up of the
+caller reaches the pending wait through it.
+"""
+
+import asyncio
+from itertools import pairwise
+
+from lineclear.base.clock import Clock
+from lineclear.domain.errors import AttemptClass, ClientGone, Sent, UpstreamError
+from lineclear.domain.ledger import AttemptRecord, Outcome
+from lineclear.domain.money import Usage, cost_nano_usd, estimated_tokens
+from lineclear.gateway.snapshot import Candidate
+from lineclear.net.upstream import UpstreamCall
+
+
+class Trace:
+    """One exchange's journal."""
+
+    __slots__ = (
+        "_attempt_ns",
+        "_candidate",
+        "_clock",
+        "_marks",
+        "_waiter",
+        "attempt",
+        "attempts",
+        "call",
+        "gone",
+        "started_ns",
+        "started_us",
+        "upstream_us",
+        "waste_nano_usd",
+    )
+
+    def __init__(self, clock: Clock, started_ns: int) -> None:
+        self._clock = clock
+        self._marks = [started_ns]
+        self._waiter: asyncio.Future[None] | None = None
+        self.started_ns = started_ns
+        self.started_us = clock.unix_us()
+        self.attempts: list[AttemptRecord] = []
+        self.call: UpstreamCall | None = None
+        """The attempt under way, so that a hang-up can abort it."""
+        self.attempt = 0
+        """Number of the newest attempt, from 1; 0 before the first."""
+        self.upstream_us = 0
+        """Time spent in attempts that ended."""
+        self.waste_nano_usd = 0
+        """Estimated cost of attempts that were sent and not delivered."""
+        self._candidate: Candidate | None = None
+        self._attempt_ns = 0
+        self.gone = False
+
+    def mark(self) -> None:
+        """A step ended now."""
+        self._marks.append(self._clock.monotonic_ns())
+
+    def begin_attempt(self, candidate: Candidate, number: int) -> None:
+        """An attempt starts now."""
+        self._candidate = candidate
+        self.attempt = number
+        self._attempt_ns = self._clock.monotonic_ns()
+
+    def end_attempt(
+        self, attempt_class: AttemptClass, *, status: int = 0, error_code: str = "", cost_nano_usd: int = 0
+    ) -> None:
+        """The attempt under way ended so; does nothing if there is none."""
+        candidate = self._candidate
+        if candidate is None:
+            return
+        self._candidate = None
+        duration_us = (self._clock.monotonic_ns() - self._attempt_ns) // 1_000
+        self.upstream_us += duration_us
+        if attempt_class is not AttemptClass.OK and attempt_class is not AttemptClass.PARTIAL:
+            self.waste_nano_usd += cost_nano_usd
+        self.attempts.append(
+            AttemptRecord(
+                attempt=self.attempt,
+                model=candidate.model,
+                provider=candidate.provider,
+                attempt_class=attempt_class.value,
+                status=status,
+                error_code=error_code,
+                start_us=(self._attempt_ns - self.started_ns) // 1_000,
+                duration_us=duration_us,
+                upstream_id=_upstream_id(self.call),
+                cost_nano_usd=cost_nano_usd,
+            )
+        )
+
+    def fail_attempt(self, error: UpstreamError | None, prompt_bytes: int) -> None:
+        """The attempt under way brought no answer; None = the caller hung up before it did."""
+        attempt_class = AttemptClass.AMBIGUOUS if error is None else error.attempt_class
+        cost = self._sent_input_cost_nano_usd(prompt_bytes) if attempt_class is AttemptClass.AMBIGUOUS else 0
+        self.end_attempt(
+            attempt_class,
+            status=error.status or 0 if error is not None else 0,
+            error_code=error.code.value if error is not None else Outcome.CLIENT_GONE.value,
+            cost_nano_usd=cost,
+        )
+
+    def _sent_input_cost_nano_usd(self, prompt_bytes: int) -> int:
+        """What the attempt under way may be billed for although no answer came; 0 if nothing was sent."""
+        candidate = self._candidate
+        if candidate is None or candidate.price is None or self.call is None or self.call.sent is Sent.NO:
+            return 0
+        return cost_nano_usd(Usage(input_tokens=estimated_tokens(prompt_bytes)), candidate.price)
+
+    def elapsed_us(self) -> int:
+        return (self._clock.monotonic_ns() - self.started_ns) // 1_000
+
+    def steps_us(self) -> tuple[int, ...]:
+        """Microseconds of each step done so far, in the order of `domain.ledger.STEPS`."""
+        marks = self._marks
+        return tuple([(after - before) // 1_000 for before, after in pairwise(marks)])
+
+    def on_gone(self) -> None:
+        """The caller hung up: whatever is being waited for ends with ClientGone."""
+        self.gone = True
+        if self.call is not None:
+            self.call.abort(ClientGone("the caller closed the connection"))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ClientGone("the caller closed the connection"))
+
+    async def pause(self, wait_ms: int) -> None:
+        """Wait between two attempts.
+
+        Raises:
+            ClientGone: if the caller hangs up meanwhile.
+        """
+        if self.gone:
+            raise ClientGone("the caller closed the connection")
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        timer = loop.call_later(wait_ms / 1000, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+_UPSTREAM_ID_FIELDS = (b"x-request-id", b"request-id", b"x-amzn-requestid", b"apim-request-id")
+
+
+def _upstream_id(call: UpstreamCall | None) -> str:
+    """The vendor's own request id, at most 128 characters; empty if it sent none."""
+    if call is None or not call.status:
+        return ""
+    for name in _UPSTREAM_ID_FIELDS:
+        value = call.headers.get(name)
+        if value:
+            return value[:128].decode("latin-1")
+    return ""

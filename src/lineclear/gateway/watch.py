@@ -1,0 +1,144 @@
+"""What an answer has said so far: the fold of its canonical events, for commit, billing and the end.
+
+In: frames of a stream, or the events of a whole answer. Out: the bytes to pass on. Used by `attempt` until
+the commit point and by `relay` after it. Must not: write to anyone.
+"""
+
+from lineclear.domain.exchange import (
+    Event,
+    Failed,
+    Finished,
+    Frame,
+    Malformed,
+    OpaqueContent,
+    ReasoningDelta,
+    RefusalDelta,
+    Started,
+    StopReason,
+    Terminated,
+    TextDelta,
+    ToolArgumentsDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from lineclear.domain.money import NO_USAGE, Usage, estimated_tokens
+
+
+class Watch:
+    """One answer as it comes in."""
+
+    __slots__ = (
+        "_drop_usage_frame",
+        "committed",
+        "failed",
+        "finished",
+        "malformed",
+        "model_echo",
+        "native_stop",
+        "output_bytes",
+        "response_id",
+        "stop_reason",
+        "tail",
+        "terminated",
+        "usage",
+    )
+
+    def __init__(self, *, drop_usage_frame: bool) -> None:
+        self._drop_usage_frame = drop_usage_frame
+        self.committed = False
+        """Content or an end has been seen."""
+        self.finished = False
+        self.terminated = False
+        self.failed: Failed | None = None
+        self.tail = b""
+        """The terminator or error frame, held back until the settle is written."""
+        self.usage: Usage | None = None
+        self.output_bytes = 0
+        """UTF-8 bytes of content, an upper bound on output tokens."""
+        self.stop_reason = StopReason.UNKNOWN
+        self.native_stop = ""
+        self.model_echo = ""
+        self.response_id = ""
+        self.malformed = 0
+
+    def take(self, frames: list[Frame]) -> bytes:
+        """Fold frames; returns the bytes that go on to the caller now."""
+        passed: list[bytes] = []
+        for frame in frames:
+            held = False
+            for event in frame.events:
+                held = self.see(event) or held
+            if not held:
+                passed.append(frame.raw)
+            elif self.terminated or self.failed is not None:
+                self.tail += frame.raw
+        return b"".join(passed) if len(passed) != 1 else passed[0]
+
+    def see(self, event: Event) -> bool:  # noqa: C901 - one flat match over a closed set
+        """Fold one event; returns whether its frame is to be held back or dropped."""
+        match event:
+            case TextDelta() | ReasoningDelta() | RefusalDelta():
+                text = event.text
+                self.output_bytes += len(text) if text.isascii() else len(text.encode())
+                self.committed = True
+            case ToolArgumentsDelta():
+                self.output_bytes += len(event.fragment.encode())
+                self.committed = True
+            case ToolCallStarted():
+                self.output_bytes += len(event.name)
+                self.committed = True
+            case OpaqueContent():
+                self.output_bytes += event.payload_bytes
+                self.committed = True
+            case UsageReported():
+                self.usage = event.usage
+                return event.only and self._drop_usage_frame
+            case Finished():
+                self.stop_reason = event.reason
+                self.native_stop = event.native
+                self.finished = self.committed = True
+            case Started():
+                self.model_echo = event.model
+                self.response_id = event.response_id
+            case Terminated():
+                self.terminated = self.committed = True
+                return True
+            case Failed():
+                self.failed = event
+                return True
+            case Malformed():
+                self.malformed += 1
+                return True
+        return False
+
+    @property
+    def is_complete(self) -> bool:
+        """The answer came to its end: its terminator, or at least a stop reason."""
+        return self.failed is None and (self.terminated or self.finished)
+
+    def billed_usage(self, prompt_bytes: int) -> tuple[Usage, bool]:
+        """What to bill, and whether it had to be estimated.
+
+        A vendor's own figures count if the answer is complete. Otherwise output is at least what was seen.
+        """
+        usage = self.usage
+        if usage is not None and self.is_complete:
+            return usage, False
+        output_tokens = estimated_tokens(self.output_bytes)
+        if usage is None or usage == NO_USAGE:
+            return Usage(input_tokens=estimated_tokens(prompt_bytes), output_tokens=output_tokens), True
+        if usage.total_output_tokens >= output_tokens:
+            return usage, True
+        return _with_output(usage, output_tokens), True
+
+
+def _with_output(usage: Usage, output_tokens: int) -> Usage:
+    return Usage(
+        input_tokens=usage.input_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cache_write_1h_tokens=usage.cache_write_1h_tokens,
+        output_tokens=output_tokens,
+        audio_input_tokens=usage.audio_input_tokens,
+        reported_cost_nano_usd=usage.reported_cost_nano_usd,
+    )

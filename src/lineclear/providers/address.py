@@ -1,0 +1,89 @@
+"""Where a call for one operation goes at a provider, and the fixed part of its request head.
+
+In: provider entry, operation, credential. Out: origin and head bytes, ready to be sent many times.
+Must not: send anything, read a clock, or see a request of a caller.
+"""
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+from lineclear.base.secret import Secret
+from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Operation
+from lineclear.domain.snapshot import ProviderEntry
+from lineclear.net.upstream import Origin
+
+RUNTIME_BASE_URL = "runtime:"
+"""The base URL of hosted models: the runtime's Unix socket."""
+
+ANTHROPIC_VERSION = "2023-06-01"
+"""Sent when the caller named none. Source: docs.anthropic.com/en/api/versioning, 2026-11."""
+
+_PATHS = {
+    Operation.CHAT: "/chat/completions",
+    Operation.MESSAGES: "/messages",
+    Operation.COUNT_TOKENS: "/messages/count_tokens",
+}
+
+
+class Address(msgspec.Struct, frozen=True, gc=False):
+    """One operation at one provider with one credential."""
+
+    origin: Origin
+    credential_id: str
+    """Names the secret without holding it; empty if none is sent. Part of the pool's key."""
+    head: bytes
+    """Request line and fixed fields, without the blank line; holds the secret, so it is never logged."""
+
+
+def provider_origin(provider: ProviderEntry, socket_path: str = "") -> Origin:
+    """The origin of a provider; `socket_path` is the runtime's socket for hosted models.
+
+    Raises:
+        ValueError: if the base URL is not http(s) with a host.
+    """
+    if provider.base_url == RUNTIME_BASE_URL:
+        return Origin(scheme="unix", host="runtime", port=0, path=socket_path, private_network=True)
+    parts = urlsplit(provider.base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"base_url {provider.base_url!r} of provider {provider.name!r} is not an http(s) URL")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Origin(
+        scheme=parts.scheme, host=parts.hostname, port=port, path="", private_network=provider.private_network
+    )
+
+
+def address(
+    provider: ProviderEntry, operation: Operation, origin: Origin, credential_id: str, secret: Secret | None
+) -> Address:
+    """The address of an operation, its credential bound to this origin and nowhere else."""
+    path = _base_path(provider, OPERATION_DIALECT[operation]) + _PATHS[operation]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"host: {_host_field(origin)}",
+        "content-type: application/json",
+        "accept-encoding: identity",
+        "user-agent: lineclear",
+    ]
+    if secret is not None:
+        if OPERATION_DIALECT[operation] is Dialect.ANTHROPIC:
+            lines.append(f"x-api-key: {secret.reveal()}")
+        else:
+            lines.append(f"authorization: Bearer {secret.reveal()}")
+    return Address(origin=origin, credential_id=credential_id, head=("\r\n".join(lines) + "\r\n").encode("ascii"))
+
+
+def _base_path(provider: ProviderEntry, dialect: Dialect) -> str:
+    path = "/v1" if provider.base_url == RUNTIME_BASE_URL else urlsplit(provider.base_url).path.rstrip("/")
+    if dialect is Dialect.ANTHROPIC and not path.endswith("/v1"):
+        # Anthropic's own base URL carries no version; OpenAI's does. Both habits are accepted.
+        path += "/v1"
+    return path
+
+
+def _host_field(origin: Origin) -> str:
+    if origin.scheme == "unix":
+        return "localhost"
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    default = 443 if origin.scheme == "https" else 80
+    return host if origin.port == default else f"{host}:{origin.port}"
