@@ -70,5 +70,7 @@ class PoolLimits(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     idle_max: int = 1024
     connections_per_lane_max: int = 512
     tls_handshake_s: float = 5.0
+    address_s: float = 1.0
+    """How long one of several addresses may take to connect before the next is tried."""
     sweep_s: float = 5.0
     """How often idle connections are looked over."""

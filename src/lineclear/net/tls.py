@@ -1,0 +1,68 @@
+"""TLS contexts: towards targets always verified, with resumed sessions; towards callers from files.
+
+In: trust and key files. Out: `ssl.SSLContext`s for asyncio.
+Must not offer a way to leave verification out.
+"""
+
+import ssl
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+SESSIONS_MAX = 512
+"""Servers whose last session is kept; the one used longest ago goes first."""
+
+
+class ResumingContext(ssl.SSLContext):
+    """Offers each server the session it gave us last, which spares a round trip and its signature.
+
+    Neither asyncio nor uvloop can pass a session; both call `wrap_bio`, so it is added there.
+    """
+
+    sessions: "OrderedDict[str, ssl.SSLSession]"
+
+    # Any: the signature belongs to the standard library's class and its two loops call it differently.
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        server_hostname = kwargs.get("server_hostname")
+        if isinstance(server_hostname, str) and kwargs.get("session") is None:
+            kwargs["session"] = self.sessions.get(server_hostname)
+        return super().wrap_bio(*args, **kwargs)
+
+    def keep_session(self, connected: ssl.SSLObject) -> None:
+        """Remembers the session of a connection that worked. TLS 1.3 tickets come after the handshake."""
+        session, server_hostname = connected.session, connected.server_hostname
+        if session is None or server_hostname is None:
+            return
+        self.sessions[server_hostname] = session
+        self.sessions.move_to_end(server_hostname)
+        if len(self.sessions) > SESSIONS_MAX:
+            self.sessions.popitem(last=False)
+
+
+def client_context(ca_file: Path | None = None) -> ResumingContext:
+    """A context for connections to targets: TLS 1.2 or newer, certificate and name verified.
+
+    `ca_file` replaces the system's trust store.
+    """
+    context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sessions = OrderedDict()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        context.load_verify_locations(cafile=str(ca_file))
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """A context for our own ports: TLS 1.2 or newer, HTTP/1.1 only.
+
+    Raises:
+        OSError: a file cannot be read or does not hold what it should (`ssl.SSLError` is one).
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(str(certificate), str(key))
+    context.set_alpn_protocols(["http/1.1"])
+    return context
