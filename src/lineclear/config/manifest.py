@@ -136,6 +136,14 @@ def _take(tree: Tree, file: str, directory: str, documents: list[Document], find
     if len(findings) > before:
         return
     kind = Kind(tree.value["kind"])
+    if kind is Kind.PROVIDER and isinstance(tree.value.get("credential"), list):
+        message = "a list of credentials is not yet supported; name one, or one per environment"
+        findings.append(
+            _finding(
+                file, tree, f"Provider/{tree.value.get('name', '?')}", ("credential",), "not_yet_supported", message
+            )
+        )
+        return
     fields = {_field_name(kind, name): value for name, value in tree.value.items() if name != "kind"}
     label = f"{kind.value}/{fields.get('name', '?')}"
     try:

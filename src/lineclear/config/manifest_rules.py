@@ -32,6 +32,7 @@ from lineclear.domain.manifest import (
 )
 from lineclear.domain.money import nano_usd
 from lineclear.domain.prompts import prompt_segments
+from lineclear.domain.runtimes import setting_problem
 
 Mistake: TypeAlias = tuple[PlainPath, str, str]
 
@@ -187,13 +188,22 @@ def _vendor_version(version: ModelVersion) -> Iterator[Mistake]:
 
 
 def _hosted_version(version: ModelVersion) -> Iterator[Mistake]:
-    engine = version.engine.value if version.engine else ""
-    if engine not in {item.value for item in Engine}:
-        yield ("engine",), "not_yet_supported", f"the engine {engine!r} is not yet supported"
+    name = version.engine.value if version.engine else ""
+    if name not in {item.value for item in Engine}:
+        yield ("engine",), "not_yet_supported", f"the engine {name!r} is not yet supported"
         return
+    engine = Engine(name)
     if version.replicas != 1:
         yield ("replicas",), "not_yet_supported", "replicas other than 1 are not yet supported"
-    if engine == Engine.SIMULATED.value:
+    for setting, value in version.settings.items():
+        problem = setting_problem(engine, setting, value)
+        if problem is not None:
+            yield ("settings", setting), "invalid_value", problem
+    yield from _artifact(version, engine)
+
+
+def _artifact(version: ModelVersion, engine: Engine) -> Iterator[Mistake]:
+    if engine is Engine.SIMULATED:
         for name, value in (("artifact", version.artifact), ("sha256", version.sha256)):
             if value is not None:
                 yield (name,), "invalid_value", f"a simulated model has no `{name}`"
@@ -287,14 +297,21 @@ def _targets(deployed: RouteEnvironment) -> Iterator[Mistake]:
         yield ("targets",), "invalid_value", "at least one target is needed"
     for at, target in enumerate(deployed.targets):
         yield from _version_name(target.model, ("targets", at, "model"))
-        if not 0 <= target.weight <= WEIGHT_MAX:
-            yield ("targets", at, "weight"), "invalid_value", f"must be from 0 to {WEIGHT_MAX}"
-    if deployed.strategy is Strategy.WEIGHTED and deployed.targets and not any(t.weight > 0 for t in deployed.targets):
+        if target.weight is not None:
+            yield from _weight(target.weight, deployed.strategy, ("targets", at, "weight"))
+    if deployed.targets and all(target.weight == 0 for target in deployed.targets):
         yield ("targets",), "invalid_value", "at least one weight must be above 0"
     yield from _unique([target.model for target in deployed.targets], ("targets",), "model")
     for at, fallback in enumerate(deployed.fallback):
         yield from _version_name(fallback.model, ("fallback", at, "model"))
     yield from _unique([fallback.model for fallback in deployed.fallback], ("fallback",), "model")
+
+
+def _weight(weight: int, strategy: Strategy, path: PlainPath) -> Iterator[Mistake]:
+    if strategy is not Strategy.WEIGHTED:
+        yield path, "invalid_value", f"a weight has no effect with the strategy {strategy.value!r}; leave it out"
+    elif not 0 <= weight <= WEIGHT_MAX:
+        yield path, "invalid_value", f"must be from 0 to {WEIGHT_MAX}"
 
 
 def _version_name(text: str, path: PlainPath) -> Iterator[Mistake]:

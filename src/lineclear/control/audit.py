@@ -1,0 +1,112 @@
+"""The audit trail: one row per change, chained by hash, written in the change's own transaction.
+
+In: who did what to which object. Out: rows whose order and content cannot be altered unseen. Never updates a row.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import msgspec
+from sqlalchemy import Connection
+
+from lineclear.base.canonical import canonical_json
+from lineclear.base.clock import Clock
+from lineclear.store import control_rows as rows
+from lineclear.store.control_rows import AuditRow
+
+AUDIT_FORMAT = 1
+GENESIS_HASH = "0" * 64
+"""What the first row names as the hash before it."""
+
+
+class AuditAction(StrEnum):
+    """What can be done."""
+
+    MANIFEST_CREATED = "manifest.created"
+    MANIFEST_UPDATED = "manifest.updated"
+    DEPLOYMENT_MOVED = "deployment.moved"
+    CREDENTIAL_SET = "credential.set"
+    KEY_CREATED = "key.created"
+    KEY_REVOKED = "key.revoked"
+    CHANGE_APPLIED = "change.applied"
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """One fact to write down. `before` and `after` never hold a secret."""
+
+    action: AuditAction
+    object: str
+    """E.g. `Route/support-chat`, `key/abc`."""
+    before: str = ""
+    after: str = ""
+    reason: str = ""
+    change_id: str = ""
+
+
+def record(tx: Connection, clock: Clock, actor: str, events: Iterable[AuditEvent]) -> None:
+    """Append events to the chain inside the transaction of the change they tell about."""
+    last = rows.last_audit(tx)
+    number, previous = (last.number, last.hash) if last else (0, GENESIS_HASH)
+    chained: list[AuditRow] = []
+    for event in events:
+        number += 1
+        row = AuditRow(
+            number=number,
+            format=AUDIT_FORMAT,
+            at_us=clock.unix_us(),
+            actor=actor,
+            action=event.action.value,
+            object=event.object,
+            before=event.before,
+            after=event.after,
+            reason=event.reason,
+            change_id=event.change_id,
+            previous_hash=previous,
+            hash="",
+        )
+        row = replace(row, hash=row_hash(row))
+        chained.append(row)
+        previous = row.hash
+    rows.add_audit(tx, chained)
+
+
+def row_hash(row: AuditRow) -> str:
+    """SHA-256 over the canonical JSON of every other column, the hash before it included."""
+    content = msgspec.to_builtins(row)
+    del content["hash"]
+    # Beyond 2**53 canonical JSON has no exact number, so the two wide integers travel as text.
+    content["number"], content["at_us"] = str(row.number), str(row.at_us)
+    return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+@dataclass(frozen=True)
+class AuditVerdict:
+    """Whether the trail is whole."""
+
+    ok: bool
+    events: int
+    problem: str
+    """Empty if it is; else which row is the first that does not fit and how."""
+    head: str
+    """Hash of the newest row; keep it elsewhere to find a cut tail."""
+
+
+def verify(chain: Iterable[AuditRow]) -> AuditVerdict:
+    """Walk the rows in order: numbers without gaps, each hash over its row, each row naming the hash before it."""
+    previous, number = GENESIS_HASH, 0
+    for row in chain:
+        number += 1
+        problem = ""
+        if row.number != number:
+            problem = f"row {number} is missing: {row.number} stands in its place"
+        elif row.previous_hash != previous:
+            problem = f"row {number} does not follow the row before it"
+        elif row.hash != row_hash(row):
+            problem = f"row {number} was altered"
+        if problem:
+            return AuditVerdict(False, number, problem, previous)
+        previous = row.hash
+    return AuditVerdict(True, number, "", previous)

@@ -1,0 +1,292 @@
+"""Compiles control's state into the sections of a snapshot. Pure: the same state gives the same bytes.
+
+In: nouns, deployments, keys, credentials. Out: sections and sealed sections as bytes. Refuses a state that gateways
+could not serve; nothing of it is published then.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from lineclear.base.secret import Secret
+from lineclear.config.manifest_rules import RESERVED_PROVIDER, VARIABLE
+from lineclear.control.desired import Desired
+from lineclear.control.prices.book import MANIFEST_VERSION, PriceBook, price_of_row
+from lineclear.control.releases import named_versions, release_entry
+from lineclear.domain.catalogue import Engine, ModelStatus
+from lineclear.domain.exchange import Dialect
+from lineclear.domain.manifest import Budget, Limits, Model, ModelVersion, Provider, model_version_id
+from lineclear.domain.money import Price, nano_usd
+from lineclear.domain.snapshot import (
+    ACCESS_SHARDS,
+    AccessShard,
+    AccountLimits,
+    AppEntry,
+    AppsSection,
+    BudgetLimit,
+    CatalogueSection,
+    CredentialEntry,
+    CredentialsSection,
+    EnvironmentEntry,
+    EnvironmentsSection,
+    KeyEntry,
+    LimitsSection,
+    ModelVersionEntry,
+    ProviderEntry,
+    ProvidersSection,
+    RouteSection,
+    RuntimeSpec,
+    RuntimesSection,
+    Section,
+    access_section_name,
+    access_shard,
+    route_section_name,
+)
+from lineclear.store.control_rows import DeploymentRow, KeyRow
+
+RUNTIME_BASE_URL = "runtime:"
+RUNTIME_NAME_CHARS_MAX = 40
+KEYS_MAX = 100_000
+"""Stated ceiling of keys that are not revoked. Source: design decision 47."""
+_NOT_RUNNING = frozenset({ModelStatus.RETIRED, ModelStatus.BLOCKED})
+
+
+class CompileRefused(Exception):
+    """The state cannot be served; the message names what is at fault."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that a snapshot is compiled from."""
+
+    desired: Desired
+    deployments: Mapping[tuple[str, str], DeploymentRow]
+    """By (environment, route)."""
+    releases: Mapping[str, str]
+    """Release manifests by digest; every digest that a deployment names."""
+    keys: Sequence[KeyRow]
+    pepper: str
+    variables: Mapping[str, Secret]
+    """Values of the credential variables that providers name."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Sections ready to publish, as canonical bytes by name."""
+
+    sections: Mapping[str, bytes]
+    sealed: Mapping[str, bytes]
+
+
+def compile_state(state: State, prices: PriceBook) -> Compiled:
+    """All sections of a state.
+
+    Raises:
+        CompileRefused: if something that a section names is not there.
+    """
+    desired = state.desired
+    _check_pins(state)
+    runtimes = runtime_names(desired)
+    sections: dict[str, Section] = {
+        "environments": EnvironmentsSection(
+            {name: EnvironmentEntry(name, item.class_) for name, item in sorted(desired.environments.items())}
+        ),
+        "apps": AppsSection({name: AppEntry(name, app.team, app.routes) for name, app in sorted(desired.apps.items())}),
+        "providers": ProvidersSection(_providers(desired)),
+        "catalogue": CatalogueSection(_catalogue(desired, runtimes, prices)),
+        "limits": LimitsSection(dict(sorted(_limits(desired).items()))),
+        "runtimes": RuntimesSection(_runtimes(state, runtimes)),
+        **_routes(state),
+        **_access(state),
+    }
+    credentials = CredentialsSection(state.pepper, _credentials(state))
+    encoder = msgspec.json.Encoder(order="deterministic")
+    return Compiled(
+        {name: encoder.encode(section) for name, section in sections.items()},
+        {"sealed/credentials": encoder.encode(credentials)},
+    )
+
+
+def runtime_names(desired: Desired) -> dict[str, str]:
+    """The runtime of each hosted model version by `name@version`: file-name-safe, unique, at most 40 characters."""
+    hosted = [id_ for id_, (_, version) in desired.versions.items() if version.engine is not None]
+    short = {id_: re.sub(r"[^a-z0-9._-]", "-", id_.lower()) for id_ in hosted}
+    taken = Counter(short.values())
+    return {
+        id_: name if taken[name] == 1 and len(name) <= RUNTIME_NAME_CHARS_MAX else _hashed(name, id_)
+        for id_, name in short.items()
+    }
+
+
+def _hashed(name: str, id_: str) -> str:
+    return f"{name[: RUNTIME_NAME_CHARS_MAX - 9]}-{hashlib.sha256(id_.encode()).hexdigest()[:8]}"
+
+
+def _check_pins(state: State) -> None:
+    known = state.desired.versions
+    for (environment, route), deployment in state.deployments.items():
+        for digest in (deployment.stable, *deployment.previous):
+            missing = named_versions(state.releases[digest]) - known.keys()
+            if missing:
+                raise CompileRefused(
+                    f"release {digest[:16]} of route {route!r} in {environment} names {sorted(missing)!r}, "
+                    "which the catalogue no longer holds"
+                )
+
+
+def _providers(desired: Desired) -> dict[str, ProviderEntry]:
+    entries = {
+        name: ProviderEntry(
+            name,
+            tuple(Dialect(dialect.value) for dialect in provider.dialects),
+            provider.base_url.rstrip("/"),
+            provider.private_network,
+        )
+        for name, provider in sorted(desired.providers.items())
+    }
+    entries[RESERVED_PROVIDER] = ProviderEntry(RESERVED_PROVIDER, tuple(Dialect), RUNTIME_BASE_URL, True)
+    return entries
+
+
+def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook) -> dict[str, ModelVersionEntry]:
+    return {
+        id_: ModelVersionEntry(
+            id=id_,
+            model=model.name,
+            version=version.version,
+            provider=version.provider or RESERVED_PROVIDER,
+            upstream_id=version.upstream_id or model.name,
+            runtime=runtimes.get(id_),
+            status=version.status,
+            approved_uses=model.approved_uses,
+            data_classes=model.data_classes,
+            cost_tier=model.cost_tier,
+            risk_tier=model.risk_tier,
+            price=price_of_version(version, desired.providers, prices),
+            max_output_tokens=version.max_tokens,
+            slow=version.slow,
+            successor=version.successor,
+        )
+        for id_, (model, version) in sorted(desired.versions.items())
+    }
+
+
+def price_of_version(version: ModelVersion, providers: Mapping[str, Provider], prices: PriceBook) -> Price | None:
+    """The manifest's own price, else the price file's, else None = unpriced."""
+    if version.price is not None:
+        return price_of_row(version.price, MANIFEST_VERSION)
+    provider = providers.get(version.provider or "")
+    if provider is None or version.upstream_id is None:
+        return None
+    return prices.price(provider.name, provider.base_url, version.upstream_id)
+
+
+def _limits(desired: Desired) -> dict[str, AccountLimits]:
+    accounts: dict[str, AccountLimits | None] = {}
+    zones = {name: team.time_zone for name, team in desired.teams.items()}
+    for team in desired.teams.values():
+        accounts[f"team:{team.name}"] = _account(team.limits, team.budget, team.time_zone)
+    for app in desired.apps.values():
+        accounts[f"app:{app.name}"] = _account(app.limits, app.budget, zones[app.team])
+    for route in desired.routes.values():
+        for environment, deployed in route.environments.items():
+            account = _account(deployed.limits, deployed.budget, zones[route.team])
+            accounts[f"route:{environment}/{route.name}"] = account
+    return {name: account for name, account in accounts.items() if account is not None}
+
+
+def _account(limits: Limits, budget: Budget | None, time_zone: str) -> AccountLimits | None:
+    if limits == Limits() and budget is None:
+        return None
+    return AccountLimits(
+        limits.requests_per_minute,
+        limits.tokens_per_minute,
+        limits.concurrency,
+        None if budget is None else BudgetLimit(nano_usd(budget.usd_per_month), time_zone),
+    )
+
+
+def _routes(state: State) -> dict[str, RouteSection]:
+    sections: dict[str, RouteSection] = {}
+    for (environment, name), deployment in sorted(state.deployments.items()):
+        route = state.desired.routes[name]
+        sections[route_section_name(environment, name)] = RouteSection(
+            route=name,
+            environment=environment,
+            team=route.team,
+            tasks=route.tasks,
+            data_class=route.data_class,
+            description=route.description,
+            generation=deployment.generation,
+            stable=release_entry(deployment.stable, state.releases[deployment.stable]),
+        )
+    return sections
+
+
+def _access(state: State) -> dict[str, AccessShard]:
+    shards: list[dict[str, KeyEntry]] = [{} for _ in range(ACCESS_SHARDS)]
+    live = [key for key in state.keys if key.revoked_us is None]
+    if len(live) > KEYS_MAX:
+        raise CompileRefused(f"more than {KEYS_MAX} keys; revoke those that nobody uses")
+    for key in live:
+        entry = KeyEntry(key.id, key.mac, key.app, key.environment, key.expires_at)
+        shards[access_shard(key.id)][key.id] = entry
+    return {access_section_name(at): AccessShard(keys) for at, keys in enumerate(shards)}
+
+
+def _credentials(state: State) -> dict[str, tuple[CredentialEntry, ...]]:
+    entries: dict[str, tuple[CredentialEntry, ...]] = {}
+    for provider in state.desired.providers.values():
+        for environment, variable in credential_variables(provider, state.desired.environments).items():
+            value = state.variables.get(variable)
+            if value is None:
+                raise CompileRefused(f"the variable {variable} of provider {provider.name!r} has no value")
+            entry = CredentialEntry(f"{provider.name}/{variable}", value.reveal(), 1)
+            entries[f"{provider.name}/{environment}"] = (entry,)
+    return entries
+
+
+def credential_variables(provider: Provider, environments: Mapping[str, object]) -> dict[str, str]:
+    """The name of the variable that holds the credential, by environment."""
+    if provider.credential is None:
+        return {}
+    if isinstance(provider.credential, dict):
+        return {environment: _variable(text) for environment, text in provider.credential.items()}
+    return dict.fromkeys(environments, _variable(provider.credential))
+
+
+def _variable(reference: str) -> str:
+    match = VARIABLE.fullmatch(reference)
+    if match is None:
+        raise CompileRefused("a credential is not written as ${VARIABLE}")
+    return match.group(1)
+
+
+def _runtimes(state: State, names: Mapping[str, str]) -> tuple[RuntimeSpec, ...]:
+    """What the supervisor runs: the hosted versions that a stable release names, unless retired or blocked."""
+    wanted: set[str] = set()
+    for deployment in state.deployments.values():
+        wanted |= named_versions(state.releases[deployment.stable])
+    versions = state.desired.versions
+    return tuple(
+        _runtime(model, version, names[model_version_id(model.name, version.version)], version.engine.value)
+        for model, version in (versions[id_] for id_ in sorted(wanted))
+        if version.engine is not None and version.status not in _NOT_RUNNING
+    )
+
+
+def _runtime(model: Model, version: ModelVersion, name: str, engine: str) -> RuntimeSpec:
+    return RuntimeSpec(
+        name=name,
+        model=model_version_id(model.name, version.version),
+        engine=Engine(engine),
+        artifact=None if version.artifact is None else str(Path(version.artifact).absolute()),
+        sha256=version.sha256,
+        settings=version.settings,
+        upstream_id=version.upstream_id or model.name,
+    )

@@ -1,0 +1,225 @@
+"""The one way state changes: a transaction, a compiled candidate, then the snapshot that every gateway takes.
+
+In: work to do inside a write transaction. Out: its result, the new revision, and who acknowledged it. A state that
+does not compile is rolled back whole. Must not know which noun changed.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from lineclear.base.clock import Clock
+from lineclear.base.seal import Keys
+from lineclear.base.secret import Secret
+from lineclear.control.compile import Compiled, CompileRefused, State, compile_state, credential_variables
+from lineclear.control.desired import Desired, decode
+from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.control.prices.book import PriceBook
+from lineclear.control.vault import Vault
+from lineclear.domain.manifest import Kind
+from lineclear.handover.acks import read_acks
+from lineclear.handover.poke import poke_all, poke_directory
+from lineclear.handover.snapshot_dir import SnapshotRefused, SnapshotWriter
+from lineclear.store import control_rows as rows
+from lineclear.store.control_rows import RevisionRow
+from lineclear.store.database import Database
+
+T = TypeVar("T")
+
+ACK_WAIT_S = 5.0
+"""How long a change waits for gateways before it reports the silent ones."""
+ACK_LOOK_S = 0.01
+REPOKE_S = 0.5
+FIRST_EPOCH = 1
+ACCOUNTANT_SOURCE = "accountant"
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """Which gateways have a revision in force."""
+
+    revision: int
+    acknowledged: tuple[str, ...]
+    """Sources."""
+    silent: tuple[str, ...]
+    """Sources that live and did not say so in time; they go on with the revision before."""
+
+
+@dataclass(frozen=True)
+class Directories:
+    """Where control hands over."""
+
+    snapshot: Path
+    acks: Path
+    run: Path
+
+
+class Publisher:
+    """Holds the snapshot directory; one change at a time."""
+
+    def __init__(
+        self, database: Database, clock: Clock, keys: Keys, directories: Directories, prices: PriceBook
+    ) -> None:
+        self.database = database
+        self.clock = clock
+        self.vault = Vault(keys, clock)
+        self.prices = prices
+        self._directories = directories
+        self._writer = SnapshotWriter(directories.snapshot, keys, clock)
+        self._lock = threading.Lock()
+        self._epoch = FIRST_EPOCH
+
+    def commit(self, cause: str, work: Callable[[Connection], T]) -> tuple[T, int]:
+        """Run `work` in a write transaction, compile what results, commit, publish.
+
+        Returns:
+            The work's result and the revision that holds it, durable in the snapshot directory.
+
+        Raises:
+            Refused: if the resulting state does not compile; nothing was changed. Whatever `work` raises.
+        """
+        with self._lock:
+            with self.database.write() as tx:
+                result = work(tx)
+                revision = self._next_revision(tx, cause)
+                compiled = self._compile(tx)
+            self._publish(compiled, revision)
+        return result, revision.revision
+
+    def revision(self) -> int:
+        """The newest revision; 0 before the first."""
+        with self.database.read() as tx:
+            last = rows.last_revision(tx)
+        return last.revision if last else 0
+
+    def catch_up(self, variables: Mapping[str, Secret]) -> int:
+        """Make the snapshot directory say what the database says; called once when control starts.
+
+        A crash between commit and publish, a restored database, a newer program and a credential variable
+        with a new value (`variables` holds those that are set) all end here.
+
+        Returns:
+            The revision in force.
+        """
+        with self._lock:
+            with self.database.write() as tx:
+                last = rows.last_revision(tx)
+                self._epoch = self._rise_above_directory(last)
+                rotated = self.put_changed_variables(tx, variables)
+                compiled = self._compile(tx)
+                if last is not None and not rotated and self._is_published(compiled, last):
+                    return last.revision
+                revision = self._next_revision(tx, "start")
+            self._publish(compiled, revision)
+        return revision.revision
+
+    def put_changed_variables(self, tx: Connection, variables: Mapping[str, Secret]) -> tuple[str, ...]:
+        """Remember the values that a stored provider names and that differ from what was remembered.
+
+        Returns:
+            The names of those variables.
+        """
+        desired, known = read_desired(tx), self.vault.variables(tx)
+        named = {
+            variable
+            for provider in desired.providers.values()
+            for variable in credential_variables(provider, desired.environments).values()
+        }
+        changed = tuple(name for name in sorted(named & variables.keys()) if variables[name] != known.get(name))
+        for name in changed:
+            self.vault.put_variable(tx, name, variables[name])
+        return changed
+
+    def wait_acknowledged(self, revision: int, wait_s: float = ACK_WAIT_S) -> Acknowledgement:
+        """Wait until every living gateway has `revision` in force, at most `wait_s`."""
+        deadline_ns = self.clock.monotonic_ns() + int(wait_s * 1e9)
+        repoke_ns = 0
+        while True:
+            now_ns = self.clock.monotonic_ns()
+            if now_ns >= repoke_ns:
+                # Poking also removes the sockets of processes that died, which are not waited for.
+                poke_all(self._directories.run)
+                repoke_ns = now_ns + int(REPOKE_S * 1e9)
+            found = self.acknowledgement(revision)
+            if not found.silent or now_ns >= deadline_ns:
+                return found
+            time.sleep(ACK_LOOK_S)
+
+    def acknowledgement(self, revision: int) -> Acknowledgement:
+        """Who has `revision` in force now, among those that listen."""
+        living = {path.stem for path in poke_directory(self._directories.run).glob("*.sock")}
+        acks = read_acks(self._directories.acks)
+        told = {
+            source
+            for source in living
+            if source in acks and (acks[source].epoch, acks[source].revision) >= (self._epoch, revision)
+        }
+        silent = {source for source in living - told if not source.startswith(ACCOUNTANT_SOURCE)}
+        return Acknowledgement(revision, tuple(sorted(told)), tuple(sorted(silent)))
+
+    def _next_revision(self, tx: Connection, cause: str) -> RevisionRow:
+        last = rows.last_revision(tx)
+        revision = RevisionRow((last.revision if last else 0) + 1, self._epoch, self.clock.unix_us(), cause)
+        rows.add_revision(tx, revision)
+        return revision
+
+    def _compile(self, tx: Connection) -> Compiled:
+        try:
+            return compile_state(read_state(tx, self.vault), self.prices)
+        except CompileRefused as error:
+            raise Refused(
+                AdminCode.CONFLICT, f"the state does not compile: {error}", hint="nothing was changed"
+            ) from error
+
+    def _publish(self, compiled: Compiled, revision: RevisionRow) -> None:
+        self._writer.publish(compiled.sections, compiled.sealed, revision.revision, revision.epoch)
+        poke_all(self._directories.run)
+
+    def _rise_above_directory(self, last: RevisionRow | None) -> int:
+        """The epoch to publish under: above the directory's if the database is behind it, as after a restore."""
+        epoch = last.epoch if last else FIRST_EPOCH
+        try:
+            current = self._writer.current()
+        except SnapshotRefused:
+            return epoch
+        if current is not None and (epoch, last.revision if last else 0) < (current.epoch, current.revision):
+            return current.epoch + 1
+        return epoch
+
+    def _is_published(self, compiled: Compiled, last: RevisionRow) -> bool:
+        try:
+            current = self._writer.current()
+        except SnapshotRefused:
+            return False
+        if current is None or (current.epoch, current.revision) != (self._epoch, last.revision):
+            return False
+        # Sealed bytes differ at every sealing, so only their names are compared.
+        wanted = {name: hashlib.sha256(content).hexdigest() for name, content in compiled.sections.items()}
+        return {**current.sections, **wanted} == current.sections and current.sections.keys() == (
+            compiled.sections.keys() | compiled.sealed.keys()
+        )
+
+
+def read_desired(tx: Connection) -> Desired:
+    """Every stored noun."""
+    return Desired({(Kind(row.kind), row.name): decode(row.kind, row.document) for row in rows.read_manifests(tx)})
+
+
+def read_state(tx: Connection, vault: Vault) -> State:
+    """Everything that a snapshot is compiled from, as this transaction sees it."""
+    deployments = rows.read_deployments(tx)
+    named = {digest for row in deployments.values() for digest in (row.stable, *row.previous)}
+    return State(
+        desired=read_desired(tx),
+        deployments=deployments,
+        releases={digest: row.manifest for digest, row in rows.read_releases(tx).items() if digest in named},
+        keys=rows.read_keys(tx),
+        pepper=vault.pepper(tx),
+        variables=vault.variables(tx),
+    )

@@ -1,0 +1,131 @@
+"""Releases: what a route does in one environment, pinned by content, and the pointer that moves between them.
+
+In: the wanted state. Out: release manifests with their digest, and deployments to write. Pure.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lineclear.base.canonical import JSONValue, canonical_json, digest_hex
+from lineclear.control.desired import Desired
+from lineclear.domain.manifest import Prompt, Route, RouteEnvironment, Strategy
+from lineclear.domain.prompts import prompt_segments
+from lineclear.domain.snapshot import PromptEntry, ReleaseEntry, TargetEntry, Timeouts
+from lineclear.store.control_rows import DeploymentRow
+
+RELEASE_SCHEMA = 1
+PREVIOUS_MAX = 10
+"""Releases that a rollback can choose from."""
+DEFAULT_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True)
+class Release:
+    """An immutable release manifest."""
+
+    digest: str
+    route: str
+    manifest: str
+    """Canonical JSON; the digest is its SHA-256."""
+
+    @property
+    def id(self) -> str:
+        return release_id(self.digest)
+
+
+def release_id(digest: str) -> str:
+    """`rel_` + 16 hex of the digest. Source: design decision 52."""
+    return f"rel_{digest[:16]}"
+
+
+def build_releases(wanted: Desired) -> dict[tuple[str, str], Release]:
+    """The release of every route by (environment, route)."""
+    return {
+        (environment, route.name): _build(route, deployed, wanted.prompts)
+        for route in wanted.routes.values()
+        for environment, deployed in route.environments.items()
+    }
+
+
+def _build(route: Route, deployed: RouteEnvironment, prompts: Mapping[str, Prompt]) -> Release:
+    # The environment is no part of it: promoting carries the same digest.
+    manifest: JSONValue = {
+        "schema": RELEASE_SCHEMA,
+        "route": route.name,
+        "strategy": deployed.strategy.value,
+        "targets": [{"model": target.model, "weight": _weight(target.weight)} for target in deployed.targets],
+        "fallback": [fallback.model for fallback in deployed.fallback],
+        "prompt": _pinned_prompt(prompts[deployed.prompt]) if deployed.prompt is not None else None,
+        "timeouts": {
+            "connect_s": _seconds(deployed.timeouts.connect_s, DEFAULT_TIMEOUTS.connect_s),
+            "first_event_s": _seconds(deployed.timeouts.first_event_s, DEFAULT_TIMEOUTS.first_event_s),
+            "between_events_s": _seconds(deployed.timeouts.between_events_s, DEFAULT_TIMEOUTS.between_events_s),
+            "total_s": _seconds(deployed.timeouts.total_s, DEFAULT_TIMEOUTS.total_s),
+        },
+        "max_tokens": deployed.max_tokens,
+    }
+    return Release(digest_hex(manifest), route.name, canonical_json(manifest).decode())
+
+
+def _weight(weight: int | None) -> int:
+    return 1 if weight is None else weight
+
+
+def _pinned_prompt(prompt: Prompt) -> dict[str, JSONValue]:
+    content: dict[str, JSONValue] = {"mode": prompt.mode.value, "text": prompt.text}
+    return {"name": prompt.name, "digest": digest_hex(content), **content}
+
+
+def _seconds(value: float | None, default: float | None) -> str | None:
+    chosen = default if value is None else value
+    return None if chosen is None else repr(float(chosen))
+
+
+def release_entry(digest: str, manifest: str) -> ReleaseEntry:
+    """A stored release manifest as gateways read it."""
+    content: dict[str, Any] = json.loads(manifest)
+    prompt = content["prompt"]
+    # Any: a time that was left out is None only for first_event_s, where the type allows it.
+    timeouts: dict[str, Any] = {
+        name: None if text is None else float(text) for name, text in content["timeouts"].items()
+    }
+    return ReleaseEntry(
+        id=release_id(digest),
+        digest=digest,
+        targets=tuple(TargetEntry(item["model"], item["weight"]) for item in content["targets"]),
+        fallback=tuple(content["fallback"]),
+        strategy=Strategy(content["strategy"]).value,
+        prompt=None
+        if prompt is None
+        else PromptEntry(prompt["name"], prompt["digest"], prompt["mode"], prompt_segments(prompt["text"])),
+        timeouts=Timeouts(**timeouts),
+        max_tokens=content["max_tokens"],
+    )
+
+
+def named_versions(manifest: str) -> set[str]:
+    """Every `name@version` that a stored release manifest names."""
+    content: dict[str, Any] = json.loads(manifest)
+    return {item["model"] for item in content["targets"]} | set(content["fallback"])
+
+
+def move(
+    deployment: DeploymentRow | None, environment: str, release: Release, change_id: str, now_us: int
+) -> DeploymentRow | None:
+    """The deployment that makes `release` the stable one; None if it already is."""
+    if deployment is None:
+        return DeploymentRow(environment, release.route, 1, release.digest, (), change_id, now_us)
+    if deployment.stable == release.digest:
+        return None
+    previous = (deployment.stable, *(digest for digest in deployment.previous if digest != deployment.stable))
+    return DeploymentRow(
+        environment,
+        release.route,
+        deployment.generation + 1,
+        release.digest,
+        previous[:PREVIOUS_MAX],
+        change_id,
+        now_us,
+    )

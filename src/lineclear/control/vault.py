@@ -1,0 +1,62 @@
+"""Values that must not stand in the database in clear: the key pepper and credential variables.
+
+In: the master key's `Keys`. Out: sealed bytes for the `secrets` table and back. Must not read the environment.
+"""
+
+import secrets
+
+from sqlalchemy import Connection
+
+from lineclear.base.clock import Clock
+from lineclear.base.seal import Keys
+from lineclear.base.secret import Secret
+from lineclear.store import control_rows as rows
+
+PEPPER = "pepper"
+PEPPER_BYTES = 32
+_VARIABLE_PREFIX = "variable:"
+_SECTION_PREFIX = "control/secrets/"
+
+
+class Vault:
+    """Seals and opens rows of the `secrets` table."""
+
+    def __init__(self, keys: Keys, clock: Clock) -> None:
+        self._keys = keys
+        self._clock = clock
+
+    def pepper(self, tx: Connection) -> str:
+        """Hex of the pepper; made at the first call in a write transaction.
+
+        Raises:
+            SealBroken: if the database was written under another master key.
+        """
+        sealed = rows.read_secrets(tx).get(PEPPER)
+        if sealed is not None:
+            return self._open(PEPPER, sealed)
+        made = secrets.token_hex(PEPPER_BYTES)
+        self._put(tx, PEPPER, made)
+        return made
+
+    def variables(self, tx: Connection) -> dict[str, Secret]:
+        """The last value of every credential variable that was ever given.
+
+        Raises:
+            SealBroken: if the database was written under another master key.
+        """
+        return {
+            name.removeprefix(_VARIABLE_PREFIX): Secret(self._open(name, sealed))
+            for name, sealed in rows.read_secrets(tx).items()
+            if name.startswith(_VARIABLE_PREFIX)
+        }
+
+    def put_variable(self, tx: Connection, name: str, value: Secret) -> None:
+        """Remember a credential variable's value."""
+        self._put(tx, _VARIABLE_PREFIX + name, value.reveal())
+
+    def _open(self, name: str, sealed: bytes) -> str:
+        return self._keys.unseal(_SECTION_PREFIX + name, 0, sealed).decode()
+
+    def _put(self, tx: Connection, name: str, text: str) -> None:
+        sealed = self._keys.seal(_SECTION_PREFIX + name, 0, text.encode())
+        rows.put_secret(tx, name, sealed, self._clock.unix_us())
