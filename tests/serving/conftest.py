@@ -34,15 +34,19 @@ def start(run_dir: Path) -> Iterator[Callable[..., HostedModel]]:
 def simulated(run_dir: Path) -> Iterator[HostedModel]:
     """One ready simulated runtime for every test that does not break it."""
     runtime = HostedModel(run_dir, simulated_spec("simulated"))
-    runtime.wait_for("ready")
-    yield runtime
-    runtime.close()
+    try:
+        runtime.wait_for("ready")
+        yield runtime
+    finally:
+        runtime.close()
 
 
 @pytest.fixture(scope="session")
 def smollm2(run_dir: Path) -> Iterator[HostedModel]:
     """One ready runtime with the real model."""
     runtime = HostedModel(run_dir, smollm2_spec("smollm2"))
-    runtime.wait_for("ready")
-    yield runtime
-    runtime.close()
+    try:
+        runtime.wait_for("ready")
+        yield runtime
+    finally:
+        runtime.close()

@@ -19,7 +19,8 @@ from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineC
 from lineclear.wire.openai_chat import OPENAI_CHAT
 from lineclear.wire.splice import encoded, join, top_level
 
-SOCKET_NAME = "s"
+SOCKET_NAME = "e.sock"
+"""llama.cpp takes a host name for a Unix socket only if it ends in `.sock`."""
 MAGIC = b"GGUF"
 """First bytes of every GGUF file. Source: ggml's docs/gguf.md."""
 STEPS_METRIC = b"llamacpp:n_decode_total "

@@ -1,0 +1,151 @@
+"""The gguf engine with a real language model: both dialects, whole and streamed, limits and cancellation."""
+
+import hashlib
+import json
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineclear.domain.exchange import Finished, StopReason, Terminated, TextDelta, UsageReported
+from lineclear.testing.hosted import HostedModel, smollm2_spec
+from lineclear.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from lineclear.wire.codec import Codec
+from lineclear.wire.openai_chat import OPENAI_CHAT
+
+CHAT = "/v1/chat/completions"
+MESSAGES = "/v1/messages"
+DIALECTS = [(CHAT, OPENAI_CHAT), (MESSAGES, ANTHROPIC_MESSAGES)]
+LONG = {"max_tokens": 3500, "ignore_eos": True}
+
+
+def body(text: str = "Say hello.", **more: object) -> dict[str, Any]:
+    messages = [{"role": "user", "content": text}]
+    return {"model": "smollm2", "max_tokens": 8, "temperature": 0, "messages": messages, **more}
+
+
+def stream_events(codec: Codec, data: bytes) -> list[Any]:
+    reader = codec.stream_reader()
+    return [event for frame in [*reader.feed(data), *reader.end()] for event in frame.events]
+
+
+def text_of(events: Any) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def usage_of(events: Any) -> Any:
+    return [event.usage for event in events if isinstance(event, UsageReported)][-1]
+
+
+def test_the_model_is_verified_loaded_and_warmed(start: Callable[..., HostedModel]) -> None:
+    runtime = start(smollm2_spec("states"))
+    runtime.wait_for("ready")
+    engine_dirs = [path for path in runtime.run_dir.glob("eng-*") if path.name.endswith(str(runtime.process.pid))]
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in engine_dirs] == [0o700]
+    assert runtime.drain() == 0
+    runtime.wait_for("unloaded")
+    states = ["waiting", "queued", "verifying", "loading", "warming", "ready", "draining", "unloaded"]
+    assert runtime.names() == states
+    assert not engine_dirs[0].exists()
+    assert all(json.loads(line)["role"] == "runtime.states" for line in runtime.log_text().splitlines())
+
+
+@pytest.mark.parametrize(("path", "codec"), DIALECTS)
+def test_whole_and_streamed_answers(smollm2: HostedModel, path: str, codec: Codec) -> None:
+    whole = smollm2.call(path, body())
+    streamed = smollm2.call(path, body(stream=True, stream_options={"include_usage": True}))
+
+    assert whole.status == streamed.status == 200
+    whole_events, events = codec.read_whole(whole.body), stream_events(codec, streamed.body)
+    assert text_of(whole_events) == text_of(events) != ""
+    assert isinstance(events[-1], Terminated)
+    assert next(event.reason for event in events if isinstance(event, Finished)) is StopReason.LENGTH
+    # The engine's cache moves input tokens between buckets, never their sum.
+    assert usage_of(whole_events).total_input_tokens == usage_of(events).total_input_tokens > 8
+    assert usage_of(whole_events).output_tokens == usage_of(events).output_tokens == 8
+    assert whole.json["model"] == "smollm2"
+
+
+def test_the_file_path_never_leaves(smollm2: HostedModel) -> None:
+    answers = [
+        smollm2.call(CHAT, body(model="/etc/passwd")),
+        smollm2.call(CHAT, body(n=2)),
+        smollm2.call(CHAT, body(stream=True)),
+        smollm2.call(MESSAGES, body()),
+        smollm2.call(CHAT, body("word " * 3000)),
+        smollm2.call("/readyz"),
+    ]
+
+    assert not [answer for answer in answers if b".gguf" in answer.body or b"/etc/" in answer.body]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/slots", "/props", "/metrics", "/"])
+def test_the_engines_own_pages_are_not_reachable(smollm2: HostedModel, path: str) -> None:
+    assert smollm2.call(path).status == 404
+
+
+def test_several_choices_and_log_probabilities_come_as_the_engine_gives_them(smollm2: HostedModel) -> None:
+    assert len(smollm2.call(CHAT, body(n=2)).json["choices"]) == 2
+    assert smollm2.call(CHAT, body(logprobs=True, top_logprobs=2)).json["choices"][0]["logprobs"]["content"]
+
+
+def test_count_tokens(smollm2: HostedModel) -> None:
+    counted = smollm2.call("/v1/messages/count_tokens", body()).json["input_tokens"]
+
+    assert counted == usage_of(ANTHROPIC_MESSAGES.read_whole(smollm2.call(MESSAGES, body()).body)).total_input_tokens
+
+
+@pytest.mark.parametrize(("path", "codec"), DIALECTS)
+@pytest.mark.parametrize("stream", [True, False])
+def test_too_long_a_prompt_is_the_callers_error(smollm2: HostedModel, path: str, codec: Codec, stream: bool) -> None:
+    answer = smollm2.call(path, body("word " * 3000, stream=stream))
+
+    assert answer.status == 400
+    assert "context" in codec.read_error(answer.body)[1]
+    assert ("type" in answer.json) == (path == MESSAGES)
+
+
+def test_a_real_model_obeys_no_simulation(smollm2: HostedModel) -> None:
+    answer = smollm2.call(CHAT, body(), {"x-lineclear-simulate": "status=503"})
+
+    assert (answer.status, answer.json["error"]["code"]) == (400, "simulate_forbidden")
+
+
+def test_hanging_up_stops_the_engine(start: Callable[..., HostedModel]) -> None:
+    # One slot, and answers of well over 20 s: the next caller is served soon only if the work before was stopped.
+    runtime = start(smollm2_spec("cancel", slots=1, context=4096))
+    runtime.wait_for("ready")
+    for stream in (True, False):
+        abandoned = runtime.open(CHAT, body("Tell a long story.", **{**LONG, "stream": stream}))
+        while runtime.facts()["running"] != 1:
+            time.sleep(0.01)
+        abandoned.close()
+
+        asked = time.monotonic()
+        assert runtime.call(CHAT, body()).status == 200
+        assert time.monotonic() - asked < 10
+
+
+def test_a_busy_engine_that_steps_is_not_stalled(start: Callable[..., HostedModel]) -> None:
+    runtime = start(smollm2_spec("steps", slots=1, context=1024, stall_s=1))
+    runtime.wait_for("ready")
+
+    answer = runtime.call(CHAT, body("Tell a long story.", max_tokens=300, ignore_eos=True))
+    assert answer.json["usage"]["completion_tokens"] == 300
+    assert runtime.process.poll() is None
+
+
+def test_a_file_that_is_no_model_is_refused(start: Callable[..., HostedModel], tmp_path: Path) -> None:
+    from_text, cut = tmp_path / "text.gguf", tmp_path / "cut.gguf"
+    from_text.write_bytes(b"a" * 64)
+    cut.write_bytes(Path(str(smollm2_spec("x")["artifact"])).read_bytes()[:1_000_000])
+
+    for path, reason in ((from_text, "not a GGUF file"), (cut, "could not load")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        runtime = start({**smollm2_spec("bad"), "artifact": str(path), "sha256": digest})
+        assert reason in runtime.wait_for("failed")["reason"]
+        assert runtime.process.wait(20) == 1
