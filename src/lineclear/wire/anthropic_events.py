@@ -112,10 +112,10 @@ class MessagesStreamReader(FrameReader):
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return (Malformed(f"not an event: {error}"[:200]),)
         if event.type == "content_block_delta":
-            return self._delta_events(event)
+            return self._delta_events(event, len(data))
         return self._other_events(event)
 
-    def _delta_events(self, event: _StreamEvent) -> tuple[Event, ...]:
+    def _delta_events(self, event: _StreamEvent, event_bytes: int) -> tuple[Event, ...]:
         delta = event.delta
         if delta is None:
             return (Malformed("content_block_delta without a delta"),)
@@ -130,8 +130,8 @@ class MessagesStreamReader(FrameReader):
             if event.index == self._tool_block:
                 return (ToolArgumentsDelta(event.index, delta.partial_json),)
             return (OpaqueContent(len(delta.partial_json)),)
-        # Signatures, citations, and what comes after us: forwarded, not read.
-        return (OpaqueContent(0),)
+        # Signatures, citations, and what comes after us: forwarded, not read. A signature is no output.
+        return (OpaqueContent(0 if kind == "signature_delta" else event_bytes),)
 
     def _other_events(self, event: _StreamEvent) -> tuple[Event, ...]:
         if event.type == "content_block_start":

@@ -207,7 +207,7 @@ def _native_fields(error: LineclearError) -> dict[str, Any]:
 
 
 # Linear patterns over at most MESSAGE_CHARS_MAX characters.
-_CREDENTIAL = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key|token|lc|AIza|eyJ|Bearer)[-_ ]?[A-Za-z0-9_\-.*]{12,}")
+_CREDENTIAL = re.compile(r"\b(?:(?:sk|pk|rk|gsk|xai|lc)[-_]|AIza|eyJ|Bearer )[A-Za-z0-9_\-.*]{12,}")
 _USER_INFO = re.compile(r"(https?://)[^\s/@]+@")
 _QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
