@@ -1,7 +1,7 @@
 """The rules of rates and periods, as pure integer arithmetic. Who keeps the state: the accountant, and a gateway alone.
 
-GCRA with exact integers: a rate's state is one theoretical arrival time in units of microseconds times rate, so that one
-unit always weighs 60,000,000 and nothing is ever rounded. The burst is one whole minute's worth.
+GCRA with exact integers: a rate's state is one theoretical arrival time in units of microseconds times rate, so that
+one unit always weighs 60,000,000 and nothing is ever rounded. The burst is one whole minute's worth.
 Source: ITU-T I.371 Annex A (generic cell rate algorithm, virtual scheduling); research/reliability-security.md §4.
 """
 

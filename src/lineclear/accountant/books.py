@@ -1,0 +1,464 @@
+"""The books: what is posted and pending on each account, which reservations are open, which are resolved.
+
+In: reservations and their ends, live from gateways and once more, durably, from the ledger's spool. Out: grants and
+denials. Every call is one step, idempotent by txn, and takes the time as a value. Must not wait, read or write.
+
+A reservation is open, then resolved: finally by its own settle or void, or provisionally (owner gone, or unknown to
+its owner), and then the ledger's settle still posts the exact difference. The ledger has the last word on money.
+"""
+
+from typing import Final
+
+import msgspec
+
+from lineclear.accountant.account import NO_LIMITS, Account, Row
+from lineclear.domain.accounts import Binding, Denied, Extend, Granted, Op, Reply, Reserve, SettleAccount
+from lineclear.domain.limits import LEASE_GRACE_S, RESERVATION_TTL_S, rate_remaining
+from lineclear.domain.snapshot import LimitsSection
+
+RESOLVED_MAX: Final = 131_072
+"""Resolved reservations kept that the ledger has confirmed: to know a settle that is sent again."""
+UNCONFIRMED_MAX: Final = 262_144
+"""Resolved reservations kept that the ledger has not confirmed yet."""
+RESOLVED_KEPT_S: Final = 86_400
+
+
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """When a step happens."""
+
+    mono_us: int
+    """Monotonic microseconds, for rates and grace times."""
+    wall_s: int
+    """Unix seconds, for periods."""
+
+
+class Source:
+    """One gateway life that owns reservations."""
+
+    __slots__ = ("connections", "gone_us", "is_known", "name", "open")
+
+    def __init__(self, name: str, now_us: int) -> None:
+        self.name = name
+        self.connections = 0
+        self.gone_us = now_us
+        """Monotonic time since when nobody is connected."""
+        self.is_known = False
+        """It said hello in this accountant's life: what it was granted since is all here."""
+        self.open: dict[str, Opened] = {}
+
+
+class Opened:
+    """An open reservation."""
+
+    __slots__ = ("accounts", "checkpoint_nano_usd", "has_slots", "is_counted", "nano_usd", "rows", "source", "tokens")
+
+    def __init__(self, accounts: tuple[Account, ...], rows: tuple[Row, ...], op: Reserve, source: Source) -> None:
+        self.accounts = accounts
+        self.rows = rows
+        self.tokens = op.tokens
+        self.nano_usd = op.nano_usd
+        self.source = source
+        self.checkpoint_nano_usd = 0
+        """What it cost at its last checkpoint in the ledger."""
+        self.has_slots = False
+        """It counts against concurrency."""
+        self.is_counted = False
+        """It was taken from the rates in this life."""
+
+
+class Resolved:
+    """A reservation that ended."""
+
+    __slots__ = ("is_final", "posted", "resolved_s", "rows")
+
+    def __init__(self, rows: tuple[Row, ...], posted: int, resolved_s: int, *, is_final: bool) -> None:
+        self.rows = rows
+        self.posted = posted
+        self.resolved_s = resolved_s
+        """Unix seconds."""
+        self.is_final = is_final
+
+
+class Books:
+    """All accounts of one node."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.rows: dict[tuple[str, str], Row] = {}
+        self.sources: dict[str, Source] = {}
+        self.open: dict[str, Opened] = {}
+        self.unconfirmed: dict[str, Resolved] = {}
+        """Resolved, and the ledger's settle was not read yet."""
+        self.confirmed: dict[str, Resolved] = {}
+        self.steps = 0
+        """Rises with each change; a checkpoint is due when it differs from the last one's."""
+        self.counters = dict.fromkeys(
+            (
+                "accounts_granted",
+                "accounts_denied",
+                "accounts_settled",
+                "accounts_voided",
+                "accounts_expired",
+                "accounts_overruns",
+                "accounts_corrections",
+                "accounts_forgotten_early",
+            ),
+            0,
+        )
+
+    # Limits
+
+    def apply_limits(self, section: LimitsSection) -> None:
+        """Puts new limits in force; accounts that are no longer named have none.
+
+        Raises:
+            ValueError: a time zone is unknown; the accounts before it have their new limits.
+        """
+        for account_id, account in self.accounts.items():
+            if account_id not in section.accounts:
+                account.apply(NO_LIMITS)
+        for account_id, limits in section.accounts.items():
+            self.account(account_id).apply(limits)
+
+    # Live operations
+
+    def act(self, op: Op, source: Source, at: Moment) -> Reply | None:
+        """Does one operation. None acknowledges a settle or void."""
+        if isinstance(op, Reserve):
+            return self.reserve(op, source, at)
+        if isinstance(op, SettleAccount):
+            self.settle(op.txn, op.nano_usd, at, tokens=op.tokens)
+            return None
+        if isinstance(op, Extend):
+            return self.extend(op, at)
+        self.void(op.txn, at)
+        return None
+
+    def reserve(self, op: Reserve, source: Source, at: Moment) -> Reply:
+        """Takes from every account or from none. Asked again, it answers again and takes nothing more."""
+        known = self.open.get(op.txn)
+        if known is not None:
+            if known.is_counted:
+                self._move(op.txn, known, source)
+                return self._granted(op.txn, known.accounts, at)
+            self._close(op.txn, known)
+        ended = self.unconfirmed.get(op.txn) or self.confirmed.get(op.txn)
+        if ended is not None and (ended.is_final or ended.posted):
+            return _denied_unknown(op.txn)
+        accounts = tuple(self.account_now(account_id, at.wall_s) for account_id in op.accounts)
+        rows = tuple(account.row for account in accounts)
+        denial = _denial(op, 1, accounts, rows, at)
+        self.steps += 1
+        if denial is not None:
+            # The ledger will tell of this intent too; without this note it would look like an open reservation.
+            self._resolve(op.txn, rows, 0, at.wall_s, is_final=False)
+            self.counters["accounts_denied"] += 1
+            return denial
+        self.unconfirmed.pop(op.txn, None)
+        self.counters["accounts_granted"] += 1
+        self._open(op, accounts, rows, source).is_counted = True
+        for account in accounts:
+            account.take_rates(1, op.tokens, at.mono_us)
+        return self._granted(op.txn, accounts, at)
+
+    def extend(self, op: Extend, at: Moment) -> Reply:
+        """Raises an open reservation on every account or on none."""
+        opened = self.open.get(op.txn)
+        if opened is None:
+            return _denied_unknown(op.txn)
+        denial = _denial(op, 0, opened.accounts, opened.rows, at)
+        if denial is not None:
+            self.counters["accounts_denied"] += 1
+            return denial
+        self._raise(opened, op.tokens, op.nano_usd)
+        for account in opened.accounts:
+            account.take_rates(0, op.tokens, at.mono_us)
+        return self._granted(op.txn, opened.accounts, at)
+
+    def settle(self, txn: str, nano_usd: int, at: Moment, *, tokens: int | None = None) -> None:
+        """Posts what was really used; a late or oversized amount is posted too, for it is the truth.
+
+        `tokens` None leaves the rates as reserved.
+        """
+        opened = self.open.get(txn)
+        if opened is not None:
+            if nano_usd > opened.nano_usd:
+                self.counters["accounts_overruns"] += 1
+            if tokens is not None and opened.is_counted and tokens != opened.tokens:
+                for account in opened.accounts:
+                    account.take_rates(0, tokens - opened.tokens, at.mono_us)
+            self._close(txn, opened)
+            self._resolve(txn, opened.rows, nano_usd, at.wall_s, is_final=True)
+            self.counters["accounts_settled"] += 1
+            return
+        resolved = self.unconfirmed.get(txn) or self.confirmed.get(txn)
+        if resolved is not None and not resolved.is_final:
+            self._correct(resolved, nano_usd)
+            resolved.is_final = True
+
+    def void(self, txn: str, at: Moment) -> None:
+        """Gives everything back: the call used nothing. One that is unknown can never be reserved afterwards."""
+        opened = self.open.get(txn)
+        if opened is not None:
+            self._give_back_rates(opened, at)
+            self._close(txn, opened)
+        elif txn in self.unconfirmed or txn in self.confirmed:
+            self.settle(txn, 0, at)
+            return
+        self._resolve(txn, opened.rows if opened else (), 0, at.wall_s, is_final=True)
+        self.counters["accounts_voided"] += 1
+
+    # Owners
+
+    def source(self, name: str, now_us: int) -> Source:
+        """The owner of this name, new if it was never heard of."""
+        source = self.sources.get(name)
+        if source is None:
+            source = self.sources[name] = Source(name, now_us)
+        return source
+
+    def hello(self, name: str, held: tuple[Reserve, ...], at: Moment) -> Source:
+        """An owner connects and says what it holds. What it holds is open; what it does not know of is not."""
+        source = self.source(name, at.mono_us)
+        source.connections += 1
+        source.is_known = True
+        self.steps += 1
+        held_by_txn = {op.txn: op for op in held}
+        for txn, opened in list(source.open.items()):
+            if txn not in held_by_txn:
+                self._give_back_rates(opened, at)
+                self._close(txn, opened)
+                self._resolve(txn, opened.rows, 0, at.wall_s, is_final=False)
+        for op in held:
+            self._restore(op, source, at)
+        return source
+
+    def goodbye(self, source: Source, at: Moment) -> None:
+        """One connection of an owner ended."""
+        source.connections -= 1
+        source.gone_us = at.mono_us
+
+    def expire(self, at: Moment) -> int:
+        """Frees the slots of owners long gone, and posts their reservations at the last checkpoint after the TTL.
+
+        Returns:
+            How many reservations expired.
+        """
+        expired = 0
+        for source in list(self.sources.values()):
+            away_us = at.mono_us - source.gone_us
+            if source.connections or away_us < LEASE_GRACE_S * 1_000_000:
+                continue
+            for opened in source.open.values():
+                _set_slots(opened, wanted=False)
+            if away_us < RESERVATION_TTL_S * 1_000_000:
+                continue
+            for txn, opened in list(source.open.items()):
+                self._close(txn, opened)
+                self._resolve(txn, opened.rows, opened.checkpoint_nano_usd, at.wall_s, is_final=False)
+                expired += 1
+            del self.sources[source.name]
+        self.counters["accounts_expired"] += expired
+        self._forget_old(at.wall_s)
+        return expired
+
+    # The ledger, read back
+
+    def ledger_intent(self, op: Reserve, source_name: str, at_s: int, at: Moment) -> None:
+        """An intent was read. It opens a reservation only for an owner that has not spoken in this life."""
+        if op.txn in self.open or op.txn in self.unconfirmed or op.txn in self.confirmed:
+            return
+        source = self.source(source_name, at.mono_us)
+        if source.is_known:
+            return
+        periods = tuple(self.account(account_id).period_at(at_s).id for account_id in op.accounts)
+        self.reopen(op, periods, source, at)
+
+    def ledger_checkpoint(self, txn: str, nano_usd: int) -> None:
+        """A checkpoint was read: what the call would have cost had it ended there."""
+        opened = self.open.get(txn)
+        if opened is not None:
+            opened.checkpoint_nano_usd = nano_usd
+            self.steps += 1
+
+    def ledger_settle(self, txn: str, nano_usd: int, at: Moment) -> None:
+        """A settle was read: this is what is charged, whatever was said live."""
+        if txn in self.open:
+            self.settle(txn, nano_usd, at)
+        resolved = self.unconfirmed.pop(txn, None) or self.confirmed.pop(txn, None)
+        if resolved is None:
+            return
+        if resolved.posted != nano_usd:
+            self.counters["accounts_corrections"] += 1
+            self._correct(resolved, nano_usd)
+        resolved.is_final = True
+        self._confirm(txn, resolved)
+        self.steps += 1
+
+    # Accounts and rows
+
+    def account(self, account_id: str) -> Account:
+        """The account of this id, new and without limits if it was never named."""
+        account = self.accounts.get(account_id)
+        if account is None:
+            account = self.accounts[account_id] = Account(account_id)
+        return account
+
+    def account_now(self, account_id: str, wall_s: int) -> Account:
+        """The account with its row of the current period."""
+        account = self.account(account_id)
+        period = account.period
+        if not period.start_s <= wall_s < period.end_s:
+            account.period = period = account.period_at(wall_s)
+            account.row = self.row(account.id, period.id)
+        return account
+
+    def row(self, account_id: str, period: str) -> Row:
+        """The money row of an account in a period, new if nothing was ever reserved in it."""
+        key = (account_id, period)
+        row = self.rows.get(key)
+        if row is None:
+            row = self.rows[key] = Row(account_id, period)
+        return row
+
+    def reopen(self, op: Reserve, periods: tuple[str, ...], source: Source, at: Moment) -> Opened:
+        """An open reservation as a checkpoint tells of it, without asking any limit."""
+        accounts = tuple(self.account_now(account_id, at.wall_s) for account_id in op.accounts)
+        rows = tuple(self.row(account_id, period) for account_id, period in zip(op.accounts, periods, strict=True))
+        return self._open(op, accounts, rows, source)
+
+    # Inside
+
+    def _open(self, op: Reserve, accounts: tuple[Account, ...], rows: tuple[Row, ...], source: Source) -> Opened:
+        opened = Opened(accounts, rows, op, source)
+        self.open[op.txn] = source.open[op.txn] = opened
+        for row in rows:
+            row.pending += op.nano_usd
+        _set_slots(opened, wanted=True)
+        self.steps += 1
+        return opened
+
+    def _restore(self, op: Reserve, source: Source, at: Moment) -> None:
+        opened = self.open.get(op.txn)
+        if opened is None:
+            if op.txn in self.unconfirmed or op.txn in self.confirmed:
+                return
+            accounts = tuple(self.account_now(account_id, at.wall_s) for account_id in op.accounts)
+            opened = self._open(op, accounts, tuple(account.row for account in accounts), source)
+        opened.is_counted = True
+        self._raise(opened, op.tokens - opened.tokens, op.nano_usd - opened.nano_usd)
+        _set_slots(opened, wanted=True)
+        self._move(op.txn, opened, source)
+
+    def _raise(self, opened: Opened, tokens: int, nano_usd: int) -> None:
+        opened.tokens += tokens
+        opened.nano_usd += nano_usd
+        for row in opened.rows:
+            row.pending += nano_usd
+        self.steps += 1
+
+    def _move(self, txn: str, opened: Opened, source: Source) -> None:
+        if opened.source is not source:
+            opened.source.open.pop(txn, None)
+            source.open[txn] = opened
+            opened.source = source
+
+    def _close(self, txn: str, opened: Opened) -> None:
+        del self.open[txn]
+        opened.source.open.pop(txn, None)
+        for row in opened.rows:
+            row.pending -= opened.nano_usd
+        _set_slots(opened, wanted=False)
+        self.steps += 1
+
+    def _give_back_rates(self, opened: Opened, at: Moment) -> None:
+        if opened.is_counted:
+            for account in opened.accounts:
+                account.take_rates(-1, -opened.tokens, at.mono_us)
+
+    def _resolve(self, txn: str, rows: tuple[Row, ...], posted: int, wall_s: int, *, is_final: bool) -> None:
+        for row in rows:
+            row.posted += posted
+        self.unconfirmed[txn] = Resolved(rows, posted, wall_s, is_final=is_final)
+        if len(self.unconfirmed) > UNCONFIRMED_MAX:
+            del self.unconfirmed[next(iter(self.unconfirmed))]
+            self.counters["accounts_forgotten_early"] += 1
+        self.steps += 1
+
+    def _confirm(self, txn: str, resolved: Resolved) -> None:
+        self.confirmed[txn] = resolved
+        if len(self.confirmed) > RESOLVED_MAX:
+            del self.confirmed[next(iter(self.confirmed))]
+
+    def _correct(self, resolved: Resolved, nano_usd: int) -> None:
+        difference = nano_usd - resolved.posted
+        for row in resolved.rows:
+            row.posted += difference
+        resolved.posted = nano_usd
+        self.steps += 1
+
+    def _forget_old(self, wall_s: int) -> None:
+        """Drops what resolved more than a day ago: nobody sends it again. Entries are in order of time."""
+        for table in (self.unconfirmed, self.confirmed):
+            while table:
+                txn = next(iter(table))
+                if table[txn].resolved_s > wall_s - RESOLVED_KEPT_S:
+                    break
+                del table[txn]
+
+    def _granted(self, txn: str, accounts: tuple[Account, ...], at: Moment) -> Granted:
+        budget: int | None = None
+        requests: tuple[int, Account] | None = None
+        tokens: tuple[int, Account] | None = None
+        for account in accounts:
+            if account.budget is not None:
+                left = account.budget - account.row.posted - account.row.pending
+                budget = left if budget is None or left < budget else budget
+            if account.requests is not None:
+                left = rate_remaining(account.requests.arrival, at.mono_us, account.requests.per_minute)
+                if requests is None or left < requests[0]:
+                    requests = (left, account)
+            if account.tokens is not None:
+                left = rate_remaining(account.tokens.arrival, at.mono_us, account.tokens.per_minute)
+                if tokens is None or left < tokens[0]:
+                    tokens = (left, account)
+        requests_rate = requests[1].requests if requests else None
+        tokens_rate = tokens[1].tokens if tokens else None
+        return Granted(
+            txn,
+            budget,
+            requests_rate.per_minute if requests_rate else None,
+            requests[0] if requests else None,
+            requests_rate.reset_ms(at.mono_us) if requests_rate else None,
+            tokens_rate.per_minute if tokens_rate else None,
+            tokens[0] if tokens else None,
+            tokens_rate.reset_ms(at.mono_us) if tokens_rate else None,
+        )
+
+
+def _denial(
+    op: Reserve | Extend, requests: int, accounts: tuple[Account, ...], rows: tuple[Row, ...], at: Moment
+) -> Denied | None:
+    """The first account that says no: money before rates, for no waiting brings money back."""
+    for account, row in zip(accounts, rows, strict=True):
+        denial = account.budget_denial(row, op.txn, op.nano_usd, at.wall_s)
+        if denial is not None:
+            return denial
+    for account in accounts:
+        denial = account.rate_denial(op.txn, requests, op.tokens, at.mono_us)
+        if denial is not None:
+            return denial
+    return None
+
+
+def _set_slots(opened: Opened, *, wanted: bool) -> None:
+    if opened.has_slots is not wanted:
+        opened.has_slots = wanted
+        change = 1 if wanted else -1
+        for account in opened.accounts:
+            account.open_slots += change
+
+
+def _denied_unknown(txn: str) -> Denied:
+    """For a reservation that has ended already, or an extension of one that is not open: nobody waits for this."""
+    return Denied(txn, "", Binding.CONCURRENCY.value, 0, None, 0)
