@@ -1,0 +1,51 @@
+# Everything a person or a machine needs to run and check Lineclear. `make help` lists it.
+
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do command -v $$p && break; done)
+DATA ?= .data
+UP_FLAGS ?=
+
+.PHONY: help up test test-full check bench docs prices
+.DEFAULT_GOAL := help
+
+help: ## list these
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+up: .venv/.local ## set up and start the platform with its bundled models, in the foreground
+	@.venv/bin/lineclear models pull smollm2 || \
+	  echo "make: smollm2 could not be fetched; starting with the route 'simulated' alone. Run make up again to retry."
+	@exec .venv/bin/lineclear up --data $(DATA) $(UP_FLAGS)
+
+test: .venv/.dev ## set up what the tests need and run them all; prints each part with its time
+	@sh scripts/system_packages.sh
+	@.venv/bin/python scripts/parts.py
+
+test-full: .venv/.dev ## the same in the long form: 200 kills, 60 s without control
+	@sh scripts/system_packages.sh
+	@.venv/bin/python scripts/parts.py --full
+
+check: .venv/.dev ## style, types, import contracts
+	@.venv/bin/python scripts/parts.py style types contracts
+
+bench: .venv/.dev ## speed beside nginx, on pinned cores
+	@sh scripts/system_packages.sh
+	@.venv/bin/python benchmarks/gateway.py $(BENCH_FLAGS)
+
+docs: .venv/.dev ## check that the documentation says what the code does
+	@.venv/bin/python scripts/parts.py docs
+
+prices: .venv/.dev ## write the dated price file anew from genai-prices
+	@.venv/bin/python scripts/prices.py
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: Python 3.11 or newer is needed; found: $$($(PYTHON) --version 2>&1). Set PYTHON=…"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { echo "make: the venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; rm -rf .venv; exit 1; }
+
+.venv/.local: pyproject.toml | .venv/bin/pip
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[local]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/pip
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

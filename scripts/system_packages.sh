@@ -1,0 +1,23 @@
+#!/bin/sh
+# The programs beside Python that tests and benchmarks use: nginx, wrk, a PostgreSQL server.
+# Installs what is missing where this is root on Debian or Ubuntu, else says what to install.
+set -eu
+
+missing=""
+PATH="$PATH:/usr/sbin:/sbin"
+command -v nginx >/dev/null || missing="$missing nginx-light"
+command -v wrk >/dev/null || missing="$missing wrk"
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
+
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing:$missing"
+    apt-get update -qq
+    # shellcheck disable=SC2086  # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "These programs are missing, and this user cannot install them:$missing" >&2
+    echo "Install them and run this again, for example: sudo apt-get install$missing" >&2
+    exit 1
+fi
