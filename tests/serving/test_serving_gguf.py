@@ -134,8 +134,8 @@ def test_a_busy_engine_that_steps_is_not_stalled(start: Callable[..., HostedMode
     runtime = start(smollm2_spec("steps", slots=1, context=1024, stall_s=1))
     runtime.wait_for("ready")
 
-    answer = runtime.call(CHAT, body("Tell a long story.", max_tokens=300, ignore_eos=True))
-    assert answer.json["usage"]["completion_tokens"] == 300
+    answer = runtime.call(CHAT, body("Tell a long story.", max_tokens=200, ignore_eos=True))
+    assert answer.json["usage"]["completion_tokens"] == 200
     assert runtime.process.poll() is None
 
 

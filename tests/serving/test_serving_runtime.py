@@ -115,8 +115,8 @@ def test_draining_finishes_what_runs_and_takes_nothing_new(start: Start) -> None
         runtime.wait_for("draining")
         answer = running.read()
         assert answer.body.endswith(b"data: [DONE]\n\n")
+        running.close()
         assert left.result() == 0
-    running.close()
     with pytest.raises(OSError, match=r"."), socket.socket(socket.AF_UNIX) as late:
         late.connect(str(runtime.socket_path))
 

@@ -200,13 +200,11 @@ def main() -> None:
     spec = msgspec.convert(boot.options["spec"], RuntimeSpec)
     configure_log(f"runtime.{spec.name}", boot.log)
     try:
-        process = RuntimeProcess(boot, life, spec)
-    except ValueError as error:
-        log.error("the runtime cannot start: %s", error)  # noqa: TRY400 - a wrong setting, not a defect to trace
+        code = uvloop.run(RuntimeProcess(boot, life, spec).run())
+    except Exception as error:
+        log.exception("the runtime ends on a defect of its own or a wrong spec")
         life.report(RuntimeState.FAILED, str(error))
         code = EXIT_REFUSED
-    else:
-        code = uvloop.run(process.run())
     life.close()
     logging.shutdown()
     # Threads of an engine may still work or hang; waiting for them would keep the memory that leaving gives back.
