@@ -43,7 +43,7 @@ FINISH_REASONS = {
 class ChatStreamWriter:
     """Writes one stream: role once, tools counted from 0, usage in a chunk of its own before `[DONE]`."""
 
-    __slots__ = ("_failed", "_head", "_needs_arguments", "_role_said", "_tools", "_usage")
+    __slots__ = ("_failed", "_head", "_role_said", "_tools", "_usage", "_without_arguments")
 
     def __init__(self, response_id: str, model: str, created: int) -> None:
         chunk = {"id": response_id, "object": "chat.completion.chunk", "created": created, "model": model}
@@ -51,7 +51,7 @@ class ChatStreamWriter:
         self._role_said = False
         self._failed = False
         self._tools: dict[int, int] = {}
-        self._needs_arguments: int | None = None
+        self._without_arguments: dict[int, None] = {}
         self._usage: Usage | None = None
 
     def encode(self, event: Event) -> bytes:
@@ -103,27 +103,24 @@ class ChatStreamWriter:
 
     def _tool(self, event: ToolCallStarted | ToolArgumentsDelta) -> bytes:
         if isinstance(event, ToolCallStarted):
-            before = self._empty_arguments()
             index = self._tools.setdefault(event.block, len(self._tools))
-            self._needs_arguments = index
+            self._without_arguments[index] = None
             call: dict[str, Any] = {
                 "index": index,
                 "id": event.call_id,
                 "type": "function",
                 "function": {"name": event.name, "arguments": ""},
             }
-            return before + self._delta(_ENCODE({"tool_calls": [call]}))
+            return self._delta(_ENCODE({"tool_calls": [call]}))
         index = self._tools.setdefault(event.block, len(self._tools))
-        if index == self._needs_arguments:
-            self._needs_arguments = None
+        self._without_arguments.pop(index, None)
         return self._delta(_ENCODE({"tool_calls": [{"index": index, "function": {"arguments": event.fragment}}]}))
 
     def _empty_arguments(self) -> bytes:
-        """A tool called without arguments still has to carry JSON: `{}`."""
-        if self._needs_arguments is None:
-            return b""
-        index, self._needs_arguments = self._needs_arguments, None
-        return self._delta(_ENCODE({"tool_calls": [{"index": index, "function": {"arguments": "{}"}}]}))
+        """A tool called without arguments still has to carry JSON: `{}`. Known at the end, as calls may interleave."""
+        calls = [{"index": index, "function": {"arguments": "{}"}} for index in self._without_arguments]
+        self._without_arguments.clear()
+        return self._delta(_ENCODE({"tool_calls": calls})) if calls else b""
 
     def _finish(self, event: Finished) -> bytes:
         reason = FINISH_REASONS.get(event.reason)
