@@ -17,10 +17,12 @@ up: .venv/.local ## set up and start the platform with its bundled models, in th
 
 test: .venv/.dev ## set up what the tests need and run them all; prints each part with its time
 	@sh scripts/system_packages.sh
+	@.venv/bin/lineclear models pull smollm2
 	@.venv/bin/python scripts/parts.py
 
 test-full: .venv/.dev ## the same in the long form: 200 kills, 60 s without control
 	@sh scripts/system_packages.sh
+	@.venv/bin/lineclear models pull smollm2
 	@.venv/bin/python scripts/parts.py --full
 
 check: .venv/.dev ## style, types, import contracts
