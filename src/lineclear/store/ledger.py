@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,26 @@ class Position:
     """Nothing more will come from this segment and none of its intents is open."""
 
 
+class AnomalyKind(StrEnum):
+    """What can be wrong with a record."""
+
+    DAMAGED = "damaged"
+    """Its bytes do not match their check number."""
+    UNREADABLE_SEGMENT = "unreadable_segment"
+    """No segment, or one of a version that this program does not read."""
+    DOUBLED_INTENT = "doubled_intent"
+    """An exchange of this id is open already."""
+    DOUBLED_SETTLE = "doubled_settle"
+    """The exchange was settled before."""
+    DOUBLED_ENTRY = "doubled_entry"
+    """An entry of this id was in the ledger already; this one was left out."""
+    INTENT_AFTER_END = "intent_after_end"
+    """An intent of an exchange that has an entry; it is not closed a second time."""
+    SETTLE_WITHOUT_INTENT = "settle_without_intent"
+    TORN_TAIL = "torn_tail"
+    """The unfinished last write of a dead worker. Normal after a crash: such a record never counted."""
+
+
 @dataclass(frozen=True)
 class Anomaly:
     """A record that should not be there."""
@@ -85,7 +106,7 @@ class Anomaly:
     at: int
     """Offset in the segment."""
     kind: str
-    """damaged | doubled_intent | doubled_settle | settle_without_intent | unreadable_segment."""
+    """AnomalyKind."""
     exchange: str
     """Exchange id, empty if it is not known."""
     detail: str
@@ -169,6 +190,16 @@ class Ledger:
                         newest[position.segment] = position
         return newest
 
+    def anomalies(self) -> list[Anomaly]:
+        """Everything that was noted, in order of segment and offset."""
+        found: dict[tuple[str, int, str], Anomaly] = {}
+        for day in self.days() if self._directory is not None else [0]:
+            with self.read(day) as connection:
+                for row in connection.execute(select(anomalies)).mappings():
+                    note = Anomaly(**{str(name): value for name, value in row.items()})
+                    found[note.segment, note.at, note.kind] = note
+        return [found[key] for key in sorted(found)]
+
     def find_day(self, exchange: str, first_day: int = 0) -> int | None:
         """The newest day, not before `first_day`, in which an exchange has an entry; None if it has none."""
         for day in self.days():
@@ -239,7 +270,7 @@ class Ledger:
             if row[0] in seen:
                 where = f"entry of {day_text(batch.day)}"
                 notes.append(
-                    Anomaly(where, row[_SETTLED], "doubled_settle", row[0], "left out: the id was there already")
+                    Anomaly(where, row[_SETTLED], AnomalyKind.DOUBLED_ENTRY.value, row[0], "that id was there already")
                 )
             else:
                 seen.add(row[0])

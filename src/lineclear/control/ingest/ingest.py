@@ -7,7 +7,8 @@ decide anything about a request, must not be run by two processes on one ledger.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +27,7 @@ from lineclear.handover.segment import (
     read_segment,
     segment_is_held,
 )
-from lineclear.store.ledger import Anomaly, Ledger, LedgerBatch
+from lineclear.store.ledger import Anomaly, AnomalyKind, Ledger, LedgerBatch
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey
 
 ROWS_PER_COMMIT_MAX = 10_000
@@ -116,8 +117,17 @@ class Ingest:
     def open_exchanges(self) -> dict[str, Intent]:
         """Intents that have no settle yet, as of the last `catch_up`."""
         with self._lock:
-            sources = self._sources or {}
-            return {key: found.intent for source in sources.values() for key, found in source.open.items()}
+            return self._open_exchanges()
+
+    @contextmanager
+    def still(self) -> Iterator[dict[str, Intent]]:
+        """Catch up, then keep everything as it is inside the block; gives the exchanges that are open.
+
+        What gateways write meanwhile waits in the spool. Raises as `catch_up`.
+        """
+        self.catch_up()
+        with self._lock:
+            yield self._open_exchanges()
 
     def watermark_us(self) -> int | None:
         """Everything that live sources did before this instant is in the ledger; None if no source has said so."""
@@ -135,6 +145,10 @@ class Ingest:
                 _log.exception("the ledger could not take what is in the spool; trying again")
                 pause_s = RETRY_S
             stop.wait(pause_s)
+
+    def _open_exchanges(self) -> dict[str, Intent]:
+        sources = self._sources or {}
+        return {key: found.intent for source in sources.values() for key, found in source.open.items()}
 
     # Reading
 
@@ -194,11 +208,11 @@ class Ingest:
             except FileNotFoundError:
                 return
             except SegmentUnreadable as error:
-                self._note(segment, segment.high, "unreadable_segment", "", str(error))
+                self._note(segment, segment.high, AnomalyKind.UNREADABLE_SEGMENT, "", str(error))
                 segment.is_unreadable = True
                 return
             for start, end in batch.damaged:
-                self._note(segment, start, "damaged", "", f"{end - start} bytes do not match their check number")
+                self._note(segment, start, AnomalyKind.DAMAGED, "", f"{end - start} bytes do not match their CRC")
             if batch.offset == segment.high:
                 break
             self._take(source, segment, batch)
@@ -209,7 +223,7 @@ class Ingest:
         left_bytes = file_bytes(segment.name.path) - batch.offset
         if batch.tail is Tail.TORN and left_bytes:
             # A crash in the middle of a write: that record never counted, its exchange was never dispatched.
-            self._note(segment, batch.offset, "torn_tail", "", f"{left_bytes} bytes of an unfinished write")
+            self._note(segment, batch.offset, AnomalyKind.TORN_TAIL, "", f"{left_bytes} bytes of an unfinished write")
         segment.ended = True
         self._work.touched[segment.name.path.name] = segment
 
@@ -244,7 +258,7 @@ class Ingest:
 
     def _intent(self, source: SourceReading, segment: SegmentReading, intent: Intent, start: int) -> None:
         if intent.id in source.open:
-            self._note(segment, start, "doubled_intent", intent.id, "an intent of this id is open already")
+            self._note(segment, start, AnomalyKind.DOUBLED_INTENT, intent.id, "an intent of this id is open already")
             return
         source.open[intent.id] = OpenExchange(intent, segment, start)
         segment.open_starts[intent.id] = start
@@ -273,7 +287,11 @@ class Ingest:
                 self._work.orphans += 1
             else:
                 self._note(
-                    found.segment, found.start, "doubled_intent", exchange, "an entry of this id is there already"
+                    found.segment,
+                    found.start,
+                    AnomalyKind.INTENT_AFTER_END,
+                    exchange,
+                    "it has an entry already",
                 )
             del source.open[exchange]
             del found.segment.open_starts[exchange]
@@ -291,9 +309,9 @@ class Ingest:
         work.rows.append(row)
         work.facets[row[3]] = facet
 
-    def _note(self, segment: SegmentReading, at: int, kind: str, exchange: str, detail: str) -> None:
+    def _note(self, segment: SegmentReading, at: int, kind: AnomalyKind, exchange: str, detail: str) -> None:
         _log.warning("spool segment %s at %d: %s %s: %s", segment.name.path.name, at, kind, exchange, detail)
-        self._work.anomalies.append(Anomaly(segment.name.path.name, at, kind, exchange, detail))
+        self._work.anomalies.append(Anomaly(segment.name.path.name, at, kind.value, exchange, detail))
         self._work.touched[segment.name.path.name] = segment
 
     def _note_stray(self, segment: SegmentReading, at: int, settle: Settle) -> None:
@@ -301,9 +319,9 @@ class Ingest:
         # An exchange lasts minutes at most: its first settle cannot lie further back than the day before.
         day = self._ledger.find_day(settle.id, day_of(settle.at_us) - 1)
         if day is None:
-            self._note(segment, at, "settle_without_intent", settle.id, "its intent is not in the spool")
+            self._note(segment, at, AnomalyKind.SETTLE_WITHOUT_INTENT, settle.id, "its intent is not in the spool")
         else:
-            self._note(segment, at, "doubled_settle", settle.id, "it was settled before")
+            self._note(segment, at, AnomalyKind.DOUBLED_SETTLE, settle.id, "it was settled before")
 
     def _flush(self) -> None:
         work = self._work

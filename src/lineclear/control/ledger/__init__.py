@@ -1,0 +1,1 @@
+"""What happened: usage, logs, explain and the check, asked through the admin API."""

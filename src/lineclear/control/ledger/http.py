@@ -1,0 +1,182 @@
+"""The ledger's endpoints: usage, exchanges, one request, the check.
+
+In: calls of the admin API. Out: values. Each handler first lets ingest catch up, so that who has an answer finds
+it here. Must not write, and must not know more of a request than the ledger does.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lineclear.base.clock import Clock
+from lineclear.control.endpoint import AdminCode, Call, Endpoint, QueryParameter, Refused
+from lineclear.control.ingest.ingest import Ingest
+from lineclear.domain.permissions import Permission
+from lineclear.observe.check import LedgerCheck, check_ledger
+from lineclear.observe.dispatches import read_dispatches
+from lineclear.observe.entry import LOGS_MAX, NARROW_BY, EntryQuestion
+from lineclear.observe.explain import PriceOf, explain, explain_open
+from lineclear.observe.logs import list_logs
+from lineclear.observe.period import Period, period_of
+from lineclear.observe.usage import UsageQuestion, UsageReport, sum_usage
+from lineclear.store.ledger import Ledger
+from lineclear.store.ledger_tables import DIMENSIONS
+
+LOGS_DEFAULT = 100
+DISPATCHES_BYTES_MAX = 256 * 1024 * 1024
+"""About four million dispatches in the compact form."""
+ID_CHARS_MAX = 200
+
+_PERIOD = (
+    QueryParameter("since", "begin: a span back from now (24h, 7d) or ISO 8601; default 30d"),
+    QueryParameter("until", "end, as since; default now"),
+)
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """What to hold against the ledger."""
+
+    dispatches: str | None = None
+    """Lines `<exchange>.<n> status input_tokens output_tokens` (`-` = not said); None = the ledger alone."""
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """Entries, newest first."""
+
+    rows: list[dict[str, Any]]
+    """Any: text, int, float, bool and None."""
+    before: str | None
+    """Pass it as `before` to go on; None = there is no more."""
+
+
+class LedgerDesk:
+    """Answers questions about what happened."""
+
+    def __init__(self, ledger: Ledger, ingest: Ingest, clock: Clock, price_of: PriceOf) -> None:
+        """Take the parts.
+
+        Args:
+            ledger: where entries are.
+            ingest: its one writer.
+            clock: the present, for periods.
+            price_of: the price in force of a model version, None if it has none.
+        """
+        self._ledger = ledger
+        self._ingest = ingest
+        self._clock = clock
+        self._price_of = price_of
+
+    def usage(self, call: Call) -> UsageReport:
+        """Sums by the names in `by`."""
+        by = tuple(name.strip() for name in call.query.get("by", "route").split(",") if name.strip())
+        self._ingest.catch_up()
+        try:
+            return sum_usage(self._ledger, UsageQuestion(by, self._period(call), _only(call, DIMENSIONS)))
+        except ValueError as error:
+            raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
+
+    def logs(self, call: Call) -> LogPage:
+        """One line per exchange, newest first."""
+        limit = _limit(call)
+        self._ingest.catch_up()
+        question = EntryQuestion(
+            self._period(call),
+            _only(call, NARROW_BY),
+            limit,
+            before=call.query.get("before", ""),
+            find=call.query.get("find", ""),
+        )
+        rows = list_logs(self._ledger, question)
+        return LogPage(rows, rows[-1]["id"] if len(rows) == limit else None)
+
+    def explain(self, call: Call) -> dict[str, Any]:
+        """Everything about one request. Any: nested JSON values."""
+        request = call.path["request_id"]
+        if not request or len(request) > ID_CHARS_MAX:
+            raise Refused(AdminCode.INVALID_REQUEST, f"a request id has 1 to {ID_CHARS_MAX} characters")
+        self._ingest.catch_up()
+        found = explain(self._ledger, request, self._price_of)
+        if found is None:
+            intent = self._ingest.open_exchanges().get(request)
+            if intent is not None:
+                return explain_open(intent)
+            raise Refused(
+                AdminCode.NOT_FOUND,
+                f"the ledger has no request {request!r}",
+                hint="take the id from the response header x-request-id; a call with an unknown key leaves no entry",
+            )
+        return found
+
+    def check(self, call: Call) -> LedgerCheck:
+        """Whether every record is there once and unaltered."""
+        text = call.body.dispatches if call.body is not None else None
+        try:
+            dispatches = None if text is None else read_dispatches(text.splitlines())
+        except ValueError as error:
+            raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
+        with self._ingest.still() as open_exchanges:
+            return check_ledger(self._ledger, open_exchanges, dispatches, self._price_of)
+
+    def _period(self, call: Call) -> Period:
+        try:
+            return period_of(call.query.get("since"), call.query.get("until"), self._clock.unix_us())
+        except ValueError as error:
+            raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
+
+
+def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
+    """The endpoints of a desk."""
+    read = Permission.LEDGER_READ
+    return (
+        Endpoint(
+            "GET",
+            "/api/v1/usage",
+            read,
+            desk.usage,
+            "Requests, errors, tokens, cost and latency by any dimension",
+            query=(
+                QueryParameter("by", f"comma-separated: {', '.join((*DIMENSIONS, 'day', 'hour'))}; default route"),
+                *_PERIOD,
+                *(QueryParameter(name, f"only this {name}") for name in DIMENSIONS),
+            ),
+            answer=UsageReport,
+        ),
+        Endpoint(
+            "GET",
+            "/api/v1/requests",
+            read,
+            desk.logs,
+            "Exchanges, newest first",
+            query=(
+                *_PERIOD,
+                QueryParameter("limit", f"1 to {LOGS_MAX}; default {LOGS_DEFAULT}"),
+                QueryParameter("before", "an exchange id: only older ones"),
+                QueryParameter("find", "a caller's, vendor's or response's id that the exchange carries"),
+                *(QueryParameter(name, f"only this {name}") for name in NARROW_BY),
+            ),
+            answer=LogPage,
+        ),
+        Endpoint("GET", "/api/v1/requests/{request_id}", read, desk.explain, "What happened to one request, and why"),
+        Endpoint(
+            "POST",
+            "/api/v1/ledger/check",
+            read,
+            desk.check,
+            "Prove that no record is lost, doubled or altered",
+            body=CheckRequest,
+            answer=LedgerCheck,
+            body_bytes_max=DISPATCHES_BYTES_MAX,
+        ),
+    )
+
+
+def _only(call: Call, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: call.query[name] for name in names if name in call.query}
+
+
+def _limit(call: Call) -> int:
+    text = call.query.get("limit", str(LOGS_DEFAULT))
+    if not text.isdigit() or not 1 <= int(text) <= LOGS_MAX:
+        raise Refused(AdminCode.INVALID_REQUEST, f"limit is a number from 1 to {LOGS_MAX}, not {text!r}")
+    return int(text)

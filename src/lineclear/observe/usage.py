@@ -1,0 +1,162 @@
+"""Sums of requests, tokens, money and latency by any of the rollups' dimensions.
+
+In: the ledger's rollups. Out: rows and a total that are the same figures as in logs and explain, because they
+come from the same entries. Must not read single entries: ten million of them are a second's work this way only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lineclear.domain.entry import DAY_US, HOUR_US
+from lineclear.domain.histogram import Histogram, quantile_us
+from lineclear.domain.ledger import Outcome
+from lineclear.domain.money import usd_text
+from lineclear.observe.period import Period, time_text
+from lineclear.store.ledger import Ledger, day_text, read_rollups
+from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS
+from lineclear.store.rollup import Rollup, RollupKey
+
+GROUPS: tuple[str, ...] = (*DIMENSIONS, "day", "hour")
+"""What `usage --by` accepts."""
+NO_ERROR = frozenset({Outcome.OK.value, Outcome.CLIENT_GONE.value})
+"""Outcomes that are nobody's failure; all others count in `errors`."""
+
+_OUTCOME = 1 + DIMENSIONS.index("outcome")
+_HOURS_PER_DAY = DAY_US // HOUR_US
+
+
+@dataclass(frozen=True)
+class UsageQuestion:
+    """What to sum, over what, by what."""
+
+    by: tuple[str, ...]
+    """Names out of GROUPS, in the order wanted."""
+    period: Period
+    """Cut to full hours, outwards."""
+    only: Mapping[str, str]
+    """Dimension to the one value wanted."""
+
+
+@dataclass(frozen=True)
+class UsageReport:
+    """The sums; each row has the names it was asked by and the same figures as the total."""
+
+    since: str
+    """ISO 8601: the beginning of the first hour counted."""
+    until: str
+    """ISO 8601: the end of the last hour counted."""
+    rows: list[dict[str, Any]]
+    """Dearest first. Any: names are text, counts int, money text, unknown latencies None."""
+    total: dict[str, Any]
+    """As a row, without names."""
+
+
+def sum_usage(ledger: Ledger, question: UsageQuestion) -> UsageReport:
+    """Answer a question about usage.
+
+    Raises:
+        ValueError: if a name in `by` or `only` is not one that can be asked.
+    """
+    _refuse_unknown(question)
+    first_hour = question.period.since_us // HOUR_US
+    last_hour = (question.period.until_us - 1) // HOUR_US
+    groups: dict[tuple[str, ...], _Sum] = {}
+    total = _Sum()
+    for key, rollup in hour_rollups(ledger, first_hour, last_hour):
+        facts = dict(zip(DIMENSIONS, key[1:], strict=True))
+        if any(facts[name] != value for name, value in question.only.items()):
+            continue
+        facts["day"] = day_text(key[0] // _HOURS_PER_DAY)
+        facts["hour"] = time_text(key[0] * HOUR_US)
+        group = groups.setdefault(tuple(facts[name] for name in question.by), _Sum())
+        for one in (group, total):
+            one.add(key[_OUTCOME], rollup)
+    ranked = sorted(groups.items(), key=lambda item: (-item[1].cost_nano_usd, -item[1].requests, item[0]))
+    return UsageReport(
+        since=time_text(first_hour * HOUR_US),
+        until=time_text((last_hour + 1) * HOUR_US),
+        rows=[{**dict(zip(question.by, names, strict=True)), **figures.shown()} for names, figures in ranked],
+        total=total.shown(),
+    )
+
+
+def hour_rollups(ledger: Ledger, first_hour: int, last_hour: int) -> Iterator[tuple[RollupKey, Rollup]]:
+    """The rollups of a run of hours (both ends included), days in ascending order."""
+    for day in reversed(ledger.days()):
+        start, end = day * _HOURS_PER_DAY, (day + 1) * _HOURS_PER_DAY - 1
+        if end < first_hour or start > last_hour:
+            continue
+        with ledger.read(day) as connection:
+            yield from read_rollups(connection, max(start, first_hour), min(end, last_hour))
+
+
+class _Sum:
+    """Rollups added up, and how they are shown."""
+
+    def __init__(self) -> None:
+        self._rollup = Rollup()
+        self._by_outcome: dict[str, int] = {}
+
+    def add(self, outcome: str, rollup: Rollup) -> None:
+        self._rollup.add(rollup)
+        requests = rollup.sums[ROLLUP_SUMS.index("requests")]
+        self._by_outcome[outcome] = self._by_outcome.get(outcome, 0) + requests
+
+    @property
+    def requests(self) -> int:
+        return self._figure("requests")
+
+    @property
+    def cost_nano_usd(self) -> int:
+        """What callers are charged, whatever the figure's basis."""
+        return sum(self._figure(f"{basis}_nano_usd") for basis in ("reported", "priced", "estimated"))
+
+    def shown(self) -> dict[str, Any]:
+        # Any: as UsageReport.rows
+        figure = self._figure
+        audio_in, audio_out = figure("audio_input_tokens"), figure("audio_output_tokens")
+        cached = figure("cache_read_tokens") + figure("cache_write_tokens") + figure("cache_write_1h_tokens")
+        return {
+            "requests": self.requests,
+            "errors": sum(count for outcome, count in self._by_outcome.items() if outcome not in NO_ERROR),
+            "refused": self._by_outcome.get(Outcome.REFUSED, 0),
+            "input_tokens": figure("input_tokens") + cached + audio_in,
+            "output_tokens": figure("output_tokens") + figure("reasoning_tokens") + audio_out,
+            "cache_read_tokens": figure("cache_read_tokens"),
+            "cache_write_tokens": figure("cache_write_tokens") + figure("cache_write_1h_tokens"),
+            "reasoning_tokens": figure("reasoning_tokens"),
+            "cost_usd": usd_text(self.cost_nano_usd),
+            "estimated_cost_usd": usd_text(figure("estimated_nano_usd")),
+            "waste_usd": usd_text(figure("waste_nano_usd")),
+            "unpriced_requests": figure("unpriced_requests"),
+            "estimated_requests": figure("estimated_requests"),
+            "attempts": figure("attempts"),
+            "retried_requests": figure("retried_requests"),
+            **_quantiles("latency_ms", self._rollup.durations),
+            **_quantiles("first_event_ms", self._rollup.first_events),
+        }
+
+    def _figure(self, name: str) -> int:
+        return self._rollup.sums[ROLLUP_SUMS.index(name)]
+
+
+def _quantiles(name: str, durations: Histogram) -> dict[str, float | None]:
+    shown: dict[str, float | None] = {}
+    for percent in (50, 95, 99):
+        found_us = quantile_us(durations, percent / 100)
+        shown[f"{name}_p{percent}"] = None if found_us is None else round(found_us / 1000, 3)
+    return shown
+
+
+def _refuse_unknown(question: UsageQuestion) -> None:
+    for name in question.by:
+        if name not in GROUPS:
+            raise ValueError(f"usage cannot be asked by {name!r}; it can by {_listed(GROUPS)}")
+    for name in question.only:
+        if name not in DIMENSIONS:
+            raise ValueError(f"usage cannot be narrowed by {name!r}; it can by {_listed(DIMENSIONS)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
