@@ -112,7 +112,7 @@ def kept_parts(before: Manifest | None, written: Manifest) -> list[str]:
 
 def plain(noun: Manifest) -> dict[str, Any]:
     """The noun as JSON values with the field names of files, `kind` first."""
-    fields = msgspec.to_builtins(noun)
+    fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(noun))
     return {"kind": kind_of(noun).value, **{name.removesuffix("_"): value for name, value in fields.items()}}
 
 

@@ -105,15 +105,18 @@ class Publisher:
         with a new value (`variables` holds those that are set) all end here.
 
         Returns:
-            The revision in force.
+            The revision in force; 0 in a new database, where nothing is published.
         """
         with self._lock:
             with self.database.write() as tx:
                 last = rows.last_revision(tx)
                 self._epoch = self._rise_above_directory(last)
+                if last is None:
+                    # Nothing was ever said: gateways wait for the first real state instead of taking an empty one.
+                    return 0
                 rotated = self.put_changed_variables(tx, variables)
                 compiled = self._compile(tx)
-                if last is not None and not rotated and self._is_published(compiled, last):
+                if not rotated and self._is_published(compiled, last):
                     return last.revision
                 revision = self._next_revision(tx, "start")
             self._publish(compiled, revision)

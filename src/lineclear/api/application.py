@@ -1,0 +1,175 @@
+"""The admin API as a FastAPI application: one route per endpoint of control, nothing decided here.
+
+In: control's endpoints, a function that knows principals. Out: an ASGI application. Bodies are bounded and checked
+before a handler runs; handlers run in threads; every refusal is one JSON shape.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from pydantic import TypeAdapter, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+import lineclear
+from lineclear.api.body import read_body
+from lineclear.api.openapi import described
+from lineclear.control.endpoint import (
+    HTTP_STATUS,
+    AdminCode,
+    Call,
+    Endpoint,
+    Principal,
+    Refused,
+    Text,
+    check_endpoints,
+)
+from lineclear.domain.errors import LineclearError
+from lineclear.domain.findings import Finding
+from lineclear.domain.permissions import Permission
+
+_log = logging.getLogger(__name__)
+
+QUERY_VALUE_CHARS_MAX = 4_096
+
+Authenticate = Callable[[str], Principal | None]
+"""Who a bearer token belongs to; None if nobody."""
+
+
+def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate) -> FastAPI:
+    """The application that serves `endpoints`.
+
+    Raises:
+        ValueError: if an endpoint may not be served, e.g. because it declares no permission.
+    """
+    check_endpoints(endpoints)
+    application = FastAPI(
+        title="Lineclear admin API",
+        version=lineclear.__version__,
+        openapi_url="/api/openapi.json",
+        # The interactive pages load scripts from outside; the description is for tools.
+        docs_url=None,
+        redoc_url=None,
+    )
+    for endpoint in endpoints:
+        application.add_api_route(
+            endpoint.path,
+            _door(endpoint, authenticate),
+            methods=[endpoint.method],
+            summary=endpoint.summary,
+            operation_id=_operation_id(endpoint),
+            status_code=endpoint.status,
+            response_model=None,
+            openapi_extra=described(endpoint),
+        )
+    application.add_exception_handler(HTTPException, _no_route)
+    return application
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    words = endpoint.path.replace("{", "").replace("}", "").replace("-", "_").strip("/").split("/")
+    return "_".join([endpoint.method.lower(), *words])
+
+
+def _door(endpoint: Endpoint, authenticate: Authenticate) -> Callable[[Request], Awaitable[Response]]:
+    adapter: TypeAdapter[Any] | None = TypeAdapter(endpoint.body) if endpoint.body is not None else None
+
+    async def serve(request: Request) -> Response:
+        try:
+            principal = _principal(endpoint, request, authenticate)
+            query = _query(endpoint, request)
+            body = _body(adapter, await read_body(request, endpoint.body_bytes_max))
+            call = Call(principal, dict(request.path_params), query, body)
+            answer = await run_in_threadpool(endpoint.handler, call)
+            return _rendered(endpoint, answer)
+        except Refused as refused:
+            return problem(refused)
+        except LineclearError as error:
+            return problem(Refused(AdminCode.UNAVAILABLE, error.message, hint=error.hint))
+        except Exception:  # noqa: BLE001 - the process edge: said once in the log, to the caller without details
+            _log.exception("an admin call failed", extra={"facts": {"endpoint": f"{endpoint.method} {endpoint.path}"}})
+            return problem(Refused(AdminCode.INTERNAL_ERROR, "the call failed inside the server; its log says why"))
+
+    return serve
+
+
+def _principal(endpoint: Endpoint, request: Request, authenticate: Authenticate) -> Principal:
+    if endpoint.permission is Permission.PUBLIC:
+        return Principal("anonymous", frozenset({Permission.PUBLIC}))
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    principal = authenticate(token.strip()) if scheme.lower() == "bearer" else None
+    if principal is None:
+        raise Refused(
+            AdminCode.UNAUTHENTICATED,
+            "no valid admin token came with the call",
+            hint="send `Authorization: Bearer` with the token in admin.token of the data directory",
+        )
+    if endpoint.permission not in principal.permissions:
+        raise Refused(AdminCode.FORBIDDEN, f"{principal.name!r} may not {endpoint.permission.value}")
+    return principal
+
+
+def _query(endpoint: Endpoint, request: Request) -> dict[str, str]:
+    declared = {parameter.name for parameter in endpoint.query}
+    query: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in declared:
+            known = ", ".join(sorted(declared)) or "none"
+            raise Refused(AdminCode.INVALID_REQUEST, f"unknown query parameter {name!r}", hint=f"known: {known}")
+        if name in query:
+            raise Refused(AdminCode.INVALID_REQUEST, f"query parameter {name!r} stands twice")
+        if len(value) > QUERY_VALUE_CHARS_MAX:
+            raise Refused(AdminCode.INVALID_REQUEST, f"query parameter {name!r} is too long")
+        query[name] = value
+    for parameter in endpoint.query:
+        if parameter.required and parameter.name not in query:
+            raise Refused(AdminCode.INVALID_REQUEST, f"query parameter {parameter.name!r} is missing")
+    return query
+
+
+def _body(adapter: TypeAdapter[Any] | None, body: bytes) -> Any:
+    if adapter is None:
+        if body.strip():
+            raise Refused(AdminCode.INVALID_REQUEST, "this call takes no body")
+        return None
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
+        findings = [
+            Finding(item["type"], item["msg"], path=".".join(str(part) for part in item["loc"]))
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        first = f"{findings[0].path}: {findings[0].message}" if findings[0].path else findings[0].message
+        raise Refused(AdminCode.INVALID_REQUEST, f"the body is not as expected; {first}", findings=findings) from error
+
+
+def _rendered(endpoint: Endpoint, answer: object) -> Response:
+    if isinstance(answer, Text):
+        return Response(answer.text, endpoint.status, media_type=answer.media_type)
+    return Response(msgspec.json.encode(answer), endpoint.status, media_type="application/json")
+
+
+def problem(refused: Refused) -> Response:
+    """The JSON shape of every refusal."""
+    body = {
+        "code": refused.code.value,
+        "message": refused.message,
+        "hint": refused.hint,
+        "findings": refused.findings,
+    }
+    status = HTTP_STATUS[refused.code]
+    headers = {"www-authenticate": "Bearer"} if status == HTTP_STATUS[AdminCode.UNAUTHENTICATED] else None
+    return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: no such path, no such method."""
+    status = error.status_code if isinstance(error, HTTPException) else HTTP_STATUS[AdminCode.INTERNAL_ERROR]
+    response = problem(
+        Refused(AdminCode.NOT_FOUND, f"there is no {request.method} {request.url.path}", hint="see /api/openapi.json")
+    )
+    response.status_code = status
+    return response

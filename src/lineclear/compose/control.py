@@ -1,0 +1,232 @@
+"""The control process: database, changes, keys, ledger and the admin port, until the life socket ends.
+
+In: the boot message. Out: status lines with the ready facts. The only place that knows all of control's rooms.
+"""
+
+import asyncio
+import fcntl
+import hmac
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from lineclear.api.application import build_application
+from lineclear.base.clock import SystemClock
+from lineclear.base.log import configure_log
+from lineclear.base.seal import Keys as MasterKeys
+from lineclear.base.secret import Secret
+from lineclear.compose.life import DRAINING, FAILED, READY, STARTING, Boot, Life, life_fd, read_boot
+from lineclear.config.manifest import InvalidManifest, read_file
+from lineclear.config.settings import process_environment, read_settings
+from lineclear.control import audit_http
+from lineclear.control.bootstrap import bootstrap
+from lineclear.control.catalogue import http as catalogue_http
+from lineclear.control.changes import http as changes_http
+from lineclear.control.changes.apply import Author, Changes, refusal
+from lineclear.control.endpoint import Endpoint, Principal, Refused
+from lineclear.control.keys import http as keys_http
+from lineclear.control.keys.keys import Keys
+from lineclear.control.prices.book import committed_prices
+from lineclear.control.publish import Directories, Publisher
+from lineclear.control.status import http as status_http
+from lineclear.domain.errors import LineclearError
+from lineclear.domain.permissions import Permission
+from lineclear.serving.bundled import bundled_documents
+from lineclear.store.database import Database
+from lineclear.store.migrate import Lineage, migrate
+
+_log = logging.getLogger(__name__)
+
+LOCK_WAIT_S = 20.0
+"""How long a new control waits for the one before it to let go of control.lock."""
+DRAIN_S = 5
+"""Longest wait for running admin calls at the end."""
+KEEP_ALIVE_S = 30
+LOCK_LOOK_S = 0.05
+DATABASE_FILE = "lineclear.db"
+CONNECTIONS_MAX = 512
+
+
+class StartRefused(Exception):
+    """Control cannot start; the message says why and what to do."""
+
+
+class AdminServer(uvicorn.Server):
+    """uvicorn, with an event for the moment it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+
+@dataclass(frozen=True)
+class Core:
+    """The parts that endpoints are made of."""
+
+    database: Database
+    publisher: Publisher
+    changes: Changes
+    keys: Keys
+
+
+def main() -> None:
+    """Run control until the supervisor closes the life socket."""
+    fd = life_fd(sys.argv[1:])
+    boot = read_boot(fd)
+    life = Life(fd)
+    configure_log("control", boot.log)
+    # It tells every step of every migration, most of them empty.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        uvloop.run(_run(boot, life))
+    except (StartRefused, LineclearError, Refused) as error:
+        reason = reason_of(error)
+        _log.error("control cannot start: %s", reason)
+        life.report(FAILED, reason)
+        sys.exit(1)
+
+
+def reason_of(error: Exception) -> str:
+    """Why control cannot start, with every finding of a refused manifest."""
+    findings = error.findings if isinstance(error, Refused) else ()
+    places = [f"{item.file}:{item.line}:{item.column}: {item.message}" for item in findings]
+    hint = getattr(error, "hint", "")
+    return "; ".join([str(error), *places, *([hint] if hint else [])])
+
+
+async def _run(boot: Boot, life: Life) -> None:
+    life.report(STARTING, "opening the database")
+    lock_fd = hold_lock(boot.data_dir / "control.lock")
+    core = open_core(boot)
+    texts = first_state(core, boot)
+    server = _server(build_application(endpoints(core, boot), authenticator(boot.data_dir)))
+    listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
+    facts = {"admin_url": boot.options.get("admin_url"), "keys": texts, "revision": core.publisher.revision()}
+    follower = asyncio.create_task(_follow_life(server, life, facts))
+    try:
+        await server.serve(sockets=listeners)
+    finally:
+        follower.cancel()
+        core.database.close()
+        os.close(lock_fd)
+
+
+async def _follow_life(server: AdminServer, life: Life, facts: Mapping[str, object]) -> None:
+    """Report ready as soon as the server answers, and end it when the supervisor says so or dies."""
+    await server.is_up.wait()
+    life.report(READY, facts=facts)
+    await life.wait_eof()
+    life.report(DRAINING)
+    server.should_exit = True
+
+
+def hold_lock(path: Path) -> int:
+    """Take control.lock for the life of this process.
+
+    Raises:
+        StartRefused: if another control still holds it after LOCK_WAIT_S.
+    """
+    lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline_ns = SystemClock().monotonic_ns() + int(LOCK_WAIT_S * 1e9)
+    while True:
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if SystemClock().monotonic_ns() >= deadline_ns:
+                os.close(lock_fd)
+                raise StartRefused(f"{path} is held by another control process; end that one first") from error
+            time.sleep(LOCK_LOOK_S)
+        else:
+            return lock_fd
+
+
+def open_core(boot: Boot) -> Core:
+    """Open and migrate the database and build what works on it."""
+    clock = SystemClock()
+    database = Database.open(read_settings().database_url or boot.data_dir / DATABASE_FILE)
+    migrate(database, Lineage.CONTROL)
+    directories = Directories(boot.data_dir / "snapshot", boot.data_dir / "acks", boot.run_dir)
+    publisher = Publisher(database, clock, MasterKeys(boot.master_key), directories, committed_prices())
+    return Core(database, publisher, Changes(publisher, process_environment()), Keys(publisher))
+
+
+def first_state(core: Core, boot: Boot) -> dict[str, str] | None:
+    """Bring the snapshot directory up to date, bootstrap, apply the files of `up -f`.
+
+    Returns:
+        The first keys' texts at the first start, else None.
+
+    Raises:
+        Refused: if a file is not accepted; nothing of the files was applied.
+    """
+    variables = {name: Secret(value) for name, value in process_environment().items()}
+    core.publisher.catch_up(variables)
+    texts = bootstrap(core.publisher, core.changes, core.keys, bundled_documents(read_settings().model_store))
+    paths = [Path(name) for name in boot.options.get("files", ())]
+    if paths:
+        try:
+            documents = core.changes.read([read_file(path) for path in paths])
+        except InvalidManifest as error:
+            raise refusal(error) from error
+        core.changes.apply(documents, variables, Author("up"))
+    return texts
+
+
+def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
+    """Every endpoint of the admin port."""
+    gateway_url = str(boot.options.get("gateway_url", ""))
+    return (
+        *status_http.endpoints(core.publisher, boot.run_dir / "state.json", gateway_url),
+        *changes_http.endpoints(core.changes, core.database),
+        *keys_http.endpoints(core.keys),
+        *catalogue_http.endpoints(core.database, core.publisher.prices),
+        *audit_http.endpoints(core.database),
+    )
+
+
+def authenticator(data_dir: Path) -> Callable[[str], Principal | None]:
+    """Knows the one admin identity there is: who holds the admin token may do everything."""
+    expected = (data_dir / "admin.token").read_text(encoding="ascii").strip().encode()
+    admin = Principal("admin", frozenset(Permission))
+
+    def authenticate(token: str) -> Principal | None:
+        return admin if hmac.compare_digest(token.encode("utf-8", "replace"), expected) else None
+
+    return authenticate
+
+
+def _server(application: FastAPI) -> AdminServer:
+    return AdminServer(
+        uvicorn.Config(
+            application,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

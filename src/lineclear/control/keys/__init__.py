@@ -1,0 +1,1 @@
+"""API keys: made, listed, revoked. A key itself is shown once and stored nowhere."""

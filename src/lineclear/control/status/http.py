@@ -1,0 +1,56 @@
+"""Health answers and the status of the platform as control sees it.
+
+In: the publisher, the supervisor's state file. Out: `/livez`, `/readyz`, `/api/v1/status`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lineclear
+from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Refused, Text
+from lineclear.control.publish import Acknowledgement, Publisher
+from lineclear.domain.permissions import Permission
+
+
+@dataclass(frozen=True)
+class Status:
+    """What runs, and which revision is in force where."""
+
+    version: str
+    revision: int
+    gateways: Acknowledgement
+    gateway_url: str
+    processes: Any  # Any: the supervisor's own list, shown as it is; None while it cannot be read
+
+
+def endpoints(publisher: Publisher, state_file: Path, gateway_url: str) -> tuple[Endpoint, ...]:
+    """Liveness, readiness, status."""
+
+    def live(_call: Call) -> Text:
+        return Text("ok\n")
+
+    def ready(_call: Call) -> Text:
+        if publisher.revision() == 0:
+            raise Refused(AdminCode.UNAVAILABLE, "no snapshot was published yet")
+        return Text("ready\n")
+
+    def status(_call: Call) -> Status:
+        revision = publisher.revision()
+        return Status(
+            lineclear.__version__, revision, publisher.acknowledgement(revision), gateway_url, _processes(state_file)
+        )
+
+    return (
+        Endpoint("GET", "/livez", Permission.PUBLIC, live, "This process runs"),
+        Endpoint("GET", "/readyz", Permission.PUBLIC, ready, "Control can take changes"),
+        Endpoint("GET", f"{API_ROOT}/status", Permission.STATUS_READ, status, "What runs", answer=Status),
+    )
+
+
+def _processes(state_file: Path) -> Any:
+    try:
+        return json.loads(state_file.read_bytes())
+    except (OSError, ValueError):
+        return None
