@@ -7,7 +7,7 @@ Callbacks never raise: they note the first failure. Must not choose connections 
 import asyncio
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import httptools
 
@@ -34,6 +34,14 @@ class Stage(IntEnum):
     BODY = 2
     COMPLETE = 3
     BROKEN = 4
+
+
+# Reading an enum member through its class costs ten times a module name on Python 3.11.
+UNUSED: Final = Stage.UNUSED
+HEAD: Final = Stage.HEAD
+BODY: Final = Stage.BODY
+COMPLETE: Final = Stage.COMPLETE
+BROKEN: Final = Stage.BROKEN
 
 
 class AnswerOwner(Protocol):
@@ -107,7 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self.stage = Stage.UNUSED
+        self.stage = UNUSED
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
@@ -130,7 +138,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, head: bytes, body: bytes) -> None:
         """Hands the whole request to the transport; the answer is awaited from now on."""
-        self.stage = Stage.HEAD
+        self.stage = HEAD
         self._is_head_only = head.startswith(b"HEAD ")
         if len(body) <= ONE_WRITE_BYTES:
             self.transport.write(head + body)
@@ -168,7 +176,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._is_paused = False
                 self.transport.resume_reading()
             return data
-        if self.stage is Stage.COMPLETE:
+        if self.stage is COMPLETE:
             return b""
         if self.error is not None:
             raise self.error
@@ -177,7 +185,7 @@ class UpstreamConnection(asyncio.Protocol):
     def is_reusable(self) -> bool:
         """Whether the connection is provably idle: answer complete, request fully sent, no surplus byte."""
         return (
-            self.stage is Stage.COMPLETE
+            self.stage is COMPLETE
             and self.is_keep_alive
             and self.error is None
             and not self._is_paused
@@ -212,10 +220,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         stage = self.stage
-        if stage is Stage.UNUSED or stage is Stage.COMPLETE:
+        if stage is UNUSED or stage is COMPLETE:
             self._surplus()
             return
-        if stage is Stage.BROKEN:
+        if stage is BROKEN:
             return
         self._wire_bytes += len(data)
         try:
@@ -224,11 +232,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._parse_failed(error)
         self._check_sizes()
         waiter = self._waiter
-        if waiter is not None and not waiter.done() and (self.pieces or self.stage is not Stage.HEAD):
+        if waiter is not None and not waiter.done() and (self.pieces or self.stage is not HEAD):
             waiter.set_result(None)
 
     def eof_received(self) -> bool | None:
-        if self.stage is Stage.BODY and not self._is_length_known:
+        if self.stage is BODY and not self._is_length_known:
             self._complete()
             self.is_keep_alive = False
         return None
@@ -237,7 +245,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.stage in (Stage.HEAD, Stage.BODY):
+        if self.stage in (HEAD, BODY):
             self._break(self._cut(exc))
         self.is_keep_alive = False
         self._parser = None  # breaks the cycle of bound callbacks
@@ -245,10 +253,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _cut(self, exc: Exception | None) -> UpstreamError:
         """The connection ended before the answer did."""
-        if self.stage is Stage.HEAD and self.is_reused and self._wire_bytes == 0:
+        if self.stage is HEAD and self.is_reused and self._wire_bytes == 0:
             phase = "reused"
         else:
-            phase = "head" if self.stage is Stage.HEAD else "body"
+            phase = "head" if self.stage is HEAD else "body"
         if exc is not None and not isinstance(exc, ConnectionError):
             return upstream_failure(exc, sent=Sent.YES, phase=phase)
         message = "the target closed the connection before its answer was complete"
@@ -257,11 +265,11 @@ class UpstreamConnection(asyncio.Protocol):
     # ── the parser speaks
 
     def on_message_begin(self) -> None:
-        if self.stage is Stage.COMPLETE:
+        if self.stage is COMPLETE:
             self._surplus()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.stage is not Stage.HEAD:
+        if self.stage is not HEAD:
             return  # a trailer, or part of a surplus answer
         self._fields += 1
         lower = self._known_names.get(name)
@@ -276,7 +284,7 @@ class UpstreamConnection(asyncio.Protocol):
             headers[lower] = value
 
     def on_headers_complete(self) -> None:
-        if self.stage is not Stage.HEAD:
+        if self.stage is not HEAD:
             return
         parser = self._parser
         status = parser.get_status_code()
@@ -293,14 +301,14 @@ class UpstreamConnection(asyncio.Protocol):
         limits = self._pool.limits
         if self._fields > limits.head_fields_max or self._wire_bytes > limits.head_bytes_max:
             self._judge_head_size()
-        if self.stage is Stage.HEAD:
+        if self.stage is HEAD:
             self.status = status
-            self.stage = Stage.BODY
+            self.stage = BODY
             if self._is_head_only or status in BODILESS:
                 self._complete_without_body()
 
     def on_body(self, body: bytes) -> None:
-        if self.stage is Stage.BODY:
+        if self.stage is BODY:
             self.pieces.append(body)
             self.unread_bytes += len(body)
             self._body_bytes += len(body)
@@ -309,8 +317,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._is_interim:
             self._is_interim = False
             self.headers = {}
-        elif self.stage is Stage.BODY:
-            self.stage = Stage.COMPLETE
+        elif self.stage is BODY:
+            self.stage = COMPLETE
 
     # ── judging
 
@@ -339,19 +347,19 @@ class UpstreamConnection(asyncio.Protocol):
         self._complete()
 
     def _complete(self) -> None:
-        self.stage = Stage.COMPLETE
+        self.stage = COMPLETE
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def _check_sizes(self) -> None:
         limits = self._pool.limits
-        if self.stage is Stage.HEAD:
+        if self.stage is HEAD:
             if self._wire_bytes > limits.head_bytes_max:
                 self._bad("the head of the target's answer is too large")
         elif self._body_bytes > limits.body_bytes_max:
             self._bad("the body of the target's answer is too large")
-        elif self.unread_bytes > limits.unread_bytes_max and self.stage is Stage.BODY:
+        elif self.unread_bytes > limits.unread_bytes_max and self.stage is BODY:
             self._pause_reading()
         if self._wire_has_chunks and self._wire_bytes > limits.framing_bytes_slack + (
             FRAMING_BYTES_PER_BODY_BYTE * self._body_bytes
@@ -364,14 +372,14 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def _parse_failed(self, error: Exception) -> None:
-        if self.stage is Stage.COMPLETE:
+        if self.stage is COMPLETE:
             self._surplus()
-        elif self.stage is not Stage.BROKEN:
+        elif self.stage is not BROKEN:
             self._break(upstream_failure(error, sent=Sent.YES, phase=self._where()))
             self.transport.abort()
 
     def _bad(self, message: str) -> None:
-        if self.stage is not Stage.BROKEN:
+        if self.stage is not BROKEN:
             self._pool.count("bad_responses")
             self._break(broken(ErrorCode.UPSTREAM_BAD_RESPONSE, message, sent=Sent.YES, phase=self._where()))
             self.transport.abort()
@@ -380,16 +388,16 @@ class UpstreamConnection(asyncio.Protocol):
         """Bytes that nobody asked for: the answer stands, the connection is not used again."""
         self._pool.count("surplus_bytes")
         self.is_keep_alive = False
-        if self.stage is Stage.UNUSED:
-            self.stage = Stage.BROKEN
+        if self.stage is UNUSED:
+            self.stage = BROKEN
             self.transport.abort()
 
     def _where(self) -> str:
-        return "head" if self.stage is Stage.HEAD else "body"
+        return "head" if self.stage is HEAD else "body"
 
     def _break(self, error: Exception) -> None:
-        if self.stage is not Stage.COMPLETE:
-            self.stage = Stage.BROKEN
+        if self.stage is not COMPLETE:
+            self.stage = BROKEN
         self.is_keep_alive = False
         if self.error is None:
             self.error = error

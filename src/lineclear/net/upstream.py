@@ -12,7 +12,7 @@ import msgspec
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import AttemptClass, ClientGone, ErrorCode, Sent, UpstreamError
-from lineclear.net.answer import Stage, UpstreamConnection, late
+from lineclear.net.answer import HEAD, UNUSED, UpstreamConnection, late
 from lineclear.net.failures import upstream_failure
 from lineclear.net.head import FieldNames, is_one_head
 from lineclear.net.limits import NS_PER_S, PoolLimits
@@ -134,7 +134,7 @@ class Pool:
         while lane.idle:
             connection = lane.idle.pop()
             self.idle_count -= 1
-            if connection.stage is Stage.UNUSED and not connection.transport.is_closing():
+            if connection.stage is UNUSED and not connection.transport.is_closing():
                 return connection
         return None
 
@@ -313,7 +313,7 @@ class UpstreamCall:
         connection.phase = self._phase
         self.sent = Sent.YES
         connection.send(self._head, self._body)
-        while connection.stage is Stage.HEAD:
+        while connection.stage is HEAD:
             await connection.wait()
         if connection.status == 0 and connection.error is not None:
             raise connection.error
