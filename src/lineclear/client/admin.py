@@ -67,9 +67,9 @@ class AdminClient:
         """The decoded JSON of `POST path` with `body` as JSON. Raises as `get`."""
         return self._call("POST", path, None, json.dumps(body, ensure_ascii=False).encode())
 
-    def delete(self, path: str) -> Any:
-        """The decoded JSON of `DELETE path`. Raises as `get`."""
-        return self._call("DELETE", path, None, None)
+    def delete(self, path: str, query: Mapping[str, str | int | None] | None = None) -> Any:
+        """The decoded JSON of `DELETE path`; parameters as in `get`. Raises as `get`."""
+        return self._call("DELETE", path, query, None)
 
     def _call(self, method: str, path: str, query: Mapping[str, str | int | None] | None, body: bytes | None) -> Any:
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}

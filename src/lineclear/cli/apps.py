@@ -1,0 +1,38 @@
+"""`lineclear apps list|show`."""
+
+import click
+
+from lineclear.cli.connect import admin_command
+from lineclear.cli.nouns import show_noun
+from lineclear.cli.output import Output
+from lineclear.client.admin import AdminClient, path_of
+
+
+@click.group()
+def apps() -> None:
+    """List the applications that may call."""
+
+
+@apps.command("list")
+@admin_command
+def list_apps(client: AdminClient, output: Output) -> None:
+    """List apps with their team and routes."""
+    answer = client.get(path_of("apps"))
+    rows = [
+        {
+            "name": item["name"],
+            "team": item["manifest"]["team"],
+            "routes": item["manifest"]["routes"],
+            "owner": item["owner"],
+        }
+        for item in answer["items"]
+    ]
+    output.rows(rows, ["name", "team", "routes", "owner"], answer)
+
+
+@apps.command()
+@click.argument("name")
+@admin_command
+def show(client: AdminClient, output: Output, name: str) -> None:
+    """Show one app."""
+    show_noun(output, client.get(path_of("apps", name)))

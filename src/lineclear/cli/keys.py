@@ -1,0 +1,58 @@
+"""`lineclear keys create|list|revoke`."""
+
+import click
+
+from lineclear.cli.connect import admin_command
+from lineclear.cli.output import Output
+from lineclear.client.admin import AdminClient, path_of
+
+COLUMNS = ["id", "app", "environment", "state", "created_at", "created_by", "expires_at"]
+
+
+@click.group()
+def keys() -> None:
+    """Create, list and revoke API keys."""
+
+
+@keys.command()
+@click.option("--app", required=True, help="The app that calls with it.")
+@click.option("-e", "--env", "environment", required=True, help="Environment whose routes it may call.")
+@click.option("--expires-in-days", type=click.IntRange(1, 3650), default=None, help="Default: does not expire.")
+@admin_command
+def create(client: AdminClient, output: Output, app: str, environment: str, expires_in_days: int | None) -> None:
+    """Create a key; its text is shown once. It works everywhere when this returns."""
+    request = {"app": app, "environment": environment, "expires_in_days": expires_in_days}
+    answer = client.post(path_of("keys"), request)
+    shown = {name: answer[name] for name in ("id", "key", "app", "environment", "expires_at")}
+    output.value(shown)
+    output.note("keep it now: it is not shown again")
+    if answer["gateways"]["silent"]:
+        output.note(f"not acknowledged in time by: {', '.join(answer['gateways']['silent'])}")
+
+
+@keys.command("list")
+@click.option("--app", default=None, help="Only keys of this app.")
+@click.option("-e", "--env", "environment", default=None, help="Only keys of this environment.")
+@admin_command
+def list_keys(client: AdminClient, output: Output, app: str | None, environment: str | None) -> None:
+    """List keys without their texts."""
+    answer = client.get(path_of("keys"), {"app": app, "environment": environment})
+    output.rows(answer["keys"], COLUMNS, answer)
+
+
+@keys.command()
+@click.argument("key_id")
+@click.option("--reason", default=None, help="Why; kept in the audit trail.")
+@admin_command
+def revoke(client: AdminClient, output: Output, key_id: str, reason: str | None) -> None:
+    """Revoke a key by its id (or its whole text); no gateway takes it when this returns."""
+    answer = client.delete(path_of("keys", id_of(key_id)), {"reason": reason})
+    output.value(answer, [f"revoked {answer['id']} of app {answer['app']} in {answer['environment']}"])
+    if answer["gateways"]["silent"]:
+        output.note(f"not acknowledged in time by: {', '.join(answer['gateways']['silent'])}")
+
+
+def id_of(text: str) -> str:
+    """The id in a key's text, so that a leaked key can be pasted; the secret part is not sent anywhere."""
+    parts = text.split("_", 3)
+    return parts[2] if len(parts) == 4 and parts[0] == "lc" else text

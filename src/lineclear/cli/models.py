@@ -1,0 +1,37 @@
+"""`lineclear models list|show|pull`."""
+
+import click
+
+from lineclear.cli.connect import admin_command
+from lineclear.cli.nouns import show_noun
+from lineclear.cli.output import Output
+from lineclear.cli.table import CommandRow, LazyGroup
+from lineclear.client.admin import AdminClient, path_of
+
+COMMANDS = {
+    "list": CommandRow("lineclear.cli.models:list_models", "List model versions with status and price."),
+    "show": CommandRow("lineclear.cli.models:show", "Show one model's card."),
+    "pull": CommandRow("lineclear.cli.models_pull:pull", "Fetch a bundled model."),
+}
+COLUMNS = ["model", "provider", "status", "owner", "input_per_mtok_usd", "output_per_mtok_usd", "price_version"]
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def models() -> None:
+    """List models, fetch bundled ones."""
+
+
+@click.command("list")
+@admin_command
+def list_models(client: AdminClient, output: Output) -> None:
+    """List model versions with status and price; `-` = unpriced."""
+    answer = client.get(path_of("model-versions"))
+    output.rows(answer["versions"], COLUMNS, answer)
+
+
+@click.command()
+@click.argument("name")
+@admin_command
+def show(client: AdminClient, output: Output, name: str) -> None:
+    """Show one model's card with all its versions."""
+    show_noun(output, client.get(path_of("models", name)))

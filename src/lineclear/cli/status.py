@@ -1,0 +1,33 @@
+"""`lineclear status`: what runs and which revision is in force."""
+
+from typing import Any
+
+import click
+
+from lineclear.cli.connect import admin_command
+from lineclear.cli.output import Output, table_lines
+from lineclear.client.admin import AdminClient, path_of
+
+
+@click.command()
+@admin_command
+def status(client: AdminClient, output: Output) -> None:
+    """Show processes, their states, and the snapshot revision in force."""
+    answer = client.get(path_of("status"))
+    gateways = answer["gateways"]
+    silent = f", silent: {', '.join(gateways['silent'])}" if gateways["silent"] else ""
+    lines = [
+        f"Lineclear {answer['version']}, data port {answer['gateway_url']}",
+        f"revision {answer['revision']}, in force at {len(gateways['acknowledged'])} processes{silent}",
+    ]
+    parts = _parts(answer["processes"])
+    if parts:
+        lines += ["", *table_lines(parts, ["name", "state", "pid", "reason"])]
+    output.value(answer, lines)
+
+
+def _parts(processes: Any) -> list[dict[str, Any]]:
+    # Any: the supervisor's state file as it is
+    if not isinstance(processes, dict) or not isinstance(processes.get("parts"), list):
+        return []
+    return [part for part in processes["parts"] if isinstance(part, dict)]
