@@ -1,0 +1,140 @@
+"""Pages that list a set of the code list exactly that set."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from lineclear.cli.connect import EXIT_BY_STATUS
+from lineclear.cli.main import COMMANDS, root
+from lineclear.cli.output import ExitCode
+from lineclear.config.settings import SETTINGS
+from lineclear.control.endpoint import HTTP_STATUS, AdminCode
+from lineclear.domain.errors import ErrorCode
+from lineclear.domain.ledger import STEPS
+from lineclear.domain.permissions import Permission
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def first_cells(text: str) -> list[str]:
+    """The code text in the first cell of every table row."""
+    return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+
+
+def folders() -> set[str]:
+    """Every folder of the package, and the top folders of the repository that hold files of ours."""
+    package = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "src/lineclear").rglob("*")
+        if path.is_dir() and any(path.glob("*.*")) and path.name != "__pycache__"
+    }
+    made_by_tools = {"src", "build", "dist", "bench-results", "node_modules"}
+    top = {
+        path.name
+        for path in ROOT.iterdir()
+        if path.is_dir() and path.name not in made_by_tools and not path.name.startswith(".")
+    }
+    return package | top | {"docs/decisions", ".ci"}
+
+
+def test_map_names_every_folder_once() -> None:
+    named = first_cells(page("map.md"))
+    assert len(named) == len(set(named))
+    assert set(named) == folders()
+
+
+def test_errors_page_lists_every_code() -> None:
+    assert set(first_cells(page("errors.md"))) >= set(ErrorCode)
+
+
+def test_admin_errors_page_lists_every_code_with_its_status() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (\d+) \| (\d+) \|", page("admin-errors.md"), re.MULTILINE)
+    assert {code: int(status) for code, status, _ in rows} == {str(code): HTTP_STATUS[code] for code in AdminCode}
+    exits = {str(code): int(EXIT_BY_STATUS.get(HTTP_STATUS[code], ExitCode.FAILURE)) for code in AdminCode}
+    assert {code: int(exit_code) for code, _, exit_code in rows} == exits
+
+
+def test_permissions_page_lists_every_permission() -> None:
+    assert set(first_cells(page("permissions.md"))) == set(Permission)
+
+
+def test_settings_page_lists_every_setting() -> None:
+    listed = {name for name in first_cells(page("settings.md")) if name.isupper()}
+    assert listed == {setting.name for setting in SETTINGS}
+
+
+def test_walk_page_has_the_steps_in_their_order() -> None:
+    headings = re.findall(r"^## (\w+)", page("walk-request.md"), re.MULTILINE)
+    assert [heading for heading in headings if heading in STEPS] == list(STEPS)
+
+
+def test_walk_file_takes_the_steps_in_their_order() -> None:
+    text = (ROOT / "src/lineclear/gateway/walk.py").read_text(encoding="utf-8")
+    body = text[text.index("async def walk(") :]
+    # Attempts are made in a loop of their own, which the walk enters at `_open`.
+    called_as = {"head": "read_head", "attempt": "_open"}
+    places = [re.search(rf"\b{called_as.get(step, step)}\(", body) for step in STEPS]
+    found = [place.start() for place in places if place is not None]
+    assert len(found) == len(STEPS)
+    assert found == sorted(found)
+
+
+def command_names() -> set[str]:
+    """`keys create` for a command in a group, `apply` for one that stands alone."""
+    names: set[str] = set()
+    context = click.Context(root)
+    for name in COMMANDS:
+        command = root.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            names |= {f"{name} {inner}" for inner in command.list_commands(click.Context(command))}
+        else:
+            names.add(name)
+    return names
+
+
+def test_commands_page_lists_every_command() -> None:
+    listed = {cell.removeprefix("lineclear ") for cell in first_cells(page("commands.md"))}
+    assert listed == command_names()
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name)
+def test_pages_use_commands_that_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    used = set(re.findall(r"(?:^|`)lineclear ([a-z]+)(?: |`|$)", text, re.MULTILINE))
+    assert used <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_every_page_is_reachable_from_the_contents() -> None:
+    linked = set(re.findall(r"\]\(([a-z-]+\.md)\)", page("README.md")))
+    assert linked == {path.name for path in DOCS.glob("*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/decisions").glob("[0-9]*.md")), ids=lambda path: path.name)
+def test_decision_is_short_and_complete(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
+    for heading in ("## Context", "## Choice", "## Refused", "## What would prove it wrong"):
+        assert heading in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "changes").glob("*.md")), ids=lambda path: path.name)
+def test_change_fragment_says_its_effect_in_few_words(path: Path) -> None:
+    if path.name != "README.md":
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+\.md", path.name)
+        assert 20 <= len(path.read_text(encoding="utf-8").strip()) <= 600
