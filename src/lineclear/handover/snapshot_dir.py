@@ -80,7 +80,7 @@ class SnapshotWriter:
         for name in (*sections, *sealed):
             if name.startswith(SEALED_PREFIX) != (name in sealed):
                 raise ValueError(f"section {name!r} belongs in the other mapping: sealed names begin {SEALED_PREFIX!r}")
-        before = self.current()
+        before = self._before()
         if before is not None and (epoch, revision) < (before.epoch, before.revision):
             raise SnapshotRefused(
                 f"revision {revision} of epoch {epoch} is older than what is published "
@@ -94,6 +94,13 @@ class SnapshotWriter:
         write_durably(self._directory / "CURRENT", msgspec.json.encode(manifest))
         self._collect_garbage(manifest, before)
         return manifest
+
+    def _before(self) -> SnapshotManifest | None:
+        """What is being replaced. A damaged manifest binds nobody: the database behind this writer is the truth."""
+        try:
+            return self.current()
+        except SnapshotRefused:
+            return None
 
     def _write_sections(self, contents: Mapping[str, bytes], digests: Mapping[str, str]) -> None:
         for name, content in contents.items():
