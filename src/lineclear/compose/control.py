@@ -32,13 +32,16 @@ from lineclear.control.bootstrap import bootstrap
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
 from lineclear.control.changes.apply import Author, Changes, refusal
+from lineclear.control.compile import price_of_version
 from lineclear.control.endpoint import Endpoint, Principal, Refused
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
-from lineclear.control.prices.book import committed_prices
-from lineclear.control.publish import Directories, Publisher
+from lineclear.control.ledger.service import LedgerService
+from lineclear.control.prices.book import PriceBook, committed_prices
+from lineclear.control.publish import Directories, Publisher, read_desired
 from lineclear.control.status import http as status_http
 from lineclear.domain.errors import LineclearError
+from lineclear.domain.money import Price
 from lineclear.domain.permissions import Permission
 from lineclear.serving.bundled import bundled_documents
 from lineclear.store.database import Database
@@ -80,6 +83,7 @@ class Core:
     publisher: Publisher
     changes: Changes
     keys: Keys
+    ledger: LedgerService
 
 
 def main() -> None:
@@ -116,10 +120,12 @@ async def _run(boot: Boot, life: Life) -> None:
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
     facts = {"admin_url": boot.options.get("admin_url"), "keys": texts, "revision": core.publisher.revision()}
     follower = asyncio.create_task(_follow_life(server, life, facts))
+    core.ledger.start()
     try:
         await server.serve(sockets=listeners)
     finally:
         follower.cancel()
+        core.ledger.close()
         core.database.close()
         os.close(lock_fd)
 
@@ -160,7 +166,22 @@ def open_core(boot: Boot) -> Core:
     migrate(database, Lineage.CONTROL)
     directories = Directories(boot.data_dir / "snapshot", boot.data_dir / "acks", boot.run_dir)
     publisher = Publisher(database, clock, MasterKeys(boot.master_key), directories, committed_prices())
-    return Core(database, publisher, Changes(publisher, process_environment()), Keys(publisher))
+    ledger = LedgerService(
+        boot.data_dir,
+        database,
+        clock,
+        price_of=lambda model: price_in_force(database, publisher.prices, model),
+        revision=publisher.revision,
+    )
+    return Core(database, publisher, Changes(publisher, process_environment()), Keys(publisher), ledger)
+
+
+def price_in_force(database: Database, prices: PriceBook, model: str) -> Price | None:
+    """What a model version (`name@version`) costs now; None if it has no price or is not in the catalogue."""
+    with database.read() as tx:
+        desired = read_desired(tx)
+    found = desired.versions.get(model)
+    return price_of_version(found[1], desired.providers, prices) if found else None
 
 
 def first_state(core: Core, boot: Boot) -> dict[str, str] | None:
@@ -194,6 +215,7 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
         *keys_http.endpoints(core.keys),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *audit_http.endpoints(core.database),
+        *core.ledger.endpoints(),
     )
 
 

@@ -137,7 +137,10 @@ class Ingest:
 
     def run(self, stop: threading.Event) -> None:
         """Catch up again and again until `stop` is set. For a thread of its own."""
-        while not stop.is_set():
+        is_last = False
+        while not is_last:
+            # Once more after the word to stop: what drained gateways wrote last is taken along.
+            is_last = stop.is_set()
             pause_s = POLL_S
             try:
                 self.catch_up()
