@@ -156,7 +156,11 @@ class Request:
         waiter = self.waiter
         if waiter is None:
             return True
-        if (self.is_complete or self.received_bytes > self._limit_bytes) and not waiter.done():
+        if self.received_bytes > self._limit_bytes:
+            self.pieces.clear()  # nobody will get them; a socket can bring megabytes before the reader runs
+        elif not self.is_complete:
+            return False
+        if not waiter.done():
             waiter.set_result(None)
         return False
 
