@@ -16,18 +16,17 @@ from lineclear.net.server import Reply, Request
 from lineclear.serving.admission import Admission
 from lineclear.serving.engine import JSON_HEAD, Engine, EngineCall
 from lineclear.serving.simulate import Directives, read_directives
-from lineclear.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from lineclear.wire.codec import Codec
+from lineclear.wire.codecs import CODECS
 from lineclear.wire.json_guard import guard
-from lineclear.wire.openai_chat import OPENAI_CHAT
 from lineclear.wire.problems import problem
 
 BODY_BYTES_MAX = 32 << 20
 NOT_READY_RETRY_MS = 2_000
-CALLS: dict[bytes, tuple[Operation, Codec]] = {
-    b"/v1/chat/completions": (Operation.CHAT, OPENAI_CHAT),
-    b"/v1/messages": (Operation.MESSAGES, ANTHROPIC_MESSAGES),
-    b"/v1/messages/count_tokens": (Operation.COUNT_TOKENS, ANTHROPIC_MESSAGES),
+CALLS: dict[bytes, Operation] = {
+    b"/v1/chat/completions": Operation.CHAT,
+    b"/v1/messages": Operation.MESSAGES,
+    b"/v1/messages/count_tokens": Operation.COUNT_TOKENS,
 }
 SERVING_STATES = (RuntimeState.READY, RuntimeState.DRAINING)
 
@@ -50,11 +49,11 @@ class Door:
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """One exchange; the handler of `net.HTTPServer`."""
-        call = CALLS.get(request.path)
-        if call is None:
+        operation = CALLS.get(request.path)
+        if operation is None:
             self._tell(request, reply)
             return
-        operation, codec = call
+        codec = CODECS[operation]
         request_id = request.headers.get(b"x-request-id", b"").decode("latin-1")
         try:
             await self._serve(request, reply, operation, codec, request_id)
@@ -83,7 +82,7 @@ class Door:
             codec=codec,
             body=body,
             tree=tree,
-            view=None if operation is Operation.COUNT_TOKENS else codec.view(tree, len(body)),
+            view=codec.view(tree, len(body)),
             request_id=request_id,
             directives=self._directives(request),
         )

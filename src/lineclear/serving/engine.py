@@ -25,8 +25,7 @@ class EngineCall(msgspec.Struct, frozen=True):
     body: bytes
     tree: dict[str, Any]
     """The body as plain JSON, for reading only. `Any`: JSON as it came."""
-    view: RequestView | None
-    """None for `count_tokens`."""
+    view: RequestView
     request_id: str
     directives: Directives
     """Obeyed by the simulated engine; others have refused a call that carries any."""

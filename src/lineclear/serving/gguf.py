@@ -12,7 +12,7 @@ from typing import Any
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import CallerError, ErrorCode, PlatformFault, UpstreamError
-from lineclear.domain.exchange import Dialect, Event, Failed, Operation, RequestView, Started, Terminated
+from lineclear.domain.exchange import Dialect, Event, Failed, Operation, Started, Terminated
 from lineclear.domain.runtimes import RuntimeSettings
 from lineclear.net.upstream import Origin, Pool, UpstreamCall
 from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCut, EngineRefused, Outlet
@@ -94,7 +94,7 @@ class GGUFEngine:
         return parameters
 
     async def answer(self, call: EngineCall, outlet: Outlet) -> None:
-        is_folded = call.view is not None and not call.view.stream and _can_fold(call.tree, call.view)
+        is_folded = _can_fold(call)
         upstream = self._request("POST", PATHS[call.operation], _engine_body(call, self._alias, is_folded=is_folded))
         try:
             await upstream.open(connect_s=CONNECT_S)
@@ -102,7 +102,7 @@ class GGUFEngine:
                 raise _engine_error(upstream.status, await _read_all(upstream))
             if is_folded:
                 outlet.whole(200, JSON_HEAD, await self._fold(call, upstream))
-            elif call.view is not None and call.view.stream:
+            elif call.view.stream:
                 await _relay(upstream, outlet)
             else:
                 outlet.whole(200, JSON_HEAD, await _read_all(upstream))
@@ -158,9 +158,11 @@ class GGUFEngine:
         return self._pool.call(self._origin, "", head.encode(), body)
 
 
-def _can_fold(tree: dict[str, Any], view: RequestView) -> bool:
-    """False for what canonical events do not carry: several answers, log-probabilities."""
-    return view.choices == 1 and not tree.get("logprobs") and not tree.get("n_probs")
+def _can_fold(call: EngineCall) -> bool:
+    """False for a stream, and for what canonical events do not carry: several answers, log-probabilities."""
+    if call.operation is Operation.COUNT_TOKENS or call.view.stream:
+        return False
+    return call.view.choices == 1 and not call.tree.get("logprobs") and not call.tree.get("n_probs")
 
 
 def _engine_body(call: EngineCall, alias: str, *, is_folded: bool) -> bytes:

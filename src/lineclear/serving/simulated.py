@@ -17,7 +17,7 @@ from lineclear.domain.exchange import (
     Dialect,
     Event,
     Finished,
-    RequestView,
+    Operation,
     Started,
     StopReason,
     Terminated,
@@ -98,10 +98,10 @@ class SimulatedEngine:
             await asyncio.sleep(directives.delay_ms / 1000)
         if directives.status is not None:
             _write_error(call, outlet, directives.status)
-        elif call.view is None:
+        elif call.operation is Operation.COUNT_TOKENS:
             outlet.whole(200, JSON_HEAD, b'{"input_tokens":%d}' % _input_tokens(call.tree))
         else:
-            plan = plan_answer(call, call.view)
+            plan = plan_answer(call)
             await (self._stream if call.view.stream else self._whole)(call, plan, outlet)
 
     async def _stream(self, call: EngineCall, plan: SimulatedPlan, outlet: Outlet) -> None:
@@ -160,12 +160,13 @@ class SimulatedEngine:
         yield Terminated()
 
 
-def plan_answer(call: EngineCall, view: RequestView) -> SimulatedPlan:
+def plan_answer(call: EngineCall) -> SimulatedPlan:
     """The answer to a request: a pure function of its messages, its cap and its directives.
 
     Raises:
         CallerError: more than one choice was asked for.
     """
+    view = call.view
     if view.choices > 1:
         raise CallerError(
             ErrorCode.INVALID_REQUEST,
