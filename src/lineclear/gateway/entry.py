@@ -10,23 +10,16 @@ from typing import Any
 import msgspec
 
 from lineclear.domain.errors import CallerError, ErrorCode
-from lineclear.domain.exchange import Operation, RequestView
+from lineclear.domain.exchange import RequestView
 from lineclear.gateway.identify import Identified
 from lineclear.net.server import Request
-from lineclear.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from lineclear.wire.codec import Codec
+from lineclear.wire.codecs import CODECS
 from lineclear.wire.json_guard import guard
-from lineclear.wire.openai_chat import OPENAI_CHAT
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
 LARGE_BODY_BYTES = 1024 * 1024
 """From here on one body at a time is read and parsed per worker."""
-
-OPERATION_CODEC: dict[Operation, Codec] = {
-    Operation.CHAT: OPENAI_CHAT,
-    Operation.MESSAGES: ANTHROPIC_MESSAGES,
-    Operation.COUNT_TOKENS: ANTHROPIC_MESSAGES,
-}
 
 
 class Parsed(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +49,7 @@ async def entry(identified: Identified, request: Request, large_bodies: asyncio.
 
 
 def _parse(identified: Identified, body: bytes) -> Parsed:
-    codec = OPERATION_CODEC[identified.head.operation]
+    codec = CODECS[identified.head.operation]
     tree = guard(body)
     return Parsed(identified=identified, body=body, tree=tree, view=codec.view(tree, len(body)), codec=codec)
 
