@@ -136,7 +136,8 @@ def _body(adapter: TypeAdapter[Any] | None, body: bytes) -> Any:
             raise Refused(AdminCode.INVALID_REQUEST, "this call takes no body")
         return None
     try:
-        return adapter.validate_json(body)
+        # Without a body every field has its default, or is reported as missing.
+        return adapter.validate_json(body or b"{}")
     except ValidationError as error:
         findings = [
             Finding(item["type"], item["msg"], path=".".join(str(part) for part in item["loc"]))

@@ -11,8 +11,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvicorn
@@ -28,20 +28,18 @@ from lineclear.compose.life import DRAINING, FAILED, READY, STARTING, Boot, Life
 from lineclear.config.manifest import InvalidManifest, read_file
 from lineclear.config.settings import process_environment, read_settings
 from lineclear.control import audit_http
-from lineclear.control.bootstrap import bootstrap
+from lineclear.control.bootstrap import bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
 from lineclear.control.changes.apply import Author, Changes, refusal
-from lineclear.control.compile import price_of_version
 from lineclear.control.endpoint import Endpoint, Principal, Refused
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.ledger.service import LedgerService
-from lineclear.control.prices.book import PriceBook, committed_prices
-from lineclear.control.publish import Directories, Publisher, read_desired
+from lineclear.control.prices.book import committed_prices
+from lineclear.control.publish import Directories, Publisher
 from lineclear.control.status import http as status_http
 from lineclear.domain.errors import LineclearError
-from lineclear.domain.money import Price
 from lineclear.domain.permissions import Permission
 from lineclear.serving.bundled import bundled_documents
 from lineclear.store.database import Database
@@ -86,6 +84,16 @@ class Core:
     ledger: LedgerService
 
 
+@dataclass(frozen=True)
+class FirstState:
+    """What the start led to."""
+
+    keys: dict[str, str] | None
+    """Texts of the first keys by environment, at the first start only."""
+    refused: str
+    """Why the files of `up -f` were not applied; empty if they were."""
+
+
 def main() -> None:
     """Run control until the supervisor closes the life socket."""
     fd = life_fd(sys.argv[1:])
@@ -115,11 +123,11 @@ async def _run(boot: Boot, life: Life) -> None:
     life.report(STARTING, "opening the database")
     lock_fd = hold_lock(boot.data_dir / "control.lock")
     core = open_core(boot)
-    texts = first_state(core, boot)
+    first = first_state(core, boot)
     server = _server(build_application(endpoints(core, boot), authenticator(boot.data_dir)))
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
-    facts = {"admin_url": boot.options.get("admin_url"), "keys": texts, "revision": core.publisher.revision()}
-    follower = asyncio.create_task(_follow_life(server, life, facts))
+    facts = {"admin_url": boot.options.get("admin_url"), "keys": first.keys, "revision": core.publisher.revision()}
+    follower = asyncio.create_task(_follow_life(server, life, facts, first.refused))
     core.ledger.start()
     try:
         await server.serve(sockets=listeners)
@@ -130,10 +138,10 @@ async def _run(boot: Boot, life: Life) -> None:
         os.close(lock_fd)
 
 
-async def _follow_life(server: AdminServer, life: Life, facts: Mapping[str, object]) -> None:
+async def _follow_life(server: AdminServer, life: Life, facts: Mapping[str, object], reason: str) -> None:
     """Report ready as soon as the server answers, and end it when the supervisor says so or dies."""
     await server.is_up.wait()
-    life.report(READY, facts=facts)
+    life.report(READY, reason, facts)
     await life.wait_eof()
     life.report(DRAINING)
     server.should_exit = True
@@ -170,52 +178,61 @@ def open_core(boot: Boot) -> Core:
         boot.data_dir,
         database,
         clock,
-        price_of=lambda model: price_in_force(database, publisher.prices, model),
+        price_of=publisher.price_of,
         revision=publisher.revision,
     )
     return Core(database, publisher, Changes(publisher, process_environment()), Keys(publisher), ledger)
 
 
-def price_in_force(database: Database, prices: PriceBook, model: str) -> Price | None:
-    """What a model version (`name@version`) costs now; None if it has no price or is not in the catalogue."""
-    with database.read() as tx:
-        desired = read_desired(tx)
-    found = desired.versions.get(model)
-    return price_of_version(found[1], desired.providers, prices) if found else None
-
-
-def first_state(core: Core, boot: Boot) -> dict[str, str] | None:
-    """Bring the snapshot directory up to date, bootstrap, apply the files of `up -f`.
-
-    Returns:
-        The first keys' texts at the first start, else None.
+def first_state(core: Core, boot: Boot) -> FirstState:
+    """Bring the snapshot directory up to date, bootstrap, apply the files of `up -f`, make the first keys.
 
     Raises:
-        Refused: if a file is not accepted; nothing of the files was applied.
+        Refused: at the very first start, if a file is not accepted: there is nothing to go on with then.
     """
     variables = {name: Secret(value) for name, value in process_environment().items()}
-    core.publisher.catch_up(variables)
-    texts = bootstrap(core.publisher, core.changes, core.keys, bundled_documents(read_settings().model_store))
-    paths = [Path(name) for name in boot.options.get("files", ())]
-    if paths:
-        try:
-            documents = core.changes.read([read_file(path) for path in paths])
-        except InvalidManifest as error:
-            raise refusal(error) from error
-        core.changes.apply(documents, variables, Author("up"))
-    return texts
+    is_first = core.publisher.catch_up(variables) == 0
+    bootstrap(core.publisher, core.changes, bundled_documents(read_settings().model_store))
+    refused = ""
+    try:
+        apply_files(core, [Path(name) for name in boot.options.get("files", ())])
+    except Refused as error:
+        if is_first:
+            raise
+        refused = f"the files of `up -f` were not applied: {reason_of(error)}"
+        _log.error(refused)
+    return FirstState(make_first_keys(core.publisher, core.keys), refused)
+
+
+def apply_files(core: Core, paths: Sequence[Path]) -> None:
+    """Apply manifest files of the server's own machine, all or nothing.
+
+    Raises:
+        Refused: with every finding.
+    """
+    if not paths:
+        return
+    try:
+        files = [read_file(path) for path in paths]
+    except InvalidManifest as error:
+        raise refusal(error) from error
+    core.changes.apply(core.changes.read(files), {}, Author("up"))
 
 
 def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
     """Every endpoint of the admin port."""
     gateway_url = str(boot.options.get("gateway_url", ""))
+    ledger = core.ledger.endpoints()
+    if not boot.options.get("behind_proxy"):
+        # On loopback a scraper needs no token; behind a proxy every caller looks local, so there it does.
+        ledger = tuple(replace(e, permission=Permission.PUBLIC) if e.path == "/metrics" else e for e in ledger)
     return (
         *status_http.endpoints(core.publisher, boot.run_dir / "state.json", gateway_url),
         *changes_http.endpoints(core.changes, core.database),
         *keys_http.endpoints(core.keys),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *audit_http.endpoints(core.database),
-        *core.ledger.endpoints(),
+        *ledger,
     )
 
 

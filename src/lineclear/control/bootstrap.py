@@ -1,7 +1,7 @@
 """What a data directory holds from its first start on: environments, the default team and app with two keys, and
 the bundled models. Audited under the actor `bootstrap`; what people changed since is left alone.
 
-In: bundled documents. Out: the keys' texts at the first start, later None.
+In: bundled documents. Out: nouns, and the texts of the first keys, once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,21 +34,22 @@ _FIRST_DOCUMENTS: Sequence[Mapping[str, Any]] = (
 )
 
 
-def bootstrap(
-    publisher: Publisher, changes: Changes, keys: Keys, bundled: Sequence[Mapping[str, Any]]
-) -> dict[str, str] | None:
-    """Create what is missing.
-
-    Returns:
-        The two keys' texts by environment at the first start, None ever after.
-    """
+def bootstrap(publisher: Publisher, changes: Changes, bundled: Sequence[Mapping[str, Any]]) -> None:
+    """Create what is missing and bring up to date what nobody changed since."""
     documents = _own(publisher, read_values([*_FIRST_DOCUMENTS, *bundled], "bundled"))
     if documents:
         changes.apply(documents, {}, ACTOR, note="models that come with the product")
+
+
+def make_first_keys(publisher: Publisher, keys: Keys) -> dict[str, str] | None:
+    """Two keys of the default app where there never was a key.
+
+    Returns:
+        The texts by environment at the first start, None ever after.
+    """
     with publisher.database.read() as tx:
-        is_first = not rows.read_keys(tx)
-    if not is_first:
-        return None
+        if rows.read_keys(tx):
+            return None
 
     def work(tx: Connection) -> dict[str, str]:
         return {name: keys.add(tx, ACTOR.name, DEFAULT, name)[1] for name in ENVIRONMENTS}

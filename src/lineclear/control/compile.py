@@ -16,7 +16,7 @@ import msgspec
 from lineclear.base.secret import Secret
 from lineclear.config.manifest_rules import RESERVED_PROVIDER, VARIABLE
 from lineclear.control.desired import Desired
-from lineclear.control.prices.book import MANIFEST_VERSION, PriceBook, price_of_row
+from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry
 from lineclear.domain.catalogue import Engine, ModelStatus
 from lineclear.domain.exchange import Dialect
@@ -81,6 +81,8 @@ class Compiled:
 
     sections: Mapping[str, bytes]
     sealed: Mapping[str, bytes]
+    prices: Mapping[str, Price | None]
+    """By `name@version`, as they stand in the catalogue section; None = unpriced."""
 
 
 def compile_state(state: State, prices: PriceBook) -> Compiled:
@@ -92,13 +94,14 @@ def compile_state(state: State, prices: PriceBook) -> Compiled:
     desired = state.desired
     _check_pins(state)
     runtimes = runtime_names(desired)
+    catalogue = _catalogue(desired, runtimes, prices)
     sections: dict[str, Section] = {
         "environments": EnvironmentsSection(
             {name: EnvironmentEntry(name, item.class_) for name, item in sorted(desired.environments.items())}
         ),
         "apps": AppsSection({name: AppEntry(name, app.team, app.routes) for name, app in sorted(desired.apps.items())}),
         "providers": ProvidersSection(_providers(desired)),
-        "catalogue": CatalogueSection(_catalogue(desired, runtimes, prices)),
+        "catalogue": CatalogueSection(catalogue),
         "limits": LimitsSection(dict(sorted(_limits(desired).items()))),
         "runtimes": RuntimesSection(_runtimes(state, runtimes)),
         **_routes(state),
@@ -109,6 +112,7 @@ def compile_state(state: State, prices: PriceBook) -> Compiled:
     return Compiled(
         {name: encoder.encode(section) for name, section in sections.items()},
         {"sealed/credentials": encoder.encode(credentials)},
+        {id_: entry.price for id_, entry in catalogue.items()},
     )
 
 
@@ -179,7 +183,7 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
 def price_of_version(version: ModelVersion, providers: Mapping[str, Provider], prices: PriceBook) -> Price | None:
     """The manifest's own price, else the price file's, else None = unpriced."""
     if version.price is not None:
-        return price_of_row(version.price, MANIFEST_VERSION)
+        return price_of_row(version.price, manifest_price_version(version.price))
     provider = providers.get(version.provider or "")
     if provider is None or version.upstream_id is None:
         return None

@@ -22,7 +22,7 @@ _METHODS = frozenset({"GET", "POST", "DELETE"})
 
 
 class AdminCode(StrEnum):
-    """Why the admin API said no; stable, documented in docs/admin-errors.md."""
+    """Why the admin API said no; stable, documented in docs/errors.md."""
 
     INVALID_REQUEST = "invalid_request"
     INVALID_MANIFEST = "invalid_manifest"

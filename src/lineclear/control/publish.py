@@ -23,6 +23,7 @@ from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.vault import Vault
 from lineclear.domain.manifest import Kind
+from lineclear.domain.money import Price
 from lineclear.handover.acks import read_acks
 from lineclear.handover.poke import poke_all, poke_directory
 from lineclear.handover.snapshot_dir import SnapshotRefused, SnapshotWriter
@@ -37,12 +38,11 @@ ACK_WAIT_S = 5.0
 ACK_LOOK_S = 0.01
 REPOKE_S = 0.5
 FIRST_EPOCH = 1
-ACCOUNTANT_SOURCE = "accountant"
 
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """Which gateways have a revision in force."""
+    """Which gateways (and the accountant, for limits) have a revision in force."""
 
     revision: int
     acknowledged: tuple[str, ...]
@@ -74,6 +74,7 @@ class Publisher:
         self._writer = SnapshotWriter(directories.snapshot, keys, clock)
         self._lock = threading.Lock()
         self._epoch = FIRST_EPOCH
+        self._prices_in_force: Mapping[str, Price | None] = {}
 
     def commit(self, cause: str, work: Callable[[Connection], T]) -> tuple[T, int]:
         """Run `work` in a write transaction, compile what results, commit, publish.
@@ -91,6 +92,10 @@ class Publisher:
                 compiled = self._compile(tx)
             self._publish(compiled, revision)
         return result, revision.revision
+
+    def price_of(self, version: str) -> Price | None:
+        """The price in force of a model version (`name@version`); None if it has none."""
+        return self._prices_in_force.get(version)
 
     def revision(self) -> int:
         """The newest revision; 0 before the first."""
@@ -116,6 +121,7 @@ class Publisher:
                     return 0
                 rotated = self.put_changed_variables(tx, variables)
                 compiled = self._compile(tx)
+                self._prices_in_force = compiled.prices
                 if not rotated and self._is_published(compiled, last):
                     return last.revision
                 revision = self._next_revision(tx, "start")
@@ -163,8 +169,7 @@ class Publisher:
             for source in living
             if source in acks and (acks[source].epoch, acks[source].revision) >= (self._epoch, revision)
         }
-        silent = {source for source in living - told if not source.startswith(ACCOUNTANT_SOURCE)}
-        return Acknowledgement(revision, tuple(sorted(told)), tuple(sorted(silent)))
+        return Acknowledgement(revision, tuple(sorted(told)), tuple(sorted(living - told)))
 
     def _next_revision(self, tx: Connection, cause: str) -> RevisionRow:
         last = rows.last_revision(tx)
@@ -181,6 +186,7 @@ class Publisher:
             ) from error
 
     def _publish(self, compiled: Compiled, revision: RevisionRow) -> None:
+        self._prices_in_force = compiled.prices
         self._writer.publish(compiled.sections, compiled.sealed, revision.revision, revision.epoch)
         poke_all(self._directories.run)
 

@@ -6,17 +6,21 @@ Must not read the network or guess between models.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lineclear.base.canonical import digest_hex
 from lineclear.domain.manifest import PriceRow
 from lineclear.domain.money import Price, nano_usd
 
 PRICE_FILE = Path(__file__).parent / "genai-prices.json"
-MANIFEST_VERSION = "manifest"
-"""Price version of rows that stand in a manifest."""
+
+
+def manifest_price_version(row: PriceRow) -> str:
+    """Names the rates of a manifest's row, so that an entry says which rates it was priced by: `manifest/` + 8 hex."""
+    return f"manifest/{digest_hex(asdict(row))[:8]}"
 
 
 def price_of_row(row: PriceRow, version: str) -> Price:
