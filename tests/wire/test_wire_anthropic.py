@@ -112,7 +112,7 @@ def test_a_token_count_gets_model_and_prompt_and_no_cap() -> None:
     body = b'{"model":"chat","messages":[]}'
     out = ANTHROPIC_COUNT_TOKENS.patch(body, guard(body), Patch("up", output_cap=4, prompt_text="P"))
     assert out == b'{"model":"up","messages":[],"system":"P"}'
-    assert ANTHROPIC_COUNT_TOKENS.read_whole(b'{"input_tokens":12}') == (Terminated(),)
+    assert ANTHROPIC_COUNT_TOKENS.read_whole(b'{"input_tokens":12}') == (UsageReported(Usage()), Terminated())
     assert ANTHROPIC_COUNT_TOKENS.read_whole(b'{"type":"error","error":{"type":"t","message":"m"}}') == (
         Failed("m", "t"),
     )

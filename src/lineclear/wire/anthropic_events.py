@@ -23,6 +23,7 @@ from lineclear.domain.exchange import (
     ToolCallStarted,
     UsageReported,
 )
+from lineclear.domain.money import NO_USAGE
 from lineclear.wire.sse import FrameReader, fields
 from lineclear.wire.usage import anthropic_usage
 
@@ -201,13 +202,13 @@ def read_message_answer(body: bytes) -> tuple[Event, ...]:
 
 
 def read_token_count(body: bytes) -> tuple[Event, ...]:
-    """The answer of count_tokens: it ends well and uses nothing, so there is no usage to report."""
+    """The answer of count_tokens: it ends well, and its usage is known to be nothing rather than unknown."""
     message = _decoded(body)
     if message.error:
         return (failure(message.error),)
     if type(message.input_tokens) is not int:
         raise ValueError("not a token count: it has no input_tokens")
-    return _TERMINATED
+    return (UsageReported(NO_USAGE), *_TERMINATED)
 
 
 def failure(error: object) -> Failed:

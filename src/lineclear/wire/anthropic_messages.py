@@ -92,7 +92,7 @@ class AnthropicCountTokens(AnthropicMessages):
         return join(_patched(body, tree, patch))
 
     def read_whole(self, body: bytes) -> tuple[Event, ...]:
-        """`Terminated` alone: counting uses no tokens."""
+        """No usage and `Terminated`: counting uses no tokens."""
         return read_token_count(body)
 
     def write_whole(self, events: Iterable[Event], response_id: str, model: str, created: int) -> bytes:
