@@ -36,7 +36,9 @@ def code_text() -> str:
 @pytest.mark.parametrize("word", words())
 def test_word_is_in_use(word: str) -> None:
     plain = re.sub(r"[_\-\s]+", " ", word).lower()
-    assert re.search(rf"\b{re.escape(plain)}{PLURAL}\b", code_text()), f"{word!r} is in the glossary and nowhere in the code"
+    assert re.search(rf"\b{re.escape(plain)}{PLURAL}\b", code_text()), (
+        f"{word!r} is in the glossary and nowhere in the code"
+    )
 
 
 def test_no_word_stands_twice() -> None:

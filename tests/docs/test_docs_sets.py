@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 import pytest
 
-from lineclear.cli.connect import EXIT_BY_STATUS
 from lineclear.cli.main import COMMANDS, root
 from lineclear.cli.output import ExitCode
 from lineclear.config.settings import SETTINGS
@@ -51,14 +50,15 @@ def test_map_names_every_folder_once() -> None:
 
 
 def test_errors_page_lists_every_code() -> None:
-    assert set(first_cells(page("errors.md"))) >= set(ErrorCode)
+    data_port, _, admin_port = page("errors.md").partition("## The admin API's")
+    assert set(first_cells(data_port)) >= set(ErrorCode)
+    rows = re.findall(r"^\| `([a-z_]+)` \| (\d+) \|", admin_port, re.MULTILINE)
+    assert {code: int(status) for code, status in rows} == {str(code): HTTP_STATUS[code] for code in AdminCode}
 
 
-def test_admin_errors_page_lists_every_code_with_its_status() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \| (\d+) \| (\d+) \|", page("admin-errors.md"), re.MULTILINE)
-    assert {code: int(status) for code, status, _ in rows} == {str(code): HTTP_STATUS[code] for code in AdminCode}
-    exits = {str(code): int(EXIT_BY_STATUS.get(HTTP_STATUS[code], ExitCode.FAILURE)) for code in AdminCode}
-    assert {code: int(exit_code) for code, _, exit_code in rows} == exits
+def test_commands_page_lists_every_exit_code() -> None:
+    rows = re.findall(r"^\| (\d+) \|", page("commands.md"), re.MULTILINE)
+    assert [int(row) for row in rows] == [int(code) for code in ExitCode]
 
 
 def test_permissions_page_lists_every_permission() -> None:
@@ -86,23 +86,33 @@ def test_walk_file_takes_the_steps_in_their_order() -> None:
     assert found == sorted(found)
 
 
-def command_names() -> set[str]:
-    """`keys create` for a command in a group, `apply` for one that stands alone."""
-    names: set[str] = set()
+def commands() -> dict[str, click.Command]:
+    """Commands by their words: `keys create` for one in a group, `apply` for one that stands alone."""
+    found: dict[str, click.Command] = {}
     context = click.Context(root)
     for name in COMMANDS:
         command = root.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):
-            names |= {f"{name} {inner}" for inner in command.list_commands(click.Context(command))}
+            for inner in command.list_commands(click.Context(command)):
+                below = command.get_command(click.Context(command), inner)
+                assert below is not None
+                found[f"{name} {inner}"] = below
         else:
-            names.add(name)
-    return names
+            found[name] = command
+    return found
 
 
-def test_commands_page_lists_every_command() -> None:
-    listed = {cell.removeprefix("lineclear ") for cell in first_cells(page("commands.md"))}
-    assert listed == command_names()
+def options_of(command: click.Command) -> set[str]:
+    """The long names of its own options; those of every command that talks to the server are left out."""
+    names = {name for option in command.params for name in option.opts if name.startswith("--")}
+    return names - {"--url", "--token", "--data", "--output"} if "--url" in names else names
+
+
+def test_commands_page_lists_every_command_with_its_options() -> None:
+    rows = re.findall(r"^\| `lineclear ([^`]+)` \| [^|]* \| ([^|]*) \|", page("commands.md"), re.MULTILINE)
+    listed = {name: set(re.findall(r"`(--[^`]+)`", options)) for name, options in rows}
+    assert listed == {name: options_of(command) for name, command in commands().items()}
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name)
