@@ -32,6 +32,9 @@ CAP_FIELD = "max_completion_tokens"
 LEGACY_CAP_FIELD = "max_tokens"
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
+_CAP = (CAP_FIELD,)
+_LEGACY_CAP = (LEGACY_CAP_FIELD,)
+_BOTH_CAPS = (CAP_FIELD, LEGACY_CAP_FIELD)
 _INCLUDE_USAGE = b'{"include_usage":true}'
 
 
@@ -104,8 +107,9 @@ def _cap_fields(tree: dict[str, Any]) -> tuple[str, ...]:
     That is the older name: every relative of OpenAI obeys or refuses it, while the newer one is ignored in
     silence by some, which would unbind a budget.
     """
-    given = tuple(name for name in (CAP_FIELD, LEGACY_CAP_FIELD) if tree.get(name) is not None)
-    return given or (LEGACY_CAP_FIELD,)
+    if tree.get(CAP_FIELD) is None:
+        return _LEGACY_CAP
+    return _CAP if tree.get(LEGACY_CAP_FIELD) is None else _BOTH_CAPS
 
 
 def _wants_usage(tree: dict[str, Any]) -> bool:

@@ -128,14 +128,14 @@ class ChatStreamReader(FrameReader):
         return self._chunk_events(chunk)
 
     def _chunk_events(self, chunk: _Answer) -> tuple[Event, ...]:
+        """What a chunk says. Every field is looked at: hosts put usage, errors and finish reasons on any chunk."""
         events: list[Event] = []
         if not self._named and (chunk.id or chunk.model):
             self._named = True
             events.append(Started(_text(chunk.id), _text(chunk.model)))
         for choice in chunk.choices or ():
-            block = choice.index if type(choice.index) is int else 0
             if choice.delta is not None:
-                _message_events(events, choice.delta, block, self._tools)
+                _message_events(events, choice.delta, _block_of(choice), self._tools)
             if choice.finish_reason:
                 events.append(_finished(choice.finish_reason))
         if chunk.usage is not None or chunk.x_groq is not None:
@@ -162,8 +162,7 @@ def read_chat_answer(body: bytes) -> tuple[Event, ...]:
     for choice in answer.choices:
         if choice.message is None:
             raise ValueError("not a chat completion: a choice has no message")
-        block = choice.index if type(choice.index) is int else 0
-        _message_events(events, choice.message, block, tools)
+        _message_events(events, choice.message, _block_of(choice), tools)
         if choice.finish_reason:
             events.append(_finished(choice.finish_reason))
     usage = openai_usage(answer.usage)
@@ -214,6 +213,10 @@ def _message_events(events: list[Event], message: _Message, block: int, tools: d
         _tool_events(events, _ToolCall(index=0, function=message.function_call), block, tools)
     if message.audio or message.images or message.annotations or message.reasoning_details:
         _opaque_events(events, message, reasoning)
+
+
+def _block_of(choice: _Choice) -> int:
+    return choice.index if type(choice.index) is int else 0
 
 
 def _part_events(events: list[Event], parts: object, block: int) -> None:

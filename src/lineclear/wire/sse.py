@@ -49,6 +49,9 @@ class Splitter:
             data = b"".join(self._held)
             self._held.clear()
             self._held_bytes = 0
+        elif data.find(b"\n\n") == len(data) - 2 and 2 < len(data) <= LINE_BYTES_MAX and b"\r" not in data:
+            # The usual read: exactly one event.
+            return [data]
         pieces, start = _pieces(data)
         if start < len(data):
             self._hold(data[start:] if start else data)

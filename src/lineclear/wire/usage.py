@@ -165,13 +165,11 @@ def _count(counts: Counts, name: str) -> int | None:
         _NotBelieved: if it is no whole number from 0 to TOKENS_MAX.
     """
     value = counts.get(name)
-    if value is None:
-        return None
+    if value is None or (type(value) is int and 0 <= value <= TOKENS_MAX):
+        return value
     if type(value) is float and value.is_integer() and 0 <= value <= TOKENS_MAX:
         return int(value)
-    if type(value) is not int or not 0 <= value <= TOKENS_MAX:
-        raise _NotBelieved(name)
-    return value
+    raise _NotBelieved(name)
 
 
 def _object(counts: Counts, name: str) -> Counts:
@@ -184,7 +182,10 @@ def _reported_cost(counts: Counts) -> int | None:
 
     Source: openrouter.ai/docs, "Usage accounting".
     """
-    cost = _usd(counts.get("cost"))
+    stated = counts.get("cost")
+    if stated is None:
+        return None
+    cost = _usd(stated)
     if cost is None or counts.get("is_byok") is not True:
         return cost
     return cost + (_usd(_object(counts, "cost_details").get("upstream_inference_cost")) or 0)
