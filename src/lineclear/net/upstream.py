@@ -309,6 +309,9 @@ class UpstreamCall:
         else:
             self.reused = True
         self._connection = connection
+        if connection.transport.is_closing():
+            # Lost between its connect and now: nothing was sent, so this is no different from a refusal.
+            raise upstream_failure(ConnectionResetError(), sent=Sent.NO, phase="connect")
         connection.deadline_ns = self._deadline_ns
         connection.phase = self._phase
         self.sent = Sent.YES
