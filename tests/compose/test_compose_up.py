@@ -161,10 +161,12 @@ def test_text_for_a_person_names_what_is_not_answering() -> None:
         "admin_token": "lca_secret",
         "keys": None,
         "degraded": ["control"],
+        "warnings": ["shop.yaml was not applied"],
         "data_dir": "/d",
     }
     text = ready_text(facts)
     assert "not answering: control" in text
+    assert "shop.yaml was not applied" in text
     assert "lca_secret" not in text
 
 

@@ -38,6 +38,8 @@ def ready_facts(config: UpConfig, data: DataDirectory, parts: Iterable[Part], ga
         "pid": os.getpid(),
         "data_dir": str(config.data_dir),
         "degraded": sorted(part.name for part in by_name.values() if not part.is_ready),
+        # Control says with its `ready` what it could not do, such as applying a file.
+        "warnings": [control.current.reason] if said and control.current is not None and control.current.reason else [],
     }
 
 
@@ -67,7 +69,8 @@ def ready_text(facts: dict[str, object]) -> str:
     else:
         lines += ["  keys were shown at the first start; make more with `lineclear keys create`"]
     if facts["degraded"]:
-        lines.append(f"  not answering: {', '.join(map(str, _list_of(facts['degraded'])))}")
+        lines.append(f"  not answering: {', '.join(_list_of(facts['degraded']))}")
+    lines += [f"  {warning}" for warning in _list_of(facts["warnings"])]
     if isinstance(keys, dict) and "test" in keys:
         lines += [
             "",
@@ -79,8 +82,8 @@ def ready_text(facts: dict[str, object]) -> str:
     return "\n".join([*lines, "", f"Stop with Ctrl-C or `lineclear down --data {data_dir}`.", ""])
 
 
-def _list_of(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+def _list_of(value: object) -> list[str]:
+    return list(map(str, value)) if isinstance(value, list) else []
 
 
 def write_up_file(data: DataDirectory, gateway_url: str, admin_url: str) -> None:

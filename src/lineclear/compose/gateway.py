@@ -96,7 +96,7 @@ class GatewayProcess:
         self._life.report(READY, facts={"revision": self._current.snapshot().revision})
         await self._life.wait_eof()
         self._life.report(DRAINING)
-        await self._server.drain(DRAIN_S)
+        await self._server.drain(float(self._boot.options.get("drain_s", DRAIN_S)))
         poke.close()
         self._parts.pool.close()
         await self._parts.accountant.close()

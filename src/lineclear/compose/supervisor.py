@@ -75,10 +75,10 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._snapshot: Current | None = None
         self._snapshot_stamp: tuple[int, int, int] | None = None
+        self._is_first_start = read_stamp(held.data.path / "snapshot") is None
         self._started_ns = self._clock.monotonic_ns()
         self._is_stopping = False
         self._exit_code = 0
-        self._first_reason = ""
         self._add_fixed_parts()
 
     # The life of the whole
@@ -220,7 +220,8 @@ class Supervisor:
         facts: dict[str, object] = {"part": child.part, "life": child.life}
         if child.reason:
             facts["reason"] = child.reason
-        level = logging.WARNING if child.state == FAILED else logging.DEBUG if child.state == WAITING else logging.INFO
+        # What lies between start and ready is the child's own story, told in its own lines.
+        level = {READY: logging.INFO, FAILED: logging.WARNING}.get(child.state, logging.DEBUG)
         log.log(level, child.state, extra={"facts": facts})
         self._changed()
 
@@ -254,14 +255,13 @@ class Supervisor:
         facts = {"part": part.name, "life": child.life, "end": child.exit_text(), "failures": part.failures}
         log.warning("a process ended unasked", extra={"facts": {**facts, "reason": reason} if reason else facts})
         if self._is_hopeless(part, reason):
-            self._first_reason = reason or child.exit_text()
-            self._give_up(f"control could not start: {self._first_reason}")
+            self._give_up(f"control could not start: {reason or child.exit_text()}")
         elif part.is_wanted and not self._is_stopping and part.successor is None:
             self._retry_later(part)
 
     def _is_hopeless(self, part: Part, reason: str) -> bool:
-        """Without a first snapshot only control can make one; if it cannot, nothing will ever answer."""
-        if part.role != "control" or self._snapshot_stamp is not None:
+        """Only control can make the first snapshot, and at a first start nobody relies on what was there before."""
+        if part.role != "control" or not self._is_first_start or self.is_announced:
             return False
         return bool(reason) or part.is_settled
 
