@@ -7,6 +7,7 @@ A reservation is open, then resolved: finally by its own settle or void, or prov
 its owner), and then the ledger's settle still posts the exact difference. The ledger has the last word on money.
 """
 
+from collections.abc import Container
 from typing import Final
 
 import msgspec
@@ -238,8 +239,11 @@ class Books:
         source.connections -= 1
         source.gone_us = at.mono_us
 
-    def expire(self, at: Moment) -> int:
-        """Frees the slots of owners long gone, and posts their reservations at the last checkpoint after the TTL.
+    def expire(self, at: Moment, dead: Container[str] = ()) -> int:
+        """Posts what owners left open at its last checkpoint: at once if the owner is `dead`, else after the TTL.
+
+        An owner is dead when its process is gone and everything it wrote was read. Slots of owners that are only
+        away are free after a short grace.
 
         Returns:
             How many reservations expired.
@@ -247,20 +251,24 @@ class Books:
         expired = 0
         for source in list(self.sources.values()):
             away_us = at.mono_us - source.gone_us
-            if source.connections or away_us < LEASE_GRACE_S * 1_000_000:
+            if source.connections:
                 continue
-            for opened in source.open.values():
-                _set_slots(opened, wanted=False)
-            if away_us < RESERVATION_TTL_S * 1_000_000:
-                continue
-            for txn, opened in list(source.open.items()):
-                self._close(txn, opened)
-                self._resolve(txn, opened.rows, opened.checkpoint_nano_usd, at.wall_s, is_final=False)
-                expired += 1
-            del self.sources[source.name]
+            if source.name in dead or away_us >= RESERVATION_TTL_S * 1_000_000:
+                expired += self._expire_all(source, at)
+            elif away_us >= LEASE_GRACE_S * 1_000_000:
+                for opened in source.open.values():
+                    _set_slots(opened, wanted=False)
         self.counters["accounts_expired"] += expired
         self._forget_old(at.wall_s)
         return expired
+
+    def _expire_all(self, source: Source, at: Moment) -> int:
+        left = list(source.open.items())
+        for txn, opened in left:
+            self._close(txn, opened)
+            self._resolve(txn, opened.rows, opened.checkpoint_nano_usd, at.wall_s, is_final=False)
+        del self.sources[source.name]
+        return len(left)
 
     # The ledger, read back
 

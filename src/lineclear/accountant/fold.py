@@ -125,6 +125,13 @@ class Fold:
             total += count
         return total
 
+    def dead_sources(self) -> set[str]:
+        """The owners whose process is gone and whose every segment was read to its end."""
+        names = list_segments(self._directory)
+        unread = {name.source for name in names if name.path.name not in self._ended}
+        ended = {name.source for name in names} - unread
+        return {source for source in ended if not any(segment_is_held(n.path) for n in names if n.source == source)}
+
     def live_sources(self) -> set[str]:
         """The owners whose process lives: they hold the lock of a segment."""
         names = list_segments(self._directory)

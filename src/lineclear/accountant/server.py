@@ -57,6 +57,7 @@ class Accountant:
         self.books = load_books(saved.state, self.now()) if saved else Books()
         self._fold = Fold(spool, self.books, saved.positions if saved else {})
         self.replayed_records = self._fold.catch_up(self.now())
+        self.books.expire(self.now(), self._fold.dead_sources())
         self._mustering = self._fold.live_sources()
         self._parked: list[tuple[_Connection, Ops]] = []
         self._connections: set[_Connection] = set()
@@ -175,7 +176,8 @@ class Accountant:
         for name, reason in self._fold.skipped.items():
             if name not in skipped:
                 log.error("segment %s is not counted: %s", name, reason)
-        expired = self.books.expire(self.now())
+        is_anyone_away = any(source.open and not source.connections for source in self.books.sources.values())
+        expired = self.books.expire(self.now(), self._fold.dead_sources() if is_anyone_away else ())
         if expired:
             log.warning("%d reservations of gateways that are gone were posted at their last checkpoint", expired)
 
