@@ -402,7 +402,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self.error is None:
             self.error = error
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if waiter is None or waiter.done():
+            return
+        if self.status:
+            waiter.set_result(None)  # the head stands, and so do the bytes before the break; `take` raises after them
+        else:
             waiter.set_exception(error)
 
     # ── the deadline: one timer, re-armed late
