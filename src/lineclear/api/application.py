@@ -4,6 +4,7 @@ In: control's endpoints, a function that knows principals. Out: an ASGI applicat
 before a handler runs; handlers run in threads; every refusal is one JSON shape.
 """
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 import lineclear
 from lineclear.api.body import read_body
-from lineclear.api.openapi import described
+from lineclear.api.openapi import describe_application, described
 from lineclear.control.endpoint import (
     HTTP_STATUS,
     AdminCode,
@@ -66,6 +67,8 @@ def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate)
             openapi_extra=described(endpoint),
         )
     application.add_exception_handler(HTTPException, _no_route)
+    # FastAPI's own way to give a description of one's own is to replace this method.
+    application.openapi = functools.cache(lambda: describe_application(application, endpoints))  # type: ignore[method-assign]  # documented hook
     return application
 
 

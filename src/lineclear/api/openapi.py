@@ -1,11 +1,22 @@
-"""What the OpenAPI description says about an endpoint beyond its path: parameters, body, answer, permission."""
+"""What the OpenAPI description says: parameters, bodies, answers, permissions, the bearer scheme.
 
+In: endpoints. Out: OpenAPI operations and the shared schemas they refer to. Must not serve anything.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 from lineclear.control.endpoint import Endpoint
 from lineclear.domain.permissions import Permission
+
+BEARER = "bearer"
+_REFERENCE = "#/components/schemas/{model}"
+
+# Any, in this file: OpenAPI and JSON Schema are nested JSON values.
 
 
 def described(endpoint: Endpoint) -> dict[str, Any]:
@@ -28,7 +39,7 @@ def described(endpoint: Endpoint) -> dict[str, Any]:
         "x-permission": endpoint.permission.value,
     }
     if endpoint.permission is not Permission.PUBLIC:
-        operation["security"] = [{"bearer": []}]
+        operation["security"] = [{BEARER: []}]
     if endpoint.body is not None:
         operation["requestBody"] = {"required": True, "content": _json(endpoint.body, "validation")}
     if endpoint.answer is not None:
@@ -37,6 +48,24 @@ def described(endpoint: Endpoint) -> dict[str, Any]:
     return operation
 
 
+def describe_application(application: FastAPI, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The whole description, with every schema that an operation refers to."""
+    document = get_openapi(title=application.title, version=application.version, routes=application.routes)
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for endpoint in endpoints:
+        for type_, mode in ((endpoint.body, "validation"), (endpoint.answer, "serialization")):
+            if type_ is not None:
+                schemas.update(_schema(type_, mode).get("$defs", {}))
+    components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
+    return document
+
+
 def _json(type_: Any, mode: Any) -> dict[str, Any]:
-    # Any: a type expression, as pydantic takes it; nested types stand inside, so that nothing needs a registry.
-    return {"application/json": {"schema": TypeAdapter(type_).json_schema(mode=mode)}}
+    schema = _schema(type_, mode)
+    schema.pop("$defs", None)
+    return {"application/json": {"schema": schema}}
+
+
+def _schema(type_: Any, mode: Any) -> dict[str, Any]:
+    return TypeAdapter(type_).json_schema(mode=mode, ref_template=_REFERENCE)

@@ -23,6 +23,7 @@ from lineclear.api.application import build_application
 from lineclear.base.clock import SystemClock
 from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys as MasterKeys
+from lineclear.base.seal import SealBroken
 from lineclear.base.secret import Secret
 from lineclear.compose.life import DRAINING, FAILED, READY, STARTING, Boot, Life, life_fd, read_boot
 from lineclear.config.manifest import InvalidManifest, read_file
@@ -100,15 +101,19 @@ def main() -> None:
     boot = read_boot(fd)
     life = Life(fd)
     configure_log("control", boot.log)
-    # It tells every step of every migration, most of them empty.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # They tell every step of every migration and start, which our own lines say better.
+    for chatty in ("alembic", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         uvloop.run(_run(boot, life))
-    except (StartRefused, LineclearError, Refused) as error:
+    except (StartRefused, LineclearError, Refused, SealBroken) as error:
         reason = reason_of(error)
         _log.error("control cannot start: %s", reason)
         life.report(FAILED, reason)
         sys.exit(1)
+    except Exception as error:
+        life.report(FAILED, f"control failed: {type(error).__name__}: {error}")
+        raise
 
 
 def reason_of(error: Exception) -> str:

@@ -187,7 +187,14 @@ class Publisher:
 
     def _publish(self, compiled: Compiled, revision: RevisionRow) -> None:
         self._prices_in_force = compiled.prices
-        self._writer.publish(compiled.sections, compiled.sealed, revision.revision, revision.epoch)
+        try:
+            self._writer.publish(compiled.sections, compiled.sealed, revision.revision, revision.epoch)
+        except OSError as error:
+            raise Refused(
+                AdminCode.UNAVAILABLE,
+                f"the change is stored as revision {revision.revision}, but the snapshot cannot be written: {error}",
+                hint="make room or repair the data directory; the next change or a restart of control publishes it",
+            ) from error
         poke_all(self._directories.run)
 
     def _rise_above_directory(self, last: RevisionRow | None) -> int:
