@@ -312,5 +312,5 @@ def test_errors_in_both_directions() -> None:
     assert ANTHROPIC_MESSAGES.read_error(b'{"type":"error","error":{"type":"t","message":"m"}}') == ("t", "m")
     raw = ANTHROPIC_MESSAGES.error_frame(PlatformFault(ErrorCode.OVERLOADED, "full"), "req_1")
     assert raw.startswith(b"event: error\ndata: {")
-    assert read(raw) == [(Failed("full", "overloaded_error"),)]
+    assert read(raw) == [(Failed("full", "overloaded"),)]
     assert read(ANTHROPIC_MESSAGES.cost_comment("0.000000001", "priced")) == [()]

@@ -10,7 +10,6 @@ import msgspec
 
 from lineclear.domain.exchange import (
     Event,
-    Failed,
     Finished,
     Malformed,
     OpaqueContent,
@@ -24,6 +23,7 @@ from lineclear.domain.exchange import (
     UsageReported,
 )
 from lineclear.domain.money import NO_USAGE
+from lineclear.wire.native_errors import UNREADABLE, failure, native_name
 from lineclear.wire.sse import FrameReader, fields
 from lineclear.wire.usage import anthropic_usage
 
@@ -110,7 +110,7 @@ class MessagesStreamReader(FrameReader):
             return ()
         try:
             event = _DECODE_EVENT(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             return (Malformed(f"not an event: {error}"[:200]),)
         if event.type == "content_block_delta":
             return self._delta_events(event, len(data))
@@ -151,7 +151,7 @@ class MessagesStreamReader(FrameReader):
         message = event.message
         if message is None:
             return (Malformed("message_start without a message"),)
-        started = Started(_text(message.id), _text(message.model))
+        started = Started(native_name(message.id), native_name(message.model))
         return (started, *self._usage_events(message.usage))
 
     def _end_events(self, event: _StreamEvent) -> tuple[Event, ...]:
@@ -172,7 +172,7 @@ class MessagesStreamReader(FrameReader):
         events: list[Event] = []
         try:
             block = _block_events(events, event.content_block, event.index)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             return (Malformed(f"not a content block: {error}"[:200]),)
         # Blocks never interleave, so one number says whether JSON fragments belong to the caller's tool.
         self._tool_block = event.index if block.type == "tool_use" else -1
@@ -186,11 +186,11 @@ def read_message_answer(body: bytes) -> tuple[Event, ...]:
         return (failure(message.error),)
     if message.content is None or message.type != "message":
         raise ValueError("not a message: it has no content")
-    events: list[Event] = [Started(_text(message.id), _text(message.model))]
+    events: list[Event] = [Started(native_name(message.id), native_name(message.model))]
     try:
         for index, raw in enumerate(message.content):
             _block_events(events, raw, index)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not a message: {error}") from error
     usage = anthropic_usage(message.usage)
     if usage is not None:
@@ -211,17 +211,10 @@ def read_token_count(body: bytes) -> tuple[Event, ...]:
     return (UsageReported(NO_USAGE), *_TERMINATED)
 
 
-def failure(error: object) -> Failed:
-    """What an `error` object says."""
-    if not isinstance(error, dict):
-        return Failed(_text(error) or "error", "")
-    return Failed(_text(error.get("message")) or "error", _text(error.get("type")))
-
-
 def _decoded(body: bytes) -> _Message:
     try:
         return _DECODE_MESSAGE(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not an Anthropic answer: {error}") from error
 
 
@@ -236,7 +229,7 @@ def _block_events(events: list[Event], raw: msgspec.Raw, index: int) -> _Block:
         if _is_text(block.thinking):
             events.append(ReasoningDelta(block.thinking, index))
     elif kind == "tool_use":
-        events.append(ToolCallStarted(index, _text(block.id), _text(block.name)))
+        events.append(ToolCallStarted(index, _string(block.id), _string(block.name)))
         if block.input:
             events.append(ToolArgumentsDelta(index, _ENCODE(block.input).decode()))
     else:
@@ -245,7 +238,7 @@ def _block_events(events: list[Event], raw: msgspec.Raw, index: int) -> _Block:
 
 
 def _finished(native: object) -> Finished:
-    text = _text(native)
+    text = native_name(native)
     return Finished(STOP_REASONS.get(text, StopReason.UNKNOWN), text)
 
 
@@ -253,7 +246,5 @@ def _is_text(value: object) -> bool:
     return type(value) is str and value != ""
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else str(value)[:200]
+def _string(value: object) -> str:
+    return value if isinstance(value, str) else ""

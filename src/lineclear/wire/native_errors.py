@@ -1,6 +1,7 @@
-"""Reads the error bodies of vendors, whatever shape they chose.
+"""Reads what vendors say in words: their error bodies, whatever shape they chose, and names of any type.
 
-In: the body of a 4xx or 5xx answer. Out: code or type, and message. Must not: raise, or trust a word of it.
+In: the body of a 4xx or 5xx answer, an `error` value of a stream. Out: code or type, and message, cut to
+their limits. Must not: raise, or trust a word of it.
 Source: research/protocols.md §4.
 """
 
@@ -8,10 +9,16 @@ from typing import Any
 
 import msgspec
 
+from lineclear.domain.exchange import Failed
+
 ERROR_BODY_BYTES_MAX = 64 * 1024
 """A larger error body is not read."""
 MESSAGE_CHARS_MAX = 2_000
 CODE_CHARS_MAX = 100
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a vendor's JSON can raise: wrong, not UTF-8, or nested without end."""
+NAME_CHARS_MAX = 256
+"""Ids, models and reasons of a vendor are cut here: they go on record."""
 
 
 def error_object(body: bytes) -> dict[str, Any] | None:
@@ -20,7 +27,7 @@ def error_object(body: bytes) -> dict[str, Any] | None:
         return None
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if isinstance(value, list) and value:
         # Gemini's OpenAI surface wraps errors in an array.
@@ -51,3 +58,19 @@ def native_code(error: dict[str, Any]) -> str:
         if isinstance(value, str) and value and value != "error":
             return value[:CODE_CHARS_MAX]
     return ""
+
+
+def failure(error: object) -> Failed:
+    """What an `error` value inside an answer says: an object, sometimes a bare text."""
+    if not isinstance(error, dict):
+        return Failed(native_name(error) or "error", "")
+    message = error.get("message")
+    said = message[:MESSAGE_CHARS_MAX] if isinstance(message, str) else ""
+    return Failed(said or "error", native_code(error))
+
+
+def native_name(value: object) -> str:
+    """A vendor's id, model or reason as text; empty for null."""
+    if value is None:
+        return ""
+    return value[:NAME_CHARS_MAX] if isinstance(value, str) else str(value)[:NAME_CHARS_MAX]

@@ -26,6 +26,7 @@ from lineclear.domain.exchange import (
     UsageReported,
 )
 from lineclear.domain.money import Usage
+from lineclear.wire.native_errors import UNREADABLE, failure, native_name
 from lineclear.wire.sse import FrameReader, fields
 from lineclear.wire.usage import openai_usage
 
@@ -122,17 +123,16 @@ class ChatStreamReader(FrameReader):
         if data == DONE:
             return _TERMINATED
         try:
-            chunk = _DECODE(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return self._chunk_events(_DECODE(data))
+        except UNREADABLE as error:
             return _TERMINATED if data.strip() == DONE else (Malformed(f"not a chunk: {error}"[:200]),)
-        return self._chunk_events(chunk)
 
     def _chunk_events(self, chunk: _Answer) -> tuple[Event, ...]:
         """What a chunk says. Every field is looked at: hosts put usage, errors and finish reasons on any chunk."""
         events: list[Event] = []
         if not self._named and (chunk.id or chunk.model):
             self._named = True
-            events.append(Started(_text(chunk.id), _text(chunk.model)))
+            events.append(Started(native_name(chunk.id), native_name(chunk.model)))
         for choice in chunk.choices or ():
             if choice.delta is not None:
                 _message_events(events, choice.delta, _block_of(choice), self._tools)
@@ -150,14 +150,17 @@ class ChatStreamReader(FrameReader):
 def read_chat_answer(body: bytes) -> tuple[Event, ...]:
     """A whole answer as the events its stream would have had; see `codec.Codec.read_whole`."""
     try:
-        answer = _DECODE(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _answer_events(_DECODE(body))
+    except UNREADABLE as error:
         raise ValueError(f"not a chat completion: {error}") from error
+
+
+def _answer_events(answer: _Answer) -> tuple[Event, ...]:
     if answer.error:
         return (failure(answer.error),)
     if not answer.choices:
         raise ValueError("not a chat completion: it has no choices")
-    events: list[Event] = [Started(_text(answer.id), _text(answer.model))]
+    events: list[Event] = [Started(native_name(answer.id), native_name(answer.model))]
     tools: dict[tuple[int, int], None] = {}
     for choice in answer.choices:
         if choice.message is None:
@@ -172,21 +175,11 @@ def read_chat_answer(body: bytes) -> tuple[Event, ...]:
     return tuple(events)
 
 
-def failure(error: object) -> Failed:
-    """What a vendor's `error` value says: an object, sometimes a bare text."""
-    if not isinstance(error, dict):
-        return Failed(_text(error) or "error", "")
-    native = error.get("code")
-    if not isinstance(native, str) or not native:
-        native = error.get("type")
-    return Failed(_text(error.get("message")) or "error", _text(native))
-
-
 def _named_error(data: bytes) -> Failed:
     """An event of the name `error`, whose data may be the error object itself or hold it."""
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return Failed("error", "")
     if isinstance(value, dict) and value.get("error"):
         value = value["error"]
@@ -238,7 +231,7 @@ def _thinking_text(thinking: object) -> str:
         return thinking
     if not isinstance(thinking, list):
         return ""
-    return "".join(_text(part.get("text")) for part in thinking if isinstance(part, dict))
+    return "".join(_string(part.get("text")) for part in thinking if isinstance(part, dict))
 
 
 def _tool_events(events: list[Event], call: _ToolCall, choice: int, tools: dict[tuple[int, int], None]) -> None:
@@ -253,7 +246,7 @@ def _tool_events(events: list[Event], call: _ToolCall, choice: int, tools: dict[
             events.append(Malformed(f"more than {TOOL_CALLS_MAX} tool calls"))
             return
         tools[choice, index] = None
-        events.append(ToolCallStarted(index, _text(call.id), _text(name)))
+        events.append(ToolCallStarted(index, _string(call.id), _string(name)))
     if arguments:
         fragment = arguments if type(arguments) is str else _ENCODE(arguments).decode()
         events.append(ToolArgumentsDelta(index, fragment))
@@ -269,7 +262,7 @@ def _opaque_events(events: list[Event], message: _Message, reasoning: object) ->
 
 
 def _finished(native: object) -> Finished:
-    text = _text(native)
+    text = native_name(native)
     return Finished(STOP_REASONS.get(text, StopReason.UNKNOWN), text)
 
 
@@ -277,7 +270,5 @@ def _groq_usage(chunk: _Answer) -> Usage | None:
     return openai_usage(chunk.x_groq.get("usage")) if isinstance(chunk.x_groq, dict) else None
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else str(value)[:200]
+def _string(value: object) -> str:
+    return value if isinstance(value, str) else ""
