@@ -5,7 +5,7 @@ Unknown callers are only counted, so that guessing keys cannot fill the ledger.
 
 from dataclasses import dataclass
 
-from lineclear.domain.errors import CallerError, LineclearError
+from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import Refusal
 from lineclear.gateway.admit import Admitted
@@ -13,6 +13,7 @@ from lineclear.gateway.entry import Parsed
 from lineclear.gateway.fields import id_fields, policy_fields
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.parts import Parts
+from lineclear.gateway.snapshot import RouteView, Snapshot
 from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply
 from lineclear.wire.problems import problem
@@ -24,6 +25,7 @@ class Reached:
 
     operation: Operation
     request_id: str
+    snapshot: Snapshot | None = None
     identified: Identified | None = None
     parsed: Parsed | None = None
     admitted: Admitted | None = None
@@ -38,14 +40,24 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
     else:
         parts.ledger.append(_record(reached, reached.identified, error, told.status, trace))
     fields = told.head + id_fields(reached.request_id) + policy_fields(error.rules)
-    if reached.admitted is not None:
-        fields += reached.admitted.route.fields
+    route = _route(reached, error)
+    if route is not None:
+        fields += route.fields
     reply.whole(told.status, fields, told.body)
+
+
+def _route(reached: Reached, error: LineclearError) -> RouteView | None:
+    """The route asked for, unless the caller must not learn that it exists."""
+    if reached.snapshot is None or reached.parsed is None or error.code is ErrorCode.MODEL_NOT_FOUND:
+        return None
+    parsed = reached.parsed
+    return reached.snapshot.routes.get((parsed.identified.environment, parsed.view.model))
 
 
 def _record(reached: Reached, identified: Identified, error: LineclearError, status: int, trace: Trace) -> Refusal:
     head = identified.head
     admitted = reached.admitted
+    route = _route(reached, error)
     duration_us = trace.elapsed_us()
     return Refusal(
         id=reached.request_id,
@@ -55,8 +67,8 @@ def _record(reached: Reached, identified: Identified, error: LineclearError, sta
         app=identified.app,
         key_id=identified.key_id,
         route=reached.parsed.view.model[:256] if reached.parsed is not None else "",
-        release=admitted.route.release if admitted is not None else "",
-        revision=0,
+        release=route.release if route is not None else "",
+        revision=reached.snapshot.revision if reached.snapshot is not None else 0,
         operation=reached.operation.value,
         dialect=OPERATION_DIALECT[reached.operation].value,
         status=status,

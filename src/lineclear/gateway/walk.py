@@ -32,7 +32,7 @@ async def walk(parts: Parts, operation: Operation, request: Request, reply: Repl
     reply.on_gone = trace.on_gone
     reached = Reached(operation=operation, request_id=parts.ids.next_id())
     try:
-        snapshot = parts.current.snapshot()
+        snapshot = reached.snapshot = parts.current.snapshot()
         head = read_head(request, operation, reached.request_id)
         trace.mark()
         reached.identified = identify(snapshot, head, parts.clock)
