@@ -162,9 +162,13 @@ class AccountantMachine(RuleBasedStateMachine):
         self.books.goodbye(gateway.source, self.at)
         self.connect(gateway)
 
-    @rule(which=st.integers(0, 1))
-    def gateway_is_killed(self, which: int) -> None:
+    @rule(which=st.integers(0, 1), said=st.integers(0, 3))
+    def gateway_is_killed(self, which: int, said: int) -> None:
         gateway = self.gateways.pop(which)
+        for txn, held in [item for item in gateway.held.items() if item[0] not in gateway.ended][:said]:
+            # Killed between telling the accountant and writing the settle: the ledger knows of a checkpoint at most.
+            assert gateway.source is not None
+            self.books.act(SettleAccount(txn, 1, held.nano_usd), gateway.source, self.at)
         os.close(gateway.spool._segment)
         for descriptor in gateway.spool._sealed:
             os.close(descriptor)

@@ -7,7 +7,7 @@ A reservation is open, then resolved: finally by its own settle or void, or prov
 its owner), and then the ledger's settle still posts the exact difference. The ledger has the last word on money.
 """
 
-from collections.abc import Container
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -70,11 +70,16 @@ class Opened:
 class Resolved:
     """A reservation that ended."""
 
-    __slots__ = ("is_final", "posted", "resolved_s", "rows")
+    __slots__ = ("checkpoint_nano_usd", "is_final", "posted", "resolved_s", "rows", "source")
 
-    def __init__(self, rows: tuple[Row, ...], posted: int, resolved_s: int, *, is_final: bool) -> None:
+    def __init__(
+        self, source: str, rows: tuple[Row, ...], posted: int, resolved_s: int, *, is_final: bool, checkpoint: int = 0
+    ) -> None:
+        self.source = source
+        """Its owner's name."""
         self.rows = rows
         self.posted = posted
+        self.checkpoint_nano_usd = checkpoint
         self.resolved_s = resolved_s
         """Unix seconds."""
         self.is_final = is_final
@@ -132,7 +137,7 @@ class Books:
             return None
         if isinstance(op, Extend):
             return self.extend(op, at)
-        self.void(op.txn, at)
+        self.void(op.txn, source, at)
         return None
 
     def reserve(self, op: Reserve, source: Source, at: Moment) -> Reply:
@@ -152,7 +157,7 @@ class Books:
         self.steps += 1
         if denial is not None:
             # The ledger will tell of this intent too; without this note it would look like an open reservation.
-            self._resolve(op.txn, rows, 0, at.wall_s, is_final=False)
+            self._resolve(op.txn, Resolved(source.name, rows, 0, at.wall_s, is_final=False))
             self.counters["accounts_denied"] += 1
             return denial
         self.unconfirmed.pop(op.txn, None)
@@ -189,7 +194,7 @@ class Books:
                 for account in opened.accounts:
                     account.take_rates(0, tokens - opened.tokens, at.mono_us)
             self._close(txn, opened)
-            self._resolve(txn, opened.rows, nano_usd, at.wall_s, is_final=True)
+            self._resolve(txn, _ended(opened, nano_usd, at, is_final=True))
             self.counters["accounts_settled"] += 1
             return
         resolved = self.unconfirmed.get(txn) or self.confirmed.get(txn)
@@ -197,16 +202,18 @@ class Books:
             self._correct(resolved, nano_usd)
             resolved.is_final = True
 
-    def void(self, txn: str, at: Moment) -> None:
+    def void(self, txn: str, source: Source, at: Moment) -> None:
         """Gives everything back: the call used nothing. One that is unknown can never be reserved afterwards."""
         opened = self.open.get(txn)
         if opened is not None:
             self._give_back_rates(opened, at)
             self._close(txn, opened)
+            self._resolve(txn, _ended(opened, 0, at, is_final=True))
         elif txn in self.unconfirmed or txn in self.confirmed:
             self.settle(txn, 0, at)
             return
-        self._resolve(txn, opened.rows if opened else (), 0, at.wall_s, is_final=True)
+        else:
+            self._resolve(txn, Resolved(source.name, (), 0, at.wall_s, is_final=True))
         self.counters["accounts_voided"] += 1
 
     # Owners
@@ -229,7 +236,7 @@ class Books:
             if txn not in held_by_txn:
                 self._give_back_rates(opened, at)
                 self._close(txn, opened)
-                self._resolve(txn, opened.rows, 0, at.wall_s, is_final=False)
+                self._resolve(txn, _ended(opened, 0, at, is_final=False))
         for op in held:
             self._restore(op, source, at)
         return source
@@ -239,7 +246,7 @@ class Books:
         source.connections -= 1
         source.gone_us = at.mono_us
 
-    def expire(self, at: Moment, dead: Container[str] = ()) -> int:
+    def expire(self, at: Moment, dead: AbstractSet[str] = frozenset()) -> int:
         """Posts what owners left open at its last checkpoint: at once if the owner is `dead`, else after the TTL.
 
         An owner is dead when its process is gone and everything it wrote was read. Slots of owners that are only
@@ -258,15 +265,28 @@ class Books:
             elif away_us >= LEASE_GRACE_S * 1_000_000:
                 for opened in source.open.values():
                     _set_slots(opened, wanted=False)
+        if dead:
+            self._follow_ledger(dead)
         self.counters["accounts_expired"] += expired
         self._forget_old(at.wall_s)
         return expired
+
+    def _follow_ledger(self, dead: AbstractSet[str]) -> None:
+        """What the dead said here and never wrote, the ledger closes at its last checkpoint; so do the books."""
+        for txn, resolved in list(self.unconfirmed.items()):
+            if resolved.source in dead:
+                if resolved.posted != resolved.checkpoint_nano_usd:
+                    self.counters["accounts_corrections"] += 1
+                    self._correct(resolved, resolved.checkpoint_nano_usd)
+                del self.unconfirmed[txn]
+                self._confirm(txn, resolved)
+                self.steps += 1
 
     def _expire_all(self, source: Source, at: Moment) -> int:
         left = list(source.open.items())
         for txn, opened in left:
             self._close(txn, opened)
-            self._resolve(txn, opened.rows, opened.checkpoint_nano_usd, at.wall_s, is_final=False)
+            self._resolve(txn, _ended(opened, opened.checkpoint_nano_usd, at, is_final=False))
         del self.sources[source.name]
         return len(left)
 
@@ -284,9 +304,9 @@ class Books:
 
     def ledger_checkpoint(self, txn: str, nano_usd: int) -> None:
         """A checkpoint was read: what the call would have cost had it ended there."""
-        opened = self.open.get(txn)
-        if opened is not None:
-            opened.checkpoint_nano_usd = nano_usd
+        call = self.open.get(txn) or self.unconfirmed.get(txn)
+        if call is not None:
+            call.checkpoint_nano_usd = nano_usd
             self.steps += 1
 
     def ledger_settle(self, txn: str, nano_usd: int, at: Moment) -> None:
@@ -384,10 +404,10 @@ class Books:
             for account in opened.accounts:
                 account.take_rates(-1, -opened.tokens, at.mono_us)
 
-    def _resolve(self, txn: str, rows: tuple[Row, ...], posted: int, wall_s: int, *, is_final: bool) -> None:
-        for row in rows:
-            row.posted += posted
-        self.unconfirmed[txn] = Resolved(rows, posted, wall_s, is_final=is_final)
+    def _resolve(self, txn: str, resolved: Resolved) -> None:
+        for row in resolved.rows:
+            row.posted += resolved.posted
+        self.unconfirmed[txn] = resolved
         if len(self.unconfirmed) > UNCONFIRMED_MAX:
             del self.unconfirmed[next(iter(self.unconfirmed))]
             self.counters["accounts_forgotten_early"] += 1
@@ -457,6 +477,12 @@ def _denial(
         if denial is not None:
             return denial
     return None
+
+
+def _ended(opened: Opened, posted: int, at: Moment, *, is_final: bool) -> Resolved:
+    return Resolved(
+        opened.source.name, opened.rows, posted, at.wall_s, is_final=is_final, checkpoint=opened.checkpoint_nano_usd
+    )
 
 
 def _set_slots(opened: Opened, *, wanted: bool) -> None:

@@ -32,6 +32,8 @@ from lineclear.wire.accounts import (
 MUSTER_S: Final = 0.5
 """How long living gateways have, after a restart, to say what they hold. Shorter than a call waits (1 s)."""
 FOLD_INTERVAL_S: Final = 0.1
+DEAD_LOOK_TICKS: Final = 10
+"""So often it looks for dead gateways although nobody that holds anything is away."""
 CHECKPOINT_INTERVAL_S: Final = 1.0
 CONNECTIONS_MAX: Final = 1024
 PARKED_FRAMES_MAX: Final = 65_536
@@ -66,6 +68,7 @@ class Accountant:
         self._saved_steps = -1
         self._saved_positions: dict[str, int] = {}
         self._saving: asyncio.Future[None] | None = None
+        self._fold_ticks = 0
         self.checkpoint_failures = 0
 
     def now(self) -> Moment:
@@ -176,8 +179,10 @@ class Accountant:
         for name, reason in self._fold.skipped.items():
             if name not in skipped:
                 log.error("segment %s is not counted: %s", name, reason)
+        self._fold_ticks += 1
         is_anyone_away = any(source.open and not source.connections for source in self.books.sources.values())
-        expired = self.books.expire(self.now(), self._fold.dead_sources() if is_anyone_away else ())
+        is_looking = is_anyone_away or self._fold_ticks % DEAD_LOOK_TICKS == 0
+        expired = self.books.expire(self.now(), self._fold.dead_sources() if is_looking else frozenset())
         if expired:
             log.warning("%d reservations of gateways that are gone were posted at their last checkpoint", expired)
 

@@ -31,10 +31,12 @@ class SavedOpen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 class SavedResolved(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     txn: str
+    source: str
     rows: tuple[tuple[str, str], ...]
     """(account, period)."""
     posted: int
     resolved_s: int
+    checkpoint_nano_usd: int
     is_final: bool
     is_confirmed: bool
 
@@ -99,7 +101,10 @@ def load_books(state: bytes, at: Moment) -> Books:
     for ended in saved.resolved:
         rows = tuple(books.row(account, period) for account, period in ended.rows)
         table = books.confirmed if ended.is_confirmed else books.unconfirmed
-        table[ended.txn] = Resolved(rows, ended.posted, ended.resolved_s, is_final=ended.is_final)
+        resolved_s, checkpoint = ended.resolved_s, ended.checkpoint_nano_usd
+        table[ended.txn] = Resolved(
+            ended.source, rows, ended.posted, resolved_s, is_final=ended.is_final, checkpoint=checkpoint
+        )
     away_us = max(0, at.wall_s - saved.wall_s) * 1_000_000
     for debt in saved.debts:
         _owe(books, debt, at.mono_us - away_us)
@@ -115,7 +120,10 @@ def _rows_kept(books: Books) -> list[Row]:
 
 def _saved(txn: str, item: Resolved, *, is_confirmed: bool) -> SavedResolved:
     rows = tuple((row.account, row.period) for row in item.rows)
-    return SavedResolved(txn, rows, item.posted, item.resolved_s, item.is_final, is_confirmed)
+    posted, checkpoint = item.posted, item.checkpoint_nano_usd
+    return SavedResolved(
+        txn, item.source, rows, posted, item.resolved_s, checkpoint, item.is_final, is_confirmed=is_confirmed
+    )
 
 
 def _debts(books: Books, at: Moment) -> list[SavedDebt]:
