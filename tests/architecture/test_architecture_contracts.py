@@ -33,6 +33,7 @@ SEEDS = (
     Seed("pure", "domain/money.py", "import asyncio"),
     Seed("openai", "wire/openai_chat.py", "import lineclear.wire.anthropic_events"),
     Seed("anthropic", "wire/anthropic_messages.py", "import lineclear.wire.openai_events"),
+    Seed("slices", "control/keys/keys.py", "import lineclear.control.changes.plan"),
     Seed("acyclic", "base/clock.py", "import lineclear.base.ids"),
     Seed("drivers", "control/endpoint.py", "import sqlite3"),
     Seed("doors", "control/endpoint.py", "import fastapi"),

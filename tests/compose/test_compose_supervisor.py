@@ -405,3 +405,34 @@ def test_command_down_now_cuts_what_does_not_leave(launcher: Launcher) -> None:
     done = lineclear("down", "--now", "--data", str(running.data_dir))
     assert done.returncode == 0, done.stderr
     assert running.process.wait(WAIT_S) == 1
+
+
+def test_hangup_gives_control_its_files_again_and_nobody_else_notices(launcher: Launcher) -> None:
+    running = launcher.start()
+    running.ready()
+    gateway = running.part("gateway.0")["pid"]
+    running.process.send_signal(signal.SIGHUP)
+    wait_until(
+        lambda: [(part["life"], part["state"]) for part in running.parts("control")] == [(1, "ready")], "a new control"
+    )
+    assert running.part("gateway.0")["pid"] == gateway
+    story = [line for line in running.story() if line.startswith("control.0")]
+    assert story == [
+        "control.0 0 started",
+        "control.0 0 ready",
+        "control.0 0 left",
+        "control.0 1 started",
+        "control.0 1 ready",
+    ]
+
+
+def test_restart_asked_during_a_restart_is_done_after_it(launcher: Launcher) -> None:
+    running = launcher.start()
+    running.ready()
+    running.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: running.state()["restart"]["asked"] == 1, "the first restart to begin")
+    wait_until(lambda: len(running.parts("gateway.0")) == 2, "the first successor")
+    running.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: running.state()["restart"]["done"] == 2, "both restarts")
+    assert running.part("gateway.0")["life"] == 2
+    assert running.state()["restart"] == {"asked": 2, "done": 2, "error": ""}

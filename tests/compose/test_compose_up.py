@@ -52,6 +52,7 @@ def test_configuration_survives_its_json(tmp_path: Path) -> None:
         ({"host": "192.0.2.1"}, "--behind-proxy"),
         ({"host": "192.0.2.1", "behind_proxy": True, "files": ()}, "not an address of this machine"),
         ({"files": (Path("/nowhere.yaml"),)}, "/nowhere.yaml"),
+        ({"files": (), "ready_file": Path("/nowhere/ready.json")}, "no directory /nowhere"),
     ],
 )
 def test_refusal_says_what_to_change(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

@@ -114,6 +114,8 @@ def _check(config: UpConfig) -> None:
     for path in config.files:
         if not path.is_file():
             raise UpRefused(f"-f {path}: there is no such file")
+    if config.ready_file is not None and not config.ready_file.parent.is_dir():
+        raise UpRefused(f"--ready-file {config.ready_file}: there is no directory {config.ready_file.parent}")
 
 
 def _wait_for_leftovers(state_path: Path) -> None:

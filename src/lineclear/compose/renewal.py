@@ -1,0 +1,105 @@
+"""Replaces processes one place at a time, so that no request is refused meanwhile.
+
+In: a keeper and the part to renew. Out: a successor in its place, or the reason why the old process stays.
+Standard library and base only.
+"""
+
+import logging
+
+from lineclear.compose.child import Child
+from lineclear.compose.keeper import STAGE_S, Keeper
+from lineclear.compose.life import READY, WAITING
+from lineclear.compose.part import Part
+
+log = logging.getLogger("lineclear.supervisor")
+
+START_S = 60.0
+RUNTIME_START_S = 600.0
+"""A runtime may have to read and warm a large model."""
+IMPORT_S = 60.0
+
+
+class RestartFailed(Exception):
+    """A successor did not become ready; the message says why and what goes on."""
+
+
+async def replace_all(keeper: Keeper) -> None:
+    """Gateways, accountant, control, then runtimes: what reads a format is renewed before what writes it.
+
+    Raises:
+        RestartFailed: at the first part that cannot be renewed; those after it go on as they are.
+    """
+    for part in [part for part in keeper.parts.values() if part.role == "gateway"]:
+        await replace_beside(keeper, part, START_S)
+    await replace_after(keeper, keeper.parts["accountant"])
+    await replace_after(keeper, keeper.parts["control"])
+    for part in [part for part in keeper.parts.values() if part.role == "runtime" and part.is_wanted]:
+        await replace_beside(keeper, part, RUNTIME_START_S)
+
+
+async def replace_beside(keeper: Keeper, part: Part, start_s: float) -> None:
+    """The successor takes the same socket and is ready before the old process stops accepting.
+
+    Raises:
+        RestartFailed: the successor did not become ready; the old one goes on.
+    """
+    await keeper.until(lambda: part.successor is None, start_s)
+    if part.current is None:
+        keeper.fill(part)
+        return
+    successor = keeper.start(part)
+    if successor is None:
+        raise RestartFailed(f"no successor of {part.name} could be started: {part.last_end}")
+    part.successor = successor
+    keeper.boot(part, successor)
+    await keeper.until(lambda: successor.state == READY or not successor.is_alive, start_s)
+    if successor.state != READY:
+        _discard_successor(keeper, part, successor)
+        raise RestartFailed(
+            f"the successor of {part.name} did not become ready within {start_s:g} s"
+            f" ({successor.exit_text()}{': ' + successor.reason if successor.reason else ''}); the old one goes on"
+        )
+    _promote(keeper, part, successor)
+
+
+async def replace_after(keeper: Keeper, part: Part) -> None:
+    """For what must not run twice: the successor is loaded and waits, the old one leaves, the successor begins.
+
+    Raises:
+        RestartFailed: the successor did not even load; the old one goes on. Or it did not become ready.
+    """
+    successor = keeper.start(part)
+    if successor is None:
+        raise RestartFailed(f"no successor of {part.name} could be started: {part.last_end}")
+    part.successor = successor
+    await keeper.until(lambda: successor.state == WAITING or not successor.is_alive, IMPORT_S)
+    if successor.state != WAITING:
+        _discard_successor(keeper, part, successor)
+        raise RestartFailed(f"the successor of {part.name} could not load ({successor.exit_text()})")
+    old = part.current
+    if old is not None:
+        keeper.let_go(part, old)
+        await keeper.until(lambda: not old.is_alive, STAGE_S + 5)
+    _promote(keeper, part, successor)
+    keeper.boot(part, successor)
+    await keeper.until(lambda: successor.state == READY or not successor.is_alive, START_S)
+    if successor.state != READY:
+        raise RestartFailed(f"the new {part.name} is not ready ({successor.state}: {successor.reason})")
+
+
+def _promote(keeper: Keeper, part: Part, successor: Child) -> None:
+    old, part.current, part.successor = part.current, successor, None
+    if old is not None and not old.leaving:
+        keeper.let_go(part, old)
+    if not successor.is_alive:
+        part.forget(successor)
+        keeper.retry_later(part)
+
+
+def _discard_successor(keeper: Keeper, part: Part, successor: Child) -> None:
+    part.successor = None
+    if successor.is_alive:
+        successor.leaving = True
+        part.leaving.append(successor)
+        successor.kill()
+    keeper.fill(part)
