@@ -228,7 +228,7 @@ class Ingest:
             # A crash in the middle of a write: that record never counted, its exchange was never dispatched.
             self._note(segment, batch.offset, AnomalyKind.TORN_TAIL, "", f"{left_bytes} bytes of an unfinished write")
         segment.ended = True
-        self._work.touched[segment.name.path.name] = segment
+        self._work.touched[segment.file] = segment
 
     def _take(self, source: SourceReading, segment: SegmentReading, batch: SegmentBatch[Record]) -> None:
         self._work.records += len(batch.records)
@@ -245,7 +245,7 @@ class Ingest:
             if len(self._work.rows) >= ROWS_PER_COMMIT_MAX:
                 self._flush()
         segment.high = batch.offset
-        self._work.touched[segment.name.path.name] = segment
+        self._work.touched[segment.file] = segment
         self._work.reading = None
 
     def _settle(self, source: SourceReading, segment: SegmentReading, settle: Settle, start: int) -> None:
@@ -257,7 +257,7 @@ class Ingest:
         self._add(*settled_row(found.intent, settle, self._numbers))
         segment.settles += 1
         del found.segment.open_starts[settle.id]
-        self._work.touched[found.segment.name.path.name] = found.segment
+        self._work.touched[found.segment.file] = found.segment
 
     def _intent(self, source: SourceReading, segment: SegmentReading, intent: Intent, start: int) -> None:
         if intent.id in source.open:
@@ -298,7 +298,7 @@ class Ingest:
                 )
             del source.open[exchange]
             del found.segment.open_starts[exchange]
-            self._work.touched[found.segment.name.path.name] = found.segment
+            self._work.touched[found.segment.file] = found.segment
             if len(self._work.rows) >= ROWS_PER_COMMIT_MAX:
                 self._flush()
 
@@ -313,9 +313,9 @@ class Ingest:
         work.facets[row[3]] = facet
 
     def _note(self, segment: SegmentReading, at: int, kind: AnomalyKind, exchange: str, detail: str) -> None:
-        _log.warning("spool segment %s at %d: %s %s: %s", segment.name.path.name, at, kind, exchange, detail)
-        self._work.anomalies.append(Anomaly(segment.name.path.name, at, kind.value, exchange, detail))
-        self._work.touched[segment.name.path.name] = segment
+        _log.warning("spool segment %s at %d: %s %s: %s", segment.file, at, kind, exchange, detail)
+        self._work.anomalies.append(Anomaly(segment.file, at, kind.value, exchange, detail))
+        self._work.touched[segment.file] = segment
 
     def _note_stray(self, segment: SegmentReading, at: int, settle: Settle) -> None:
         self._flush()
@@ -330,7 +330,7 @@ class Ingest:
         work = self._work
         if work.reading is not None:
             # Rows never go in without the position of the segment they came from.
-            work.touched[work.reading.name.path.name] = work.reading
+            work.touched[work.reading.file] = work.reading
         if not work.touched:
             return
         # Positions without rows (heartbeats, intents) go into today's file.
@@ -363,7 +363,7 @@ class Ingest:
             # Oldest first and without gaps: a later segment may hold the settle of an earlier one's intent.
             while source.segments and source.segments[0].now().closed:
                 segment = source.segments[0]
-                if accounted.get(segment.name.path.name, -1) < segment.high:
+                if accounted.get(segment.file, -1) < segment.high:
                     break
                 if not is_synced:
                     self._ledger.sync()

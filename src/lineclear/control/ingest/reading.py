@@ -31,6 +31,7 @@ class SegmentReading:
 
     __slots__ = (
         "ended",
+        "file",
         "high",
         "intents",
         "is_unreadable",
@@ -45,6 +46,7 @@ class SegmentReading:
 
     def __init__(self, name: SegmentName, position: Position) -> None:
         self.name = name
+        self.file = name.path.name
         self.position = position
         """What the ledger knows."""
         self.high = position.high
@@ -65,7 +67,7 @@ class SegmentReading:
         low = next(iter(self.open_starts.values()), self.high)
         closed = self.ended and not self.open_starts
         return Position(
-            self.name.path.name,
+            self.file,
             low,
             self.high,
             self.intents,
@@ -90,7 +92,7 @@ class SourceReading:
 
     def take_segments(self, found: Iterable[SegmentName], positions: Mapping[str, Position]) -> list[SegmentReading]:
         """Follow the directory: forget segments that were deleted, return those that are new."""
-        known = {segment.name.path.name: segment for segment in self.segments}
+        known = {segment.file: segment for segment in self.segments}
         fresh: list[SegmentReading] = []
         segments: list[SegmentReading] = []
         for name in found:
@@ -111,7 +113,7 @@ class SourceReading:
         starts: dict[str, int] = {}
         is_open = False
         for segment in fresh:
-            starts[segment.name.path.name] = 0 if is_open else segment.position.low
+            starts[segment.file] = 0 if is_open else segment.position.low
             is_open = is_open or segment.position.low < segment.position.high
         return starts
 
