@@ -47,6 +47,7 @@ class Supervisor:
     ) -> None:
         self.config = config
         self.held = held
+        self._gateway_url = url_of(held.slots[0])
         self.is_announced = False
         self.restarts_asked = 0
         self.restarts_done = 0
@@ -70,7 +71,7 @@ class Supervisor:
 
     @property
     def gateway_url(self) -> str:
-        return url_of(self.held.slots[0])
+        return self._gateway_url
 
     @property
     def admin_url(self) -> str:
@@ -303,6 +304,9 @@ class Supervisor:
     async def _stop_all(self) -> None:
         """Gateways first, so that what they called is still there; control last, so that it ingests their records."""
         self.keeper.cancel_work()
+        for listener in self.held.slots:
+            # Held any longer, they would take connections that no worker will accept; the workers close last.
+            listener.close()
         for role in ("gateway", "runtime", "accountant", "control"):
             parts = [part for part in self.keeper.parts.values() if part.role == role]
             for part in parts:
