@@ -45,7 +45,10 @@ def upstream_failure(error: BaseException, *, sent: Sent, phase: str) -> Upstrea
     """
     for row in FAILURES:
         if isinstance(error, row.kind):
-            return broken(row.code, row.message, sent=sent, phase=row.phase or phase)
+            # Where nothing was sent, nothing can have been truncated.
+            is_early = sent is Sent.NO and row.code is ErrorCode.UPSTREAM_TRUNCATED
+            code = ErrorCode.UPSTREAM_UNREACHABLE if is_early else row.code
+            return broken(code, row.message, sent=sent, phase=row.phase or phase)
     raise TypeError(f"{type(error).__name__} is no failure of a target") from error
 
 
