@@ -53,7 +53,6 @@ INGEST_LOCK = 0x6C_63_69_6E
 _EPOCH = date(1970, 1, 1)
 _FILE_PREFIX = "ledger-"
 _ENCODER = msgspec.msgpack.Encoder()
-_SETTLED = ENTRY_COLUMNS.index("settled_us")
 _FACET = ENTRY_COLUMNS.index("facet")
 
 
@@ -264,14 +263,14 @@ class Ledger:
     def _write_what_fits(self, batch: LedgerBatch) -> Committed:
         with self.read(batch.day) as connection:
             seen = _existing(connection, [row[0] for row in batch.rows], batch.day)
+        # A place that no other batch has, so that each doubled row leaves a note of its own.
+        place = ", ".join(f"{position.segment}@{position.high}" for position in batch.positions)
         fresh: list[EntryRow] = []
         notes = list(batch.anomalies)
-        for row in batch.rows:
+        for index, row in enumerate(batch.rows):
             if row[0] in seen:
-                where = f"entry of {day_text(batch.day)}"
-                notes.append(
-                    Anomaly(where, row[_SETTLED], AnomalyKind.DOUBLED_ENTRY.value, row[0], "that id was there already")
-                )
+                detail = f"{day_text(batch.day)} has that id already"
+                notes.append(Anomaly(f"before {place}", index, AnomalyKind.DOUBLED_ENTRY.value, row[0], detail))
             else:
                 seen.add(row[0])
                 fresh.append(_bounded(row))
@@ -382,6 +381,8 @@ def _insert_entries(tx: Connection, rows: Sequence[EntryRow], *, is_sqlite: bool
                 copy.write_row(row)
     except driver.IntegrityError as error:
         raise IntegrityError(_POSTGRES_COPY, None, error) from error
+    except driver.DataError as error:
+        raise DataError(_POSTGRES_COPY, None, error) from error
 
 
 def _bounded(row: EntryRow) -> EntryRow:
