@@ -29,7 +29,7 @@ from lineclear.domain.accounts import Denied, Extend, Granted, Reserve, SettleAc
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit, LimitsSection
 from lineclear.handover.spool import SpoolLimits, SpoolWriter
 from lineclear.testing.clock import TestClock
-from lineclear.testing.records import a_checkpoint, a_settle, an_intent
+from lineclear.testing.money_records import a_checkpoint, a_settle, an_intent
 
 BUDGETS = {"app:a": 100, "app:b": 60, "team:t": 130}
 SLOTS = {"team:t": 6}
@@ -269,4 +269,4 @@ class AccountantMachine(RuleBasedStateMachine):
 
 
 TestAccountantMachine = AccountantMachine.TestCase
-TestAccountantMachine.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+TestAccountantMachine.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)

@@ -28,7 +28,7 @@ from lineclear.handover.spool import (
     source_is_alive,
 )
 from lineclear.testing.clock import TestClock
-from lineclear.testing.records import a_heartbeat, a_settle, an_intent
+from lineclear.testing.money_records import a_heartbeat, a_settle, an_intent
 
 SOURCE = "local-b0-0-1"
 
@@ -368,7 +368,7 @@ def test_names_sort_by_source_and_number_and_strangers_are_left_out(spool: Path)
 KILLED = """
 import asyncio, sys, uvloop
 from pathlib import Path
-from lineclear.testing.records import an_intent, a_settle
+from lineclear.testing.money_records import an_intent, a_settle
 from lineclear.base.clock import SystemClock
 from lineclear.handover.spool import SpoolWriter, SpoolLimits
 
@@ -406,7 +406,7 @@ def test_kill_9_loses_nothing_that_was_flushed_and_frees_the_lock(spool: Path) -
 SHORT_FILES = """
 import asyncio, resource, signal, sys, uvloop
 from pathlib import Path
-from lineclear.testing.records import an_intent
+from lineclear.testing.money_records import an_intent
 from lineclear.base.clock import SystemClock
 from lineclear.domain.errors import PlatformFault
 from lineclear.handover.spool import SpoolWriter, SpoolLimits

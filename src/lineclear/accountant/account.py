@@ -12,7 +12,7 @@ from lineclear.domain.limits import (
     MINUTE_US,
     Period,
     month_period,
-    rate_correct,
+    rate_remaining,
     rate_rescale,
     rate_reset_ms,
     rate_take,
@@ -52,17 +52,32 @@ class Rate:
         self.arrival = rate_rescale(self.arrival, self.per_minute, per_minute)
         self.per_minute = per_minute
 
-    def denial(self, txn: str, account: str, binding: Binding, units: int, now_us: int) -> Denied | None:
-        """Why `units` may not be taken now; None if they may."""
+    def fits(self, units: int, now_us: int) -> bool:
+        """Whether `units` may be taken now. `domain.limits.rate_wait_us` says the same with the wait."""
+        per_minute = self.per_minute
+        now = now_us * per_minute
+        arrival = self.arrival
+        return (arrival if arrival > now else now) + units * MINUTE_US <= now + per_minute * MINUTE_US
+
+    def take(self, units: int, now_us: int) -> None:
+        """Takes (or gives back, if negative) without asking; never to before now."""
+        now = now_us * self.per_minute
+        arrival = self.arrival
+        arrival = (arrival if arrival > now else now) + units * MINUTE_US
+        self.arrival = arrival if arrival > now else now
+
+    def denial(self, txn: str, account: str, binding: Binding, units: int, now_us: int) -> Denied:
+        """Why `units` do not fit, and when they will."""
         per_minute = self.per_minute
         if units > per_minute or per_minute == 0:
             # More than a whole minute's worth never passes: waiting is not the answer.
-            return Denied(txn, account, binding.value, per_minute, None, 0) if units else None
+            return Denied(txn, account, binding.value, per_minute, None, 0)
         wait_us = rate_wait_us(rate_take(self.arrival, now_us, units, per_minute), now_us, per_minute)
-        return Denied(txn, account, binding.value, per_minute, -(-wait_us // 1000), 0) if wait_us else None
+        return Denied(txn, account, binding.value, per_minute, -(-wait_us // 1000), 0)
 
-    def correct(self, units: int, now_us: int) -> None:
-        self.arrival = rate_correct(self.arrival, now_us, units, self.per_minute)
+    def left(self, now_us: int) -> int:
+        """Whole units that may be taken now."""
+        return rate_remaining(self.arrival, now_us, self.per_minute)
 
     def reset_ms(self, now_us: int) -> int:
         return rate_reset_ms(self.arrival, now_us, self.per_minute)
@@ -108,34 +123,30 @@ class Account:
         """The calendar month of this account that holds the instant."""
         return month_period(wall_s, self.zone)
 
-    def budget_denial(self, row: Row, txn: str, nano_usd: int, wall_s: int) -> Denied | None:
-        """Why so much more may not be reserved in this row; None if it may."""
-        if self.budget is None or row.posted + row.pending + nano_usd <= self.budget:
-            return None
+    def budget_denial(self, txn: str, budget: int, wall_s: int) -> Denied:
+        """What to tell a call that the budget does not cover."""
         wait_ms = max(0, self.period.end_s - wall_s) * 1000
-        return Denied(txn, self.id, Binding.BUDGET.value, self.budget, wait_ms, self.period.end_s)
+        return Denied(txn, self.id, Binding.BUDGET.value, budget, wait_ms, self.period.end_s)
 
     def rate_denial(self, txn: str, requests: int, tokens: int, now_us: int) -> Denied | None:
-        """Why a rate or the concurrency limit says no; None if none does."""
+        """Why a rate or the concurrency limit says no; None if none does. `requests` is 0 for an extension."""
         if requests:
             if self.concurrency is not None and self.open_slots >= self.concurrency:
                 return Denied(txn, self.id, Binding.CONCURRENCY.value, self.concurrency, None, 0)
-            if self.requests is not None:
-                denial = self.requests.denial(txn, self.id, Binding.REQUESTS, requests, now_us)
-                if denial is not None:
-                    return denial
-        if self.tokens is not None:
-            return self.tokens.denial(txn, self.id, Binding.TOKENS, tokens, now_us)
+            rate = self.requests
+            if rate is not None and not rate.fits(requests, now_us):
+                return rate.denial(txn, self.id, Binding.REQUESTS, requests, now_us)
+        rate = self.tokens
+        if rate is not None and not rate.fits(tokens, now_us):
+            return rate.denial(txn, self.id, Binding.TOKENS, tokens, now_us)
         return None
 
     def take_rates(self, requests: int, tokens: int, now_us: int) -> None:
         """Takes (or gives back, if negative) without asking."""
         if self.requests is not None and requests:
-            now = now_us * self.requests.per_minute
-            arrival = max(self.requests.arrival, now) + requests * MINUTE_US
-            self.requests.arrival = max(now, arrival)
+            self.requests.take(requests, now_us)
         if self.tokens is not None and tokens:
-            self.tokens.correct(tokens, now_us)
+            self.tokens.take(tokens, now_us)
 
 
 def _changed(rate: Rate | None, per_minute: int | None) -> Rate | None:

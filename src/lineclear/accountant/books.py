@@ -14,7 +14,7 @@ import msgspec
 
 from lineclear.accountant.account import NO_LIMITS, Account, Row
 from lineclear.domain.accounts import Binding, Denied, Extend, Granted, Op, Reply, Reserve, SettleAccount
-from lineclear.domain.limits import LEASE_GRACE_S, RESERVATION_TTL_S, rate_remaining
+from lineclear.domain.limits import LEASE_GRACE_S, RESERVATION_TTL_S
 from lineclear.domain.snapshot import LimitsSection
 
 RESOLVED_MAX: Final = 131_072
@@ -146,13 +146,13 @@ class Books:
         if known is not None:
             if known.is_counted:
                 self._move(op.txn, known, source)
-                return self._granted(op.txn, known.accounts, at)
+                return _granted(op.txn, known.accounts, at)
             self._close(op.txn, known)
         ended = self.unconfirmed.get(op.txn) or self.confirmed.get(op.txn)
         if ended is not None and (ended.is_final or ended.posted):
             return _denied_unknown(op.txn)
-        accounts = tuple(self.account_now(account_id, at.wall_s) for account_id in op.accounts)
-        rows = tuple(account.row for account in accounts)
+        accounts = tuple([self.account_now(account_id, at.wall_s) for account_id in op.accounts])
+        rows = tuple([account.row for account in accounts])
         denial = _denial(op, 1, accounts, rows, at)
         self.steps += 1
         if denial is not None:
@@ -165,7 +165,7 @@ class Books:
         self._open(op, accounts, rows, source).is_counted = True
         for account in accounts:
             account.take_rates(1, op.tokens, at.mono_us)
-        return self._granted(op.txn, accounts, at)
+        return _granted(op.txn, accounts, at)
 
     def extend(self, op: Extend, at: Moment) -> Reply:
         """Raises an open reservation on every account or on none."""
@@ -179,7 +179,7 @@ class Books:
         self._raise(opened, op.tokens, op.nano_usd)
         for account in opened.accounts:
             account.take_rates(0, op.tokens, at.mono_us)
-        return self._granted(op.txn, opened.accounts, at)
+        return _granted(op.txn, opened.accounts, at)
 
     def settle(self, txn: str, nano_usd: int, at: Moment, *, tokens: int | None = None) -> None:
         """Posts what was really used; a late or oversized amount is posted too, for it is the truth.
@@ -334,7 +334,7 @@ class Books:
 
     def account_now(self, account_id: str, wall_s: int) -> Account:
         """The account with its row of the current period."""
-        account = self.account(account_id)
+        account = self.accounts.get(account_id) or self.account(account_id)
         period = account.period
         if not period.start_s <= wall_s < period.end_s:
             account.period = period = account.period_at(wall_s)
@@ -434,46 +434,50 @@ class Books:
                     break
                 del table[txn]
 
-    def _granted(self, txn: str, accounts: tuple[Account, ...], at: Moment) -> Granted:
-        budget: int | None = None
-        requests: tuple[int, Account] | None = None
-        tokens: tuple[int, Account] | None = None
-        for account in accounts:
-            if account.budget is not None:
-                left = account.budget - account.row.posted - account.row.pending
-                budget = left if budget is None or left < budget else budget
-            if account.requests is not None:
-                left = rate_remaining(account.requests.arrival, at.mono_us, account.requests.per_minute)
-                if requests is None or left < requests[0]:
-                    requests = (left, account)
-            if account.tokens is not None:
-                left = rate_remaining(account.tokens.arrival, at.mono_us, account.tokens.per_minute)
-                if tokens is None or left < tokens[0]:
-                    tokens = (left, account)
-        requests_rate = requests[1].requests if requests else None
-        tokens_rate = tokens[1].tokens if tokens else None
-        return Granted(
-            txn,
-            budget,
-            requests_rate.per_minute if requests_rate else None,
-            requests[0] if requests else None,
-            requests_rate.reset_ms(at.mono_us) if requests_rate else None,
-            tokens_rate.per_minute if tokens_rate else None,
-            tokens[0] if tokens else None,
-            tokens_rate.reset_ms(at.mono_us) if tokens_rate else None,
-        )
+
+def _granted(txn: str, accounts: tuple[Account, ...], at: Moment) -> Granted:
+    """What is left in the tightest account of each kind."""
+    budget = requests_left = tokens_left = None
+    requests = tokens = None
+    now_us = at.mono_us
+    for account in accounts:
+        if account.budget is not None:
+            row = account.row
+            left = account.budget - row.posted - row.pending
+            if budget is None or left < budget:
+                budget = left
+        if account.requests is not None:
+            left = account.requests.left(now_us)
+            if requests_left is None or left < requests_left:
+                requests_left, requests = left, account.requests
+        if account.tokens is not None:
+            left = account.tokens.left(now_us)
+            if tokens_left is None or left < tokens_left:
+                tokens_left, tokens = left, account.tokens
+    if requests is None and tokens is None:
+        return Granted(txn, budget)
+    return Granted(
+        txn,
+        budget,
+        requests.per_minute if requests else None,
+        requests_left,
+        requests.reset_ms(now_us) if requests else None,
+        tokens.per_minute if tokens else None,
+        tokens_left,
+        tokens.reset_ms(now_us) if tokens else None,
+    )
 
 
 def _denial(
     op: Reserve | Extend, requests: int, accounts: tuple[Account, ...], rows: tuple[Row, ...], at: Moment
 ) -> Denied | None:
     """The first account that says no: money before rates, for no waiting brings money back."""
+    nano_usd, tokens, now_us = op.nano_usd, op.tokens, at.mono_us
     for account, row in zip(accounts, rows, strict=True):
-        denial = account.budget_denial(row, op.txn, op.nano_usd, at.wall_s)
-        if denial is not None:
-            return denial
+        if account.budget is not None and row.posted + row.pending + nano_usd > account.budget:
+            return account.budget_denial(op.txn, account.budget, at.wall_s)
     for account in accounts:
-        denial = account.rate_denial(op.txn, requests, op.tokens, at.mono_us)
+        denial = account.rate_denial(op.txn, requests, tokens, now_us)
         if denial is not None:
             return denial
     return None

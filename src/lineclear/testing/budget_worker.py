@@ -18,11 +18,13 @@ from lineclear.domain.errors import PlatformFault
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.handover.spool import SpoolWriter
-from lineclear.testing.records import a_settle, an_intent
+from lineclear.testing.money_records import a_settle, an_intent
 
 ACCOUNTS = ("team:support", "app:shop")
 CALL_NANO_USD = 1_000
-TRIES_MAX = 100
+TRIES_MAX = 1_000
+RETRY_PAUSE_S = 0.03
+"""A client told 503 comes again a little later."""
 
 
 def budget_limits(calls: int) -> dict[str, AccountLimits]:
@@ -60,6 +62,7 @@ class Worker:
                 is_granted = await self._call()
             except PlatformFault:
                 self.ends["unavailable"] += 1
+                await asyncio.sleep(RETRY_PAUSE_S)
                 continue
             self.ends["granted" if is_granted else "denied"] += 1
             return
