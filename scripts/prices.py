@@ -18,6 +18,7 @@ from genai_prices.data import providers
 from lineclear.base.clock import SystemClock
 
 TARGET = Path(__file__).parent.parent / "src/lineclear/control/prices/genai-prices.json"
+NANO_USD = Decimal("0.000000001")
 BUCKETS = {
     "input_mtok": "input_per_mtok",
     "output_mtok": "output_per_mtok",
@@ -81,11 +82,16 @@ def _row(prices: Any, today: date) -> dict[str, str] | None:
             continue
         if not isinstance(rate, Decimal):
             return None
-        row[ours] = format(rate.normalize(), "f")
+        row[ours] = _text(rate)
     per_thousand = getattr(prices, "requests_kcount", None)
     if isinstance(per_thousand, Decimal):
-        row["per_request"] = format((per_thousand / 1000).normalize(), "f")
+        row["per_request"] = _text(per_thousand / 1000)
     return row if {"input_per_mtok", "output_per_mtok"} <= row.keys() else None
+
+
+def _text(rate: Decimal) -> str:
+    """A rate in whole nano-USD; the source holds a few that went through binary floats."""
+    return format(rate.quantize(NANO_USD).normalize(), "f")
 
 
 def _in_force(constraint: Any, today: date) -> bool:

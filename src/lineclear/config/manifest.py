@@ -36,7 +36,7 @@ FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
 }
 """Fields the design names whose effect is not built; they are refused as such and not as spelling mistakes."""
 
-_FILE_NAMES = {"class_": "class"}
+_FILE_NAMES = {"class_": "class", "class__": "class_"}
 
 
 @dataclass(frozen=True)
@@ -242,22 +242,29 @@ def _class_at(noun: Any, path: PlainPath) -> Any:
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    longer = [item for item in known if item.startswith(name)]
+    close = difflib.get_close_matches(name, known, n=1) or longer
     return f"did you mean `{close[0]}`?" if close else ""
 
 
+_PLAIN_WORDS = (
+    ("Input should be", "must be"),
+    ("a valid string", "text"),
+    ("a valid array", "a list"),
+    ("a valid tuple", "a list"),
+    ("a valid integer", "an integer"),
+    ("a valid dictionary", "a mapping"),
+    ("an object", "a mapping"),
+    ("a valid ", "a "),
+)
+
+
 def _plain_words(message: str, path: PlainPath) -> str:
-    words = (
-        message.replace("Input should be", "must be")
-        .replace("a valid integer", "an integer")
-        .replace("a valid ", "a ")
-        .replace("an object", "a mapping")
-    )
-    words = words.replace("must be a string", "must be text").replace("an array", "a list").replace("a tuple", "a list")
-    words = words.replace("a dictionary", "a mapping")
-    if "must be text" in words and path and (str(path[-1]).endswith(("_mtok", "per_month", "per_request", "version"))):
-        return words + '; put it in quotes, e.g. "0.15"'
-    return words
+    for theirs, ours in _PLAIN_WORDS:
+        message = message.replace(theirs, ours)
+    if "must be text" in message and path and str(path[-1]).endswith(("_mtok", "per_month", "per_request", "version")):
+        return message + '; put it in quotes, e.g. "0.15"'
+    return message
 
 
 def _with_absolute_artifacts(manifest: Manifest, directory: str) -> Manifest:

@@ -1,0 +1,144 @@
+"""Control without its process, for tests: database, publisher, changes, keys and a served admin port in a directory.
+
+In: a directory. Out: the real parts on real files and a real loopback socket; `close()` ends everything.
+"""
+
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from lineclear.api.application import Authenticate, build_application
+from lineclear.base.clock import Clock, SystemClock
+from lineclear.base.seal import Keys as MasterKeys
+from lineclear.base.secret import Secret
+from lineclear.client.admin import AdminClient, Server
+from lineclear.config.manifest import ManifestFile
+from lineclear.control import audit_http
+from lineclear.control.bootstrap import bootstrap
+from lineclear.control.catalogue import http as catalogue_http
+from lineclear.control.changes import http as changes_http
+from lineclear.control.changes.apply import Applied, Author, Changes
+from lineclear.control.changes.plan import Plan
+from lineclear.control.endpoint import Endpoint, Principal
+from lineclear.control.keys import http as keys_http
+from lineclear.control.keys.keys import Keys
+from lineclear.control.prices.book import committed_prices
+from lineclear.control.publish import Directories, Publisher
+from lineclear.control.status import http as status_http
+from lineclear.domain.permissions import Permission
+from lineclear.handover.snapshot_dir import LoadedSnapshot, SnapshotReader
+from lineclear.store.database import Database
+from lineclear.store.migrate import Lineage, migrate
+
+MASTER_KEY = bytes(range(32))
+TOKEN = "token-of-tests"
+START_S = 10.0
+AUTHOR = Author("tester")
+
+
+class ControlPlane:
+    """The parts of control on one directory; several may follow each other on it, as restarts."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Clock | None = None,
+        environment: Mapping[str, str] | None = None,
+        master_key: bytes = MASTER_KEY,
+        database_url: str | None = None,
+    ) -> None:
+        """Open or create the database in `directory`; nothing is published yet."""
+        self.directory = directory
+        self.clock = clock or SystemClock()
+        self.environment = dict(environment or {})
+        self.keys_of_master = MasterKeys(master_key)
+        self.database = Database.open(database_url or directory / "lineclear.db")
+        migrate(self.database, Lineage.CONTROL)
+        self.run_dir = directory / "run"
+        self.run_dir.mkdir(mode=0o700, exist_ok=True)
+        directories = Directories(directory / "snapshot", directory / "acks", self.run_dir)
+        self.publisher = Publisher(self.database, self.clock, self.keys_of_master, directories, committed_prices())
+        self.changes = Changes(self.publisher, self.environment)
+        self.keys = Keys(self.publisher)
+
+    def start(self, bundled: Sequence[Mapping[str, Any]] = ()) -> "ControlPlane":
+        """What control does first: catch up, bootstrap."""
+        self.publisher.catch_up({name: Secret(value) for name, value in self.environment.items()})
+        bootstrap(self.publisher, self.changes, bundled)
+        return self
+
+    def apply(self, text: str, *, file: str = "m.yaml", **variables: str) -> Applied:
+        """Apply one file's text."""
+        documents = self.changes.read([ManifestFile(file, text, str(self.directory))])
+        return self.changes.apply(documents, {name: Secret(value) for name, value in variables.items()}, AUTHOR)
+
+    def plan(self, text: str, *, file: str = "m.yaml", **variables: str) -> Plan:
+        """Plan one file's text."""
+        documents = self.changes.read([ManifestFile(file, text, str(self.directory))])
+        return self.changes.plan(documents, {name: Secret(value) for name, value in variables.items()})
+
+    def load(self) -> LoadedSnapshot:
+        """What a gateway would read now."""
+        return SnapshotReader(self.directory / "snapshot", self.keys_of_master).load()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The admin API without the ledger's part."""
+        return (
+            *status_http.endpoints(self.publisher, self.run_dir / "state.json", "http://127.0.0.1:4100"),
+            *changes_http.endpoints(self.changes, self.database),
+            *keys_http.endpoints(self.keys),
+            *catalogue_http.endpoints(self.database, self.publisher.prices),
+            *audit_http.endpoints(self.database),
+        )
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def authenticate_tests(token: str) -> Principal | None:
+    """Knows TOKEN, who may do everything, and `nobody`, who may do nothing."""
+    if token == TOKEN:
+        return Principal("tester", frozenset(Permission))
+    return Principal("nobody", frozenset()) if token == "nobody" else None
+
+
+class ServedAPI:
+    """Endpoints on a real loopback port, served from a thread."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], authenticate: Authenticate = authenticate_tests) -> None:
+        """Serve at once; returns when the port answers.
+
+        Raises:
+            TimeoutError: if the server does not come up.
+        """
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        up = threading.Event()
+
+        class Told(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                up.set()
+
+        application = build_application(endpoints, authenticate)
+        config = uvicorn.Config(application, ws="none", lifespan="off", log_config=None, access_log=False)
+        self._server = Told(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
+        self._thread.start()
+        if not up.wait(START_S):
+            raise TimeoutError("the admin port of the test did not come up")
+
+    def client(self, token: str = TOKEN) -> AdminClient:
+        """A client with this token."""
+        return AdminClient(Server(self.url, Secret(token)))
+
+    def close(self) -> None:
+        """End the server and its thread."""
+        self._server.should_exit = True
+        self._thread.join(START_S)

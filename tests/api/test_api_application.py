@@ -1,0 +1,222 @@
+"""The admin port: nobody in without a permission, nothing read that was not declared, one shape of refusal."""
+
+import http.client
+import json
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from lineclear.api.application import build_application
+from lineclear.client.admin import AdminError, AdminUnreachable, Server, path_of
+from lineclear.control.endpoint import Call, Endpoint, Principal, check_endpoints
+from lineclear.domain.permissions import Permission
+from lineclear.testing.control_plane import TOKEN, ControlPlane, ServedAPI, authenticate_tests
+
+TEAM = {"files": [{"name": "m.yaml", "text": "kind: Team\nname: sales\n"}]}
+
+
+def ask(
+    served: ServedAPI, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[int, Any, http.client.HTTPMessage]:
+    url = urlsplit(served.url)
+    connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=10)
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response.status, json.loads(content) if content[:1] in (b"{", b"[") else content, response.headers
+
+
+def concrete(path: str) -> str:
+    return path.replace("{key_id}", "x").replace("{name}", "x").replace("{release}", "x")
+
+
+def test_every_endpoint_asks_for_its_permission(plane: ControlPlane, served: ServedAPI) -> None:
+    for endpoint in plane.endpoints():
+        path = concrete(endpoint.path)
+        without, body, headers = ask(served, endpoint.method, path)
+        if endpoint.permission is Permission.PUBLIC:
+            assert without == 200
+            assert not path.startswith("/api/")
+            continue
+        assert (without, body["code"], headers["www-authenticate"]) == (401, "unauthenticated", "Bearer"), path
+        wrong, _, _ = ask(served, endpoint.method, path, authorization="Bearer wrong")
+        assert wrong == 401, path
+        basic, _, _ = ask(served, endpoint.method, path, authorization=f"Basic {TOKEN}")
+        assert basic == 401, path
+        powerless, body, _ = ask(served, endpoint.method, path, authorization="Bearer nobody")
+        assert (powerless, body["code"]) == (403, "forbidden"), path
+        assert endpoint.permission.value in body["message"]
+
+
+def test_each_permission_opens_its_own_endpoints_only(plane: ControlPlane) -> None:
+    granted: dict[str, set[str]] = {}
+    for endpoint in plane.endpoints():
+        granted.setdefault(endpoint.permission.value, set()).add(f"{endpoint.method} {endpoint.path}")
+    assert granted == {
+        "public": {"GET /livez", "GET /readyz"},
+        "status:read": {"GET /api/v1/status"},
+        "change:plan": {"POST /api/v1/plans"},
+        "change:apply": {"POST /api/v1/changes"},
+        "change:read": {"GET /api/v1/changes"},
+        "key:create": {"POST /api/v1/keys"},
+        "key:read": {"GET /api/v1/keys"},
+        "key:revoke": {"DELETE /api/v1/keys/{key_id}"},
+        "catalogue:read": {
+            *(
+                f"GET /api/v1/{plural}{one}"
+                for plural in ("teams", "apps", "providers", "models", "prompts", "environments")
+                for one in ("", "/{name}")
+            ),
+            "GET /api/v1/model-versions",
+        },
+        "route:read": {"GET /api/v1/routes", "GET /api/v1/releases", "GET /api/v1/releases/{release}"},
+        "audit:read": {"GET /api/v1/audit-events", "GET /api/v1/audit-events/verdict"},
+    }
+
+
+def handler(_call: Call) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        (Endpoint("GET", "/api/v1/x", None, handler, ""), "declares no permission"),  # type: ignore[arg-type]  # the mistake
+        (Endpoint("GET", "/api/v1/x", Permission.PUBLIC, handler, ""), "is public"),
+        (Endpoint("PATCH", "/api/v1/x", Permission.KEY_READ, handler, ""), "is not a method"),
+        (Endpoint("GET", "/api/v1/X", Permission.KEY_READ, handler, ""), "lower-case path"),
+    ],
+)
+def test_control_does_not_start_with_an_unsafe_endpoint(endpoint: Endpoint, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        build_application([endpoint], authenticate_tests)
+
+
+def test_one_path_is_served_once() -> None:
+    twice = [
+        Endpoint("GET", "/api/v1/x/{a}", Permission.KEY_READ, handler, ""),
+        Endpoint("GET", "/api/v1/x/{b}", Permission.KEY_READ, handler, ""),
+    ]
+    with pytest.raises(ValueError, match="stands twice"):
+        check_endpoints(twice)
+
+
+def test_a_change_goes_through_the_port(served: ServedAPI) -> None:
+    client = served.client()
+    plan = client.post(path_of("plans"), TEAM)
+    assert plan["has_changes"]
+    done = client.post(path_of("changes"), {**TEAM, "plan": plan["digest"], "note": "new team"})
+    assert done["state"] == "applied"
+    (change, *_) = client.get(path_of("changes"), {"limit": 1})["changes"]
+    assert (change["id"], change["note"], change["author"]) == (done["change"], "new team", "tester")
+    assert client.get(path_of("teams", "sales"))["manifest"]["name"] == "sales"
+
+
+def test_findings_come_with_their_places(served: ServedAPI) -> None:
+    with pytest.raises(AdminError) as caught:
+        served.client().post(path_of("plans"), {"files": [{"name": "m.yaml", "text": "kind: Team\nnme: x\n"}]})
+    assert (caught.value.status, caught.value.code) == (422, "invalid_manifest")
+    assert [(item["file"], item["line"], item["column"]) for item in caught.value.findings] == [
+        ("m.yaml", 1, 1),
+        ("m.yaml", 2, 1),
+    ]
+
+
+BAD_REQUESTS = [
+    ("POST", "/api/v1/keys", b"{", "body"),
+    ("POST", "/api/v1/keys", b"", "app"),
+    ("POST", "/api/v1/keys", b'{"app":"default","environment":"live","expires":1}', "expires"),
+    ("POST", "/api/v1/keys", b'{"app":1,"environment":"live"}', "app"),
+    ("POST", "/api/v1/keys", b'{"app":"default","environment":"live","expires_in_days":"3"}', "expires_in_days"),
+    ("GET", "/api/v1/keys", b"{}", "takes no body"),
+    ("GET", "/api/v1/keys?appp=x", b"", "'appp'"),
+    ("GET", "/api/v1/keys?app=x&app=y", b"", "stands twice"),
+    ("GET", "/api/v1/keys?app=" + "x" * 5000, b"", "too long"),
+    ("GET", "/api/v1/changes?limit=0", b"", "limit"),
+    ("GET", "/api/v1/changes?limit=1e3", b"", "limit"),
+    ("GET", "/api/v1/audit-events?after=-1", b"", "after"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "words"), BAD_REQUESTS)
+def test_what_was_not_declared_is_refused(served: ServedAPI, method: str, path: str, body: bytes, words: str) -> None:
+    status, answer, _ = ask(served, method, path, body or None, authorization=f"Bearer {TOKEN}")
+    assert (status, answer["code"]) == (400, "invalid_request")
+    assert words in answer["message"]
+
+
+def test_a_body_above_the_limit_is_refused_early(served: ServedAPI) -> None:
+    status, answer, _ = ask(
+        served, "POST", "/api/v1/plans", b"x" * (8 * 1024 * 1024 + 1), authorization=f"Bearer {TOKEN}"
+    )
+    assert (status, answer["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/api/v1/nothing", 404), ("PUT", "/api/v1/keys", 405)])
+def test_what_is_not_there_is_said_in_the_same_shape(served: ServedAPI, method: str, path: str, status: int) -> None:
+    got, answer, _ = ask(served, method, path)
+    assert got == status
+    assert set(answer) == {"code", "message", "hint", "findings"}
+
+
+def test_a_failure_inside_tells_the_caller_nothing_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_call: Call) -> None:
+        raise RuntimeError("password=hunter2")
+
+    served = ServedAPI([Endpoint("GET", "/api/v1/broken", Permission.KEY_READ, fail, "Broken")])
+    status, answer, _ = ask(served, "GET", "/api/v1/broken", authorization=f"Bearer {TOKEN}")
+    served.close()
+    assert (status, answer["code"]) == (500, "internal_error")
+    assert "hunter2" not in json.dumps(answer)
+    assert "hunter2" in caplog.text
+
+
+def test_the_description_names_every_endpoint_and_resolves(plane: ControlPlane, served: ServedAPI) -> None:
+    status, document, _ = ask(served, "GET", "/api/openapi.json")
+    assert status == 200
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert described == {(endpoint.method, endpoint.path) for endpoint in plane.endpoints()}
+    names = set(document["components"]["schemas"])
+    text = json.dumps(document)
+    referred = {part.split('"', 1)[0] for part in text.split('"$ref": "#/components/schemas/')[1:]}
+    assert referred <= names
+    assert '"$ref": "#/$defs' not in text
+    key = document["paths"]["/api/v1/keys"]["post"]
+    assert (key["x-permission"], key["security"]) == ("key:create", [{"bearer": []}])
+
+
+def test_health_needs_no_token(served: ServedAPI) -> None:
+    assert ask(served, "GET", "/livez")[:2] == (200, b"ok\n")
+    assert ask(served, "GET", "/readyz")[:2] == (200, b"ready\n")
+
+
+def test_control_without_a_snapshot_is_not_ready(tmp_path_factory: pytest.TempPathFactory) -> None:
+    plane = ControlPlane(tmp_path_factory.mktemp("empty"))
+    served = ServedAPI(plane.endpoints())
+    status, answer, _ = ask(served, "GET", "/readyz")
+    served.close()
+    plane.close()
+    assert (status, answer["code"]) == (503, "unavailable")
+
+
+def test_a_server_that_is_away_is_said_so(served: ServedAPI) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    client = served.client()
+    away = type(client)(Server(f"http://127.0.0.1:{port}", client._server.token), timeout_s=2)
+    with pytest.raises(AdminUnreachable, match=f"127.0.0.1:{port}"):
+        away.get(path_of("keys"))
+
+
+def test_a_limited_principal_gets_what_it_may(plane: ControlPlane) -> None:
+    reader = Principal("reader", frozenset({Permission.KEY_READ}))
+    served = ServedAPI(plane.endpoints(), lambda token: reader if token == "r" else None)
+    client = served.client("r")
+    assert client.get(path_of("keys")) == {"keys": []}
+    with pytest.raises(AdminError) as caught:
+        client.post(path_of("keys"), {"app": "default", "environment": "live"})
+    served.close()
+    assert caught.value.status == 403

@@ -1,0 +1,235 @@
+"""Every mistake in a manifest is told at its own line and column. `§` in a text marks where."""
+
+from pathlib import Path
+
+import pytest
+
+from lineclear.config.manifest import InvalidManifest, ManifestFile, read_file, read_manifests, read_values
+from lineclear.domain.findings import Finding
+from lineclear.domain.manifest import App, Model, Provider, Route, Team
+
+TEAM = "kind: Team\nname: t\n"
+APP = "kind: App\nname: a\nteam: t\n"
+PROVIDER = "kind: Provider\nname: p\ndialects: [openai]\nbase_url: https://x.example/v1\n"
+VERSION = "kind: Model\nname: m\nowner: t\nversions:\n  - "
+VENDOR = VERSION + '{version: "1", provider: p, upstream_id: x, '
+HOSTED = VERSION + '{version: "1", engine: gguf, artifact: ./x.gguf, '
+SHA = "a" * 64
+PROMPT = "kind: Prompt\nname: p\n"
+ENVIRONMENT = "kind: Environment\nname: live\n"
+ROUTE = "kind: Route\nname: r\nteam: t\nenvironments:\n  live:\n    "
+TARGETS = "targets: [{model: m@1}]\n    "
+
+CASES = [
+    # the document itself
+    ("§- 1\n", "syntax", "a document is a mapping"),
+    ("kind: §Taem\nname: t\n", "unknown_kind", "did you mean `Team`?"),
+    ("§name: t\n", "missing_field", "`kind` is missing"),
+    ("kind: §Policy\nname: x\n", "not_yet_supported", "kind Policy is not yet supported"),
+    ("kind: Team\nname: [§\n", "syntax", "not YAML"),
+    ("kind: Team\nname: t\n§name: u\n", "duplicate", "'name' stands twice"),
+    ("kind: Team\nname: §!!python/name:os.system x\n", "syntax", "is not read"),
+    ("kind: Team\nname: t\n§<<: {a: b}\n", "syntax", "merge keys"),
+    # Team
+    ("§kind: Team\n", "missing_field", "`name` is missing"),
+    ("kind: Team\nname: §Big Team\n", "invalid_value", "not a name"),
+    ("kind: Team\nname: §7\n", "invalid_value", "must be text"),
+    (TEAM + "§limit: {}\n", "unknown_field", "did you mean `limits`?"),
+    (TEAM + "time_zone: §Mars/Olympus\n", "invalid_value", "not an IANA time zone"),
+    (TEAM + "time_zone: §../../etc/passwd\n", "invalid_value", "not an IANA time zone"),
+    (TEAM + "limits: {requests_per_minute: §0}\n", "invalid_value", "at least 1"),
+    (TEAM + "limits: {requests_per_minute: §1.5}\n", "invalid_value", "integer"),
+    (TEAM + "limits: {§rpm: 1}\n", "unknown_field", "fields: requests_per_minute"),
+    (TEAM + "limits: {concurrency: §yes}\n", "invalid_value", "integer"),
+    (TEAM + "budget: §{}\n", "missing_field", "`usd_per_month` is missing"),
+    (TEAM + "budget: {usd_per_month: §5}\n", "invalid_value", "put it in quotes"),
+    (TEAM + 'budget: {usd_per_month: §"-5"}\n', "invalid_value", "between 0"),
+    (TEAM + 'budget: {usd_per_month: §"five"}\n', "invalid_value", "not a decimal number"),
+    (TEAM + 'budget: {usd_per_month: §"0.0000000001"}\n', "invalid_value", "more than nine digits"),
+    (TEAM + 'budget: {usd_per_month: "5", mode: §soft}\n', "not_yet_supported", "other than strict"),
+    # App
+    ("§kind: App\nname: a\n", "missing_field", "`team` is missing"),
+    (APP + "routes: §chat\n", "invalid_value", "must be a list"),
+    (APP + "routes: [chat, §chat]\n", "duplicate", "stands twice"),
+    (APP + 'routes: [§"openai/*"]\n', "not_yet_supported", "pattern"),
+    (APP + 'routes: [§"a b"]\n', "invalid_value", "not a route name"),
+    # Provider
+    (PROVIDER.replace("[openai]", "[openai, §gemini]"), "not_yet_supported", "'gemini' is not yet supported"),
+    (PROVIDER.replace("[openai]", "[§klingon]"), "invalid_value", "must be 'openai'"),
+    (PROVIDER.replace("[openai]", "§[]"), "invalid_value", "at least one dialect"),
+    (PROVIDER.replace("name: p", "name: §local"), "invalid_value", "provider of hosted models"),
+    (PROVIDER.replace("https://x.example/v1", "§http://x.example/v1"), "invalid_value", "in clear"),
+    (PROVIDER.replace("https://x.example/v1", "§ftp://x.example/v1"), "invalid_value", "http:// or https://"),
+    (PROVIDER.replace("https://x.example/v1", '§"runtime:"'), "invalid_value", "http:// or https://"),
+    (PROVIDER.replace("https://x.example/v1", "§https://u:pw@x.example"), "invalid_value", "must not hold a user"),
+    (PROVIDER.replace("https://x.example/v1", "§https://x.example:port"), "invalid_value", "not a URL"),
+    (PROVIDER + "credential: §sk-live-123\n", "invalid_value", "never stands in a file"),
+    (PROVIDER + "credential: {live: §sk-live-123}\n", "invalid_value", "never stands in a file"),
+    (PROVIDER + "credential: §secret:NAME\n", "not_yet_supported", "secret:NAME"),
+    (PROVIDER + "credential: §['${A}']\n", "not_yet_supported", "list of credentials"),
+    (PROVIDER + "credential: §5\n", "invalid_value", "must be text or must be a mapping"),
+    (PROVIDER + "§egress_proxy: http://x\n", "not_yet_supported", "`egress_proxy` is not yet supported"),
+    (PROVIDER + "private_network: §1\n", "invalid_value", "boolean"),
+    # Model
+    ("kind: Model\nname: m\nowner: t\nversions: §[]\n", "invalid_value", "at least one version"),
+    (VERSION + '§{version: "1"}\n', "invalid_value", "either `provider`"),
+    (VERSION + "{version: §1.0, provider: p, upstream_id: x}\n", "invalid_value", "put it in quotes"),
+    (VERSION + '{version: §"a b", provider: p, upstream_id: x}\n', "invalid_value", "not a version"),
+    (VERSION + '§{version: "1", provider: p}\n', "missing_field", "`upstream_id` is missing"),
+    (VENDOR + 'sha256: §"' + SHA + '"}\n', "invalid_value", "belongs to hosted versions"),
+    (VENDOR + "replicas: §2}\n", "invalid_value", "belongs to hosted versions"),
+    (VENDOR + "status: §great}\n", "invalid_value", "must be 'test', 'approved'"),
+    (VENDOR + 'price: {input_per_mtok: §"1e400"}}\n', "invalid_value", ""),
+    (VENDOR + "price: {§input: 1}}\n", "unknown_field", "did you mean `input_per_mtok`?"),
+    (VENDOR + "max_tokens: §0}\n", "invalid_value", "at least 1"),
+    (VENDOR + "successor: §other}\n", "invalid_value", "name@version"),
+    (VENDOR + "§capabilities: []}\n", "not_yet_supported", "`capabilities` is not yet supported"),
+    (VERSION + '§{version: "1", engine: gguf, sha256: "' + SHA + '"}\n', "missing_field", "`artifact` is missing"),
+    (VERSION + '§{version: "1", engine: gguf, artifact: x.gguf}\n', "missing_field", "`sha256` of the model file"),
+    (HOSTED + 'sha256: §"ABC"}\n', "invalid_value", "64 lower-case hex"),
+    (HOSTED + f'sha256: "{SHA}", replicas: §2}}\n', "not_yet_supported", "replicas other than 1"),
+    (HOSTED + f'sha256: "{SHA}", settings: {{thraeds: §2}}}}\n', "invalid_value", "has no setting 'thraeds'"),
+    (HOSTED + f'sha256: "{SHA}", settings: {{context: §1}}}}\n', "invalid_value", "whole number from"),
+    (VERSION + '{version: "1", engine: §onnx}\n', "not_yet_supported", "'onnx' is not yet supported"),
+    (VERSION + '{version: "1", engine: simulated, artifact: §x}\n', "invalid_value", "has no `artifact`"),
+    (VENDOR[:-2] + "}\n" + "data_classes: [§secret]\n", "invalid_value", "must be 'public'"),
+    (VENDOR[:-2] + "}\n" + "cost_tier: §free\n", "invalid_value", "must be 'low'"),
+    (VENDOR[:-2] + "}\n" + "approved_uses: [§Drafting It]\n", "invalid_value", "not a name"),
+    (VENDOR[:-2] + "}\n" + '  - {version: §"1", provider: p, upstream_id: y}\n', "duplicate", "'1' stands twice"),
+    # Prompt
+    (PROMPT + "text: §''\n", "invalid_value", "must not be empty"),
+    (PROMPT + 'text: §"Hi {{ name"\n', "invalid_value", "has no partner"),
+    (PROMPT + 'text: §"Hi {{ Na me }}"\n', "invalid_value", "not a variable name"),
+    (PROMPT + "text: x\nmode: §append\n", "invalid_value", "must be 'prepend' or 'replace'"),
+    # Environment
+    ("§kind: Environment\nname: live\n", "missing_field", "`class` is missing"),
+    (ENVIRONMENT + "class: §prod\n", "invalid_value", "must be 'test' or 'live'"),
+    (ENVIRONMENT + "class: §test\n", "invalid_value", "has class live"),
+    (ENVIRONMENT + "class: live\napprovals: §1\n", "not_yet_supported", "approvals other than 0"),
+    (ENVIRONMENT + "class: live\napprovals: §-1\n", "invalid_value", "0 or more"),
+    ("kind: Environment\nname: §Production\nclass: live\n", "invalid_value", "at most 12"),
+    # Route
+    ("kind: Route\nname: r\nteam: t\nenvironments: §{}\n", "invalid_value", "at least one environment"),
+    ((ROUTE + TARGETS).replace("name: r", "name: §openai/*"), "not_yet_supported", "pattern"),
+    ((ROUTE + TARGETS).replace("name: r", 'name: §"../x"'), "invalid_value", "not a route name"),
+    (ROUTE + "targets: §[]\n", "invalid_value", "at least one target"),
+    (ROUTE + "targets: [{model: §m}]\n", "invalid_value", "as name@version"),
+    (ROUTE + "targets: [{model: m@1}, {model: §m@1}]\n", "duplicate", "stands twice"),
+    (ROUTE + "targets: [{model: m@1, weight: §-1}]\n", "invalid_value", "from 0 to"),
+    (ROUTE + "targets: §[{model: m@1, weight: 0}]\n", "invalid_value", "above 0"),
+    (ROUTE + "targets: [{model: m@1, §wieght: 3}]\n", "unknown_field", "did you mean `weight`?"),
+    (ROUTE + TARGETS + "strategy: §latency\n", "not_yet_supported", "'latency' is not yet supported"),
+    (ROUTE + TARGETS + "strategy: §random\n", "invalid_value", "must be 'weighted'"),
+    (ROUTE + "strategy: priority\n    targets: [{model: m@1, weight: §2}]\n", "invalid_value", "has no effect"),
+    (ROUTE + TARGETS + "fallback: [{model: §m}]\n", "invalid_value", "as name@version"),
+    (ROUTE + TARGETS + "capture: §full\n", "not_yet_supported", "capture other than none"),
+    (ROUTE + TARGETS + "rollout: §careful\n", "not_yet_supported", "rollout other than immediate"),
+    (ROUTE + TARGETS + "max_tokens: §0\n", "invalid_value", "at least 1"),
+    (ROUTE + TARGETS + "timeouts: {total_s: §0}\n", "invalid_value", "seconds"),
+    (ROUTE + TARGETS + "timeouts: {total_s: §99999}\n", "invalid_value", "seconds"),
+    (ROUTE + TARGETS + "timeouts: {total_s: §.inf}\n", "invalid_value", "must be a number"),
+    (ROUTE + TARGETS + "§guardrails: []\n", "not_yet_supported", "`guardrails` is not yet supported"),
+    (ROUTE + TARGETS + "limits: {tokens_per_minute: §0}\n", "invalid_value", "at least 1"),
+    (ROUTE + TARGETS + "budget: {usd_per_month: §1}\n", "invalid_value", "put it in quotes"),
+    (ROUTE + TARGETS + "\ndata_class: §secret\n", "invalid_value", "must be 'public'"),
+    (ROUTE + TARGETS + "\ntasks: [a, §a]\n", "duplicate", "stands twice"),
+]
+
+
+def findings_of(text: str, file: str = "shop.yaml") -> tuple[Finding, ...]:
+    with pytest.raises(InvalidManifest) as caught:
+        read_manifests([ManifestFile(file, text, "/srv")])
+    return caught.value.findings
+
+
+@pytest.mark.parametrize(("marked", "code", "words"), CASES, ids=[f"{at}-{case[1]}" for at, case in enumerate(CASES)])
+def test_each_mistake_is_told_at_its_place(marked: str, code: str, words: str) -> None:
+    before, mark, after = marked.partition("§")
+    assert mark
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    found = findings_of(before + after)
+    if code == "syntax" and "not YAML" in words:
+        assert found[0].line >= line
+    else:
+        assert [(item.file, item.line, item.column, item.code) for item in found] == [
+            ("shop.yaml", line, column, code)
+        ], found
+    assert words in found[0].message
+
+
+def test_all_mistakes_of_all_files_come_at_once() -> None:
+    files = [ManifestFile("a.yaml", "kind: Team\nnam: x\n---\nkind: Tem\n"), ManifestFile("b.yaml", "kind: [\n")]
+    with pytest.raises(InvalidManifest) as caught:
+        read_manifests(files)
+    assert [(item.file, item.code) for item in caught.value.findings] == [
+        ("a.yaml", "missing_field"),
+        ("a.yaml", "unknown_field"),
+        ("a.yaml", "unknown_kind"),
+        ("b.yaml", "syntax"),
+    ]
+
+
+def test_findings_are_bounded_and_the_rest_is_counted() -> None:
+    with pytest.raises(InvalidManifest) as caught:
+        read_manifests([ManifestFile("m.yaml", "---\n".join(["kind: Tem\n"] * 130))])
+    assert (len(caught.value.findings), caught.value.left_out) == (100, 30)
+
+
+def test_a_credential_in_a_file_is_never_repeated() -> None:
+    (found,) = findings_of(PROVIDER + "credential: sk-live-very-secret\n")
+    assert "very-secret" not in repr(found)
+
+
+def test_one_name_may_stand_once_over_all_files() -> None:
+    with pytest.raises(InvalidManifest) as caught:
+        read_manifests([ManifestFile("a.yaml", TEAM), ManifestFile("b.yaml", TEAM)])
+    (found,) = caught.value.findings
+    assert (found.file, found.line, found.column) == ("b.yaml", 2, 7)
+    assert "first at a.yaml:1" in found.message
+
+
+def test_aliases_cannot_grow_without_end() -> None:
+    laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 8)
+    )
+    (found,) = findings_of(laughs)
+    assert found.code == "too_large"
+
+
+def test_text_that_yaml_1_1_would_turn_into_something_else_stays_text() -> None:
+    (document,) = read_manifests([ManifestFile("m", "kind: Team\nname: on\ndescription: 2026-08-07\n")])
+    assert document.manifest == Team(name="on", description="2026-08-07")
+
+
+def test_a_whole_set_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "all.yaml"
+    path.write_text(
+        PROVIDER + "credential: {test: '${A}', live: '${B}'}\n---\n" + APP + "routes: ['*']\n---\n"
+        + HOSTED + f'sha256: "{SHA}", settings: {{threads: 2}}}}\n---\n' + ROUTE + TARGETS + "prompt: x\n"
+    )  # fmt: skip
+    provider, app, model, route = (document.manifest for document in read_manifests([read_file(path)]))
+    assert isinstance(provider, Provider)
+    assert provider.credential == {"test": "${A}", "live": "${B}"}
+    assert isinstance(app, App)
+    assert app.routes == ("*",)
+    assert isinstance(model, Model)
+    assert model.versions[0].artifact == str(tmp_path / "x.gguf")
+    assert isinstance(route, Route)
+    assert route.environments["live"].targets[0].weight is None
+
+
+def test_plain_values_take_the_same_way() -> None:
+    (document,) = read_values([{"kind": "Environment", "name": "live", "class": "live"}], "bundled")
+    assert document.name == "live"
+    with pytest.raises(InvalidManifest) as caught:
+        read_values([{"kind": "Environment", "name": "live", "class_": "live"}], "bundled")
+    assert {item.code for item in caught.value.findings} == {"missing_field", "unknown_field"}
+
+
+def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_bytes(b"kind: \xff\n")
+    for wrong in (path, tmp_path / "none.yaml"):
+        with pytest.raises(InvalidManifest) as caught:
+            read_file(wrong)
+        assert caught.value.findings[0].file == str(wrong)
