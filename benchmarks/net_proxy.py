@@ -110,19 +110,10 @@ def nginx(folder: Path, name: str, port: int, location: str, extra: str, core: i
 
 def load(port: int, script: Path, arguments: argparse.Namespace) -> int:
     """Requests answered; fails if one was not answered well."""
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    wrk = ["wrk", "-t1", f"-c{arguments.connections}", f"-d{arguments.seconds}s", "-s", str(script), url]
     said = subprocess.run(
-        [
-            "taskset",
-            "-c",
-            "1",
-            "wrk",
-            "-t1",
-            f"-c{arguments.connections}",
-            f"-d{arguments.seconds}s",
-            "-s",
-            str(script),
-            f"http://127.0.0.1:{port}/v1/chat/completions",
-        ],
+        ["taskset", "-c", "1", *wrk],
         capture_output=True,
         check=True,
         text=True,

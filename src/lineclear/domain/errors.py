@@ -154,7 +154,8 @@ class UpstreamError(LineclearError):
         sent: whether request bytes can have reached the target.
         status: the target's HTTP status, None if there was none.
         body: the target's sanitised error body for a pass-through (4xx only), else empty.
-        phase: connect | send | head | first_event | between_events | total, for timeouts and cuts.
+        phase: connect | send | head | first_event | between_events | total, for timeouts and cuts; also pool, dns,
+            egress, tls (nothing sent), reused (an idle connection broke unanswered) and body (after the head).
     """
 
     fault = Fault.UPSTREAM

@@ -105,7 +105,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.lane = lane
         self._known_names = pool.names.known
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._waiter: asyncio.Future[None] | None = None
+        self._is_head_only = False
+        self.deadline_ns = 0
+        self.phase = ""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = 0
         self._is_session_kept = False
@@ -115,22 +117,21 @@ class UpstreamConnection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
+        """What `send` does not set and the answer before may have left."""
         self.stage = UNUSED
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
         self.unread_bytes = 0
         self.error: Exception | None = None
-        self.deadline_ns = 0
-        self.phase = "head"
         self.is_keep_alive = False
+        self._waiter: asyncio.Future[None] | None = None
         self._body_bytes = 0
         self._wire_bytes = 0
         self._wire_has_chunks = False
         self._fields = 0
         self._interims = 0
         self._is_interim = False
-        self._is_head_only = False
         self._is_length_known = False
         self._is_paused = False
 
@@ -145,21 +146,20 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.transport.writelines((head, body))
 
-    async def wait(self) -> None:
-        """Until something new can be said about the answer.
+    def wait(self) -> "asyncio.Future[None]":
+        """Done when something new can be said about the answer; fails with what ended the wait.
+
+        A plain function, because a coroutine for each wait costs more than the wait itself.
 
         Raises:
-            Exception: what ended the wait: an UpstreamError, or the error given to `abort`.
+            Exception: the answer has already failed: an UpstreamError, or the error given to `abort`.
         """
         if self.error is not None:
             raise self.error
         if self.deadline_ns:
             self._arm()
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def take(self) -> bytes | None:
         """What has arrived and was not taken; b"" at the end of the answer; None if there is nothing yet.
@@ -173,8 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
             pieces.clear()
             self.unread_bytes = 0
             if self._is_paused:
-                self._is_paused = False
-                self.transport.resume_reading()
+                self._resume_reading()
             return data
         if self.stage is COMPLETE:
             return b""
@@ -366,6 +365,11 @@ class UpstreamConnection(asyncio.Protocol):
         ):
             self._bad("the chunked framing of the target's answer is larger than the body it carries")
 
+    def _resume_reading(self) -> None:
+        self._is_paused = False
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
     def _pause_reading(self) -> None:
         if not self._is_paused and not self.transport.is_closing():
             self._is_paused = True
@@ -415,7 +419,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Replaces the deadline; 0 takes it away."""
         self.deadline_ns = at_ns
         self.phase = phase
-        if self._waiter is not None and at_ns:
+        if at_ns and self._waiter is not None and not self._waiter.done():
             self._arm()
 
     def _arm(self) -> None:
@@ -429,7 +433,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _look_at_deadline(self) -> None:
         self._timer = None
-        if self._waiter is None or not self.deadline_ns:
+        if self._waiter is None or self._waiter.done() or not self.deadline_ns:
             return
         if self._pool.monotonic_ns() < self.deadline_ns:
             self._arm()

@@ -57,6 +57,7 @@ class ConnectionOwner(Protocol):
     exchanges_open: int
     exchanges_total: int
     is_draining: bool
+    idle_ns: int
     monotonic_ns: Callable[[], int]
 
     def forget(self, connection: "ServerConnection") -> None:
@@ -420,12 +421,25 @@ class ServerConnection(asyncio.Protocol):
                     self._exchange = None
                 if self.is_write_paused and not reply.gone:
                     await self._until_flushed()
-                self._exchange_over(reply)
+                if not (reply.is_kept and reply.ended and self._stays_idle()):
+                    self._exchange_over(reply)
             if self.is_closing:
                 return
             self._idle_waiter = self.loop.create_future()
             await self._idle_waiter
             self._idle_waiter = None
+
+    def _stays_idle(self) -> bool:
+        """The common end of an exchange, without a detour: nothing waits, nothing is wrong, the next may come."""
+        if self._stage is not IDLE or self._queue or self.is_closing or self._is_read_paused:
+            return False
+        if self._server.is_draining:
+            return False
+        at_ns = self._server.monotonic_ns() + self._server.idle_ns
+        if self._timer is None or self._timer_at_ns > at_ns:
+            return False
+        self._read_deadline_ns = at_ns
+        return True
 
     async def _until_flushed(self) -> None:
         """The next exchange waits until this answer is mostly taken, so that answers cannot pile up."""
@@ -463,9 +477,7 @@ class ServerConnection(asyncio.Protocol):
             self._linger()
 
     def _await_next(self) -> None:
-        if self._is_read_paused:
-            self._is_read_paused = False
-            self.transport.resume_reading()
+        self._resume_reading()
         if self._queue:
             return
         if self._stage is DEAF:
@@ -492,15 +504,19 @@ class ServerConnection(asyncio.Protocol):
             request.is_continue_awaited = False
             if request.received_bytes == 0:
                 self.transport.write(CONTINUE)
-        if self._is_read_paused:
-            self._is_read_paused = False
-            self.transport.resume_reading()
+        self._resume_reading()
         self._body_started_ns = self._server.monotonic_ns()
         self._read_deadline_ns = self._arm(self._server.limits.body_grace_s)
 
     def unwant_body(self) -> None:
         """Nobody waits any more."""
         self._read_deadline_ns = 0
+
+    def _resume_reading(self) -> None:
+        if self._is_read_paused:
+            self._is_read_paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
 
     def _pause_reading(self) -> None:
         if not self._is_read_paused and not self.transport.is_closing():
@@ -646,14 +662,12 @@ class ServerConnection(asyncio.Protocol):
         """Closes our side and drops what still comes: closing with unread bytes would reset our answer away."""
         self.is_closing = True
         self._stage = DEAF
-        if self._is_read_paused:
-            self._is_read_paused = False
-            self.transport.resume_reading()
+        self._resume_reading()
         self._linger_until_ns = self._arm(self._server.limits.linger_s_max)
         self._expect_read(self._server.limits.linger_s)
         if self._idle_waiter is not None and not self._idle_waiter.done():
             self._idle_waiter.set_result(None)
-        if self.transport.can_write_eof():
+        if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
     def _drop(self, dropped_bytes: int) -> None:

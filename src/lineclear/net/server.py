@@ -14,7 +14,7 @@ from lineclear.base.clock import Clock
 from lineclear.net.connection import ServerConnection
 from lineclear.net.exchange import Handler, Refuse, Reply, Request
 from lineclear.net.head import FieldNames
-from lineclear.net.limits import ServerLimits
+from lineclear.net.limits import NS_PER_S, ServerLimits
 
 __all__ = ["HTTPServer", "Handler", "Refuse", "Reply", "Request", "ServerLimits"]
 
@@ -49,6 +49,7 @@ class HTTPServer:
         self.exchanges_open = 0
         self.exchanges_total = 0
         self.is_draining = False
+        self.idle_ns = int(limits.idle_s * NS_PER_S)
         self.monotonic_ns = clock.monotonic_ns
         self._ssl = ssl
         self._listeners: dict[int, socket.socket] = {}
@@ -83,7 +84,7 @@ class HTTPServer:
         await self._until_empty(min(self.limits.drain_grace_s, deadline_s))
         for connection in tuple(self._connections):
             connection.close_if_idle()
-        spent_s = (self.monotonic_ns() - start_ns) / 1e9
+        spent_s = (self.monotonic_ns() - start_ns) / NS_PER_S
         await self._until_empty(deadline_s - spent_s)
         return await self._cut_all()
 
