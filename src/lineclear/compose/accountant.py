@@ -33,6 +33,7 @@ SOURCE: Final = "accountant"
 """Its name among pokes and acknowledgements."""
 LOOK_INTERVAL_S: Final = 0.5
 """How often it looks for a new snapshot by itself, in case a poke was lost."""
+LOOKS_PER_REPORT: Final = 10
 LOCK_TRIES: Final = 200
 LOCK_RETRY_S: Final = 0.05
 
@@ -81,11 +82,10 @@ async def run(boot: Boot, life: Life, clock: Clock) -> None:
     pokes = PokeListener(boot.run_dir, SOURCE)
     loop = asyncio.get_running_loop()
     pokes.attach(loop, watch.look)
-    looking = loop.create_task(_look_again(watch))
     await accountant.serve(boot.run_dir / "accountant.sock")
-    facts = {"revision": watch.revision, "replayed_records": accountant.replayed_records}
-    life.report(READY, facts=facts)
-    log.info("ready", extra={"facts": facts})
+    life.report(READY, facts=_facts(accountant, watch))
+    log.info("ready", extra={"facts": _facts(accountant, watch)})
+    looking = loop.create_task(_look_again(accountant, watch, life))
     try:
         await life.wait_eof()
     finally:
@@ -95,10 +95,18 @@ async def run(boot: Boot, life: Life, clock: Clock) -> None:
         await accountant.close()
 
 
-async def _look_again(watch: LimitsWatch) -> None:
+async def _look_again(accountant: Accountant, watch: LimitsWatch, life: Life) -> None:
     while True:
-        await asyncio.sleep(LOOK_INTERVAL_S)
-        watch.look()
+        for _ in range(LOOKS_PER_REPORT):
+            await asyncio.sleep(LOOK_INTERVAL_S)
+            watch.look()
+        life.report(READY, facts=_facts(accountant, watch))
+
+
+def _facts(accountant: Accountant, watch: LimitsWatch) -> dict[str, int]:
+    """What the supervisor's live view shows of the books."""
+    replayed = accountant.replayed_records
+    return {"revision": watch.revision, "replayed_records": replayed, **accountant.counters}
 
 
 async def hold_lock(directory: Path) -> int:
