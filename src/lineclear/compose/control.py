@@ -152,14 +152,14 @@ async def _follow_life(server: AdminServer, life: Life, facts: Mapping[str, obje
     server.should_exit = True
 
 
-def hold_lock(path: Path) -> int:
+def hold_lock(path: Path, wait_s: float = LOCK_WAIT_S) -> int:
     """Take control.lock for the life of this process.
 
     Raises:
-        StartRefused: if another control still holds it after LOCK_WAIT_S.
+        StartRefused: if another control still holds it after `wait_s`.
     """
     lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline_ns = SystemClock().monotonic_ns() + int(LOCK_WAIT_S * 1e9)
+    deadline_ns = SystemClock().monotonic_ns() + int(wait_s * 1e9)
     while True:
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,182 @@
+"""The control process as the supervisor starts it: told over a life socket, serving the listener it was given."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineclear.base.log import LogChoice
+from lineclear.base.secret import Secret
+from lineclear.client.admin import AdminClient, Server, path_of
+from lineclear.compose.control import StartRefused, hold_lock
+from lineclear.compose.life import Boot
+
+WAIT_S = 30.0
+TOKEN = "lca_token-of-tests"
+STATUS_BYTES = 65_536
+
+
+class Control:
+    """One control process on a directory."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], files: list[Path], **options: object) -> None:
+        (directory / "run").mkdir(mode=0o700, exist_ok=True)
+        (directory / "admin.token").write_text(TOKEN)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._life, child = socket.socketpair()
+        self._life.settimeout(WAIT_S)
+        boot = Boot(
+            role="control",
+            data_dir=directory,
+            run_dir=directory / "run",
+            node="local",
+            boot_id="b",
+            slot=0,
+            life=0,
+            listen_fds=(listener.fileno(),),
+            master_key=bytes(32),
+            log=LogChoice(),
+            workers=1,
+            options={"files": [str(path) for path in files], "admin_url": self.url, "gateway_url": "", **options},
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lineclear.compose.control", "--life-fd", str(child.fileno())],
+            pass_fds=[child.fileno(), listener.fileno()],
+            env=dict(environment),
+            stderr=subprocess.DEVNULL,
+        )
+        child.close()
+        listener.close()
+        self._life.sendall(boot.to_line())
+        self._said = b""
+
+    def settle(self) -> dict[str, Any]:
+        """Its first `ready` or `failed` status."""
+        while True:
+            while b"\n" not in self._said:
+                part = self._life.recv(STATUS_BYTES)
+                if not part:
+                    raise EOFError("control ended without saying why")
+                self._said += part
+            line, self._said = self._said.split(b"\n", 1)
+            status: dict[str, Any] = json.loads(line)
+            if status["state"] in ("ready", "failed"):
+                return status
+
+    def client(self) -> AdminClient:
+        return AdminClient(Server(self.url, Secret(TOKEN)))
+
+    def end(self) -> int:
+        """Close the life socket, as a supervisor that stops or dies does."""
+        self._life.close()
+        return self.process.wait(WAIT_S)
+
+
+@pytest.fixture
+def environment(child_environment: Mapping[str, str]) -> Mapping[str, str]:
+    return child_environment
+
+
+@pytest.fixture
+def started(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[list[Control]]:
+    """Controls that were started; all end with the test."""
+    controls: list[Control] = []
+    yield controls
+    for control in controls:
+        if control.process.poll() is None:
+            control.process.kill()
+        control.end()
+
+
+def start(started: list[Control], directory: Path, environment: Mapping[str, str], *files: Path) -> Control:
+    started.append(Control(directory, environment, list(files)))
+    return started[-1]
+
+
+def test_first_start_later_start_and_end(
+    started: list[Control], tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    first = start(started, tmp_path, environment)
+    said = first.settle()
+    assert said["state"] == "ready"
+    assert said["facts"]["admin_url"] == first.url
+    assert {name: key.split("_")[1] for name, key in said["facts"]["keys"].items()} == {"test": "test", "live": "live"}
+    assert said["facts"]["revision"] == first.client().get(path_of("status"))["revision"]
+    assert first.end() == 0
+    second = start(started, tmp_path, environment)
+    assert second.settle()["facts"]["keys"] is None
+    assert second.end() == 0
+
+
+def test_files_of_up_are_applied(started: list[Control], tmp_path: Path, environment: Mapping[str, str]) -> None:
+    path = tmp_path / "team.yaml"
+    path.write_text("kind: Team\nname: sales\n")
+    control = start(started, tmp_path, environment, path)
+    assert control.settle()["state"] == "ready"
+    assert control.client().get(path_of("teams", "sales"))["name"] == "sales"
+    assert control.end() == 0
+
+
+def test_a_bad_file_stops_the_first_start_and_not_a_later_one(
+    started: list[Control], tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    path = tmp_path / "team.yaml"
+    path.write_text("kind: Team\nnme: sales\n")
+    refused = start(started, tmp_path, environment, path)
+    said = refused.settle()
+    assert said["state"] == "failed"
+    assert f"{path}:2:1: `nme` is not a field" in said["reason"]
+    assert refused.process.wait(WAIT_S) == 1
+    path.write_text("kind: Team\nname: sales\n")
+    mended = start(started, tmp_path, environment, path)
+    assert mended.settle()["facts"]["keys"] is not None
+    mended.end()
+    path.write_text("kind: Team\nname: sales\nlimits: {rpm: 1}\n")
+    later = start(started, tmp_path, environment, path)
+    said = later.settle()
+    assert said["state"] == "ready"
+    assert f"{path}:3:10" in said["reason"]
+    assert later.end() == 0
+
+
+def test_metrics_are_open_on_loopback_and_closed_behind_a_proxy(
+    started: list[Control], tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    for behind_proxy, permission in ((False, "public"), (True, "metrics:read")):
+        started.append(Control(tmp_path, environment, [], behind_proxy=behind_proxy))
+        assert started[-1].settle()["state"] == "ready"
+        described = started[-1].client().get("/api/openapi.json")["paths"]
+        assert described["/metrics"]["get"]["x-permission"] == permission
+        assert "/api/v1/usage" in described
+        assert started[-1].end() == 0
+
+
+def test_control_that_is_killed_comes_back_with_everything(
+    started: list[Control], tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    first = start(started, tmp_path, environment)
+    first.settle()
+    made = first.client().post(path_of("keys"), {"app": "default", "environment": "live"})
+    first.process.kill()
+    first.process.wait(WAIT_S)
+    second = start(started, tmp_path, environment)
+    assert second.settle()["state"] == "ready"
+    assert made["id"] in {item["id"] for item in second.client().get(path_of("keys"))["keys"]}
+    assert second.client().get(path_of("audit-events", "verdict"))["ok"]
+    assert second.end() == 0
+
+
+def test_only_one_control_holds_a_directory(tmp_path: Path) -> None:
+    path = tmp_path / "control.lock"
+    lock_fd = hold_lock(path, wait_s=0.0)
+    with pytest.raises(StartRefused, match="held by another control process"):
+        hold_lock(path, wait_s=0.0)
+    os.close(lock_fd)
+    os.close(hold_lock(path, wait_s=0.0))
