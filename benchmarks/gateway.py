@@ -28,7 +28,7 @@ from packaging.requirements import Requirement
 import setting
 from lineclear.testing import proc
 from lineclear.testing.load import Call, LoadConnection, LoadReport, closed_loop
-from lineclear.testing.platform import Platform
+from lineclear.testing.platform import Platform, PlatformError
 from lineclear.testing.upstream_process import UpstreamProcess
 from nginx import Nginx
 from wrk import Wrk, WrkResult
@@ -119,7 +119,10 @@ def main() -> int:
     figures = Figures()
     os.sched_setaffinity(0, {OTHER_CORE})
     with tempfile.TemporaryDirectory(prefix="lineclear-bench-") as name:
-        run(Path(name), options, figures)
+        try:
+            run(Path(name), options, figures)
+        except (PlatformError, RuntimeError) as error:
+            figures.fail(f"the run ended early: {error}")
     report(figures, options)
     return 1 if figures.failures else 0
 

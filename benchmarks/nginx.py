@@ -102,7 +102,10 @@ class Nginx:
         log, upstreams = "access_log off;", ""
         if self._proxy_to is None:
             entry = """'{"x_request_id":"$http_x_request_id","status":$status}'"""
-            log = f"log_format dispatch {entry}; access_log {self.log_path} dispatch buffer=256k flush=1s;"
+            # Only our dispatches carry an id; the plain proxy's are not in any ledger.
+            log = 'map $http_x_request_id $is_ours { "" 0; default 1; } '
+            log += f"log_format dispatch {entry}; "
+            log += f"access_log {self.log_path} dispatch buffer=256k flush=1s if=$is_ours;"
             locations = f"location / {{ default_type application/json; return 200 '{ANSWER}'; }}"
         else:
             upstreams = f"upstream vendor {{ server 127.0.0.1:{self._proxy_to}; keepalive 128; }}"
