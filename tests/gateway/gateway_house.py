@@ -170,12 +170,12 @@ class House:
             self._accountant.books.apply_limits(LimitsSection(plan.limits))
             await self._accountant.serve(self.directory / "accountant.sock")
         self.spool = SpoolWriter(self.directory / "spool", "local-test-0-0", clock)
-        current = Current(SnapshotReader(self.directory / "snapshot", keys), self.directory)
+        live = Live(clock)
+        current = Current(SnapshotReader(self.directory / "snapshot", keys), self.directory, live)
         self.parts = Parts(
             clock=clock,
             ids=ExchangeIds(clock),
             current=current,
-            live=Live(clock),
             ledger=self.spool,
             accountant=AccountantClient(
                 self.directory / "accountant.sock",

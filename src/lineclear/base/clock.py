@@ -27,8 +27,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clocks."""
 
-    def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+    # The function itself: the hot path asks for it some twenty times per request.
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
     def unix_us(self) -> int:
         return time.time_ns() // 1_000

@@ -60,13 +60,13 @@ class GatewayProcess:
         self._loop = asyncio.get_running_loop()
         self._ledger = SpoolWriter(boot.data_dir / "spool", boot.source, self._clock)
         reader = SnapshotReader(boot.data_dir / "snapshot", Keys(boot.master_key))
-        self._current = Current(reader, boot.run_dir)
+        live = Live(self._clock)
+        self._current = Current(reader, boot.run_dir, live)
         resolver = Resolver(self._clock)
         self._parts = Parts(
             clock=self._clock,
             ids=ExchangeIds(self._clock),
             current=self._current,
-            live=Live(self._clock),
             ledger=self._ledger,
             accountant=AccountantClient(
                 boot.run_dir / "accountant.sock", self._clock, self._limits_of, boot.workers, source=boot.source

@@ -25,9 +25,12 @@ class DataClass(StrEnum):
 DATA_CLASS_ORDER = (DataClass.PUBLIC, DataClass.INTERNAL, DataClass.CONFIDENTIAL, DataClass.RESTRICTED)
 
 
+_RANKS = {data_class: rank for rank, data_class in enumerate(DATA_CLASS_ORDER)}
+
+
 def data_class_rank(data_class: DataClass) -> int:
     """0 for public up to 3 for restricted."""
-    return DATA_CLASS_ORDER.index(data_class)
+    return _RANKS[data_class]
 
 
 class EnvironmentClass(StrEnum):

@@ -103,16 +103,24 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
 
 def dearest_cost_nano_usd(input_tokens: int, output_tokens: int, price: Price) -> int:
     """An upper bound on the cost of `input_tokens` in and `output_tokens` out, whatever bucket they fall in."""
-    rate_in = max(
+    total = input_tokens * dearest_input_per_mtok(price) + output_tokens * dearest_output_per_mtok(price)
+    return -(-total // TOKENS_PER_PRICE_UNIT) + price.per_request
+
+
+def dearest_input_per_mtok(price: Price) -> int:
+    """The highest rate that a token going in can have."""
+    return max(
         price.input_per_mtok,
         price.cache_read_per_mtok or 0,
         price.cache_write_per_mtok or 0,
         price.cache_write_1h_per_mtok or 0,
         price.audio_input_per_mtok or 0,
     )
-    rate_out = max(price.output_per_mtok, price.audio_output_per_mtok or 0)
-    total = input_tokens * rate_in + output_tokens * rate_out
-    return -(-total // TOKENS_PER_PRICE_UNIT) + price.per_request
+
+
+def dearest_output_per_mtok(price: Price) -> int:
+    """The highest rate that a token coming out can have."""
+    return max(price.output_per_mtok, price.audio_output_per_mtok or 0)
 
 
 def estimated_tokens(utf8_bytes: int) -> int:

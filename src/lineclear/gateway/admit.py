@@ -37,7 +37,7 @@ def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
     """
     identified = parsed.identified
     route = snapshot.routes.get((identified.environment, parsed.view.model))
-    if route is None or not (identified.all_routes or route.name in identified.granted):
+    if route is None or not (identified.app.all_routes or route.name in identified.app.granted):
         _refuse_unknown(snapshot, identified, parsed.view.model)
     head = identified.head
     task = _task(route, head.task)
@@ -51,7 +51,7 @@ def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
 def callable_names(snapshot: Snapshot, identified: Identified) -> tuple[str, ...]:
     """The routes this caller may call, sorted."""
     names = snapshot.route_names.get(identified.environment, ())
-    return names if identified.all_routes else tuple(name for name in names if name in identified.granted)
+    return names if identified.app.all_routes else tuple(name for name in names if name in identified.app.granted)
 
 
 def _refuse_unknown(snapshot: Snapshot, identified: Identified, name: str) -> Never:

@@ -42,7 +42,6 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     candidate: Candidate
     attempt: int
     call: UpstreamCall
-    health: TargetHealth
     watch: Watch
     reader: StreamReader | None
     """Set for a stream."""
@@ -71,7 +70,6 @@ async def attempt(
     fresh: bool,
     pool: Pool,
     clock: Clock,
-    health: TargetHealth,
     trace: Trace,
 ) -> Opened:
     """Call one target.
@@ -81,6 +79,7 @@ async def attempt(
         ClientGone: if the caller hangs up; the connection is closed.
     """
     parsed = reserved.planned.admitted.parsed
+    health = candidate.health
     where = _address(candidate, parsed.identified.head.operation, health, clock)
     body = _body(reserved, candidate)
     call = pool.call(where.origin, where.credential_id, _head(reserved, candidate, where, number, len(body)), body)
@@ -92,8 +91,8 @@ async def attempt(
         if call.status != 200:
             await _raise_refused(call, reserved, clock)
         if parsed.view.stream:
-            return await _open_stream(reserved, candidate, number, call, health)
-        return await _open_whole(reserved, candidate, number, call, health)
+            return await _open_stream(reserved, candidate, number, call)
+        return await _open_whole(reserved, candidate, number, call)
     except BaseException as error:
         call.abort()
         health.end()
@@ -102,9 +101,7 @@ async def attempt(
         raise
 
 
-async def _open_whole(
-    reserved: Reserved, candidate: Candidate, number: int, call: UpstreamCall, health: TargetHealth
-) -> Opened:
+async def _open_whole(reserved: Reserved, candidate: Candidate, number: int, call: UpstreamCall) -> Opened:
     codec = reserved.planned.admitted.parsed.codec
     body = await call.read()
     is_whole = False
@@ -123,7 +120,6 @@ async def _open_whole(
         candidate=candidate,
         attempt=number,
         call=call,
-        health=health,
         watch=watch,
         reader=None,
         first_bytes=b"",
@@ -168,9 +164,7 @@ def bad_response(message: str, status: int) -> UpstreamError:
     )
 
 
-async def _open_stream(
-    reserved: Reserved, candidate: Candidate, number: int, call: UpstreamCall, health: TargetHealth
-) -> Opened:
+async def _open_stream(reserved: Reserved, candidate: Candidate, number: int, call: UpstreamCall) -> Opened:
     parsed = reserved.planned.admitted.parsed
     content_type = call.headers.get(b"content-type", b"")
     if not content_type.startswith(b"text/event-stream"):
@@ -201,7 +195,6 @@ async def _open_stream(
         candidate=candidate,
         attempt=number,
         call=call,
-        health=health,
         watch=watch,
         reader=reader,
         first_bytes=first_bytes,

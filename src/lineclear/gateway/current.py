@@ -8,18 +8,23 @@ import logging
 from pathlib import Path
 
 from lineclear.domain.errors import ErrorCode, PlatformFault
+from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import Snapshot, SnapshotError, compile_snapshot
 from lineclear.handover.snapshot_dir import SnapshotReader, SnapshotRefused
 
 log = logging.getLogger("lineclear.gateway")
 
+YOUNG_OBJECTS_MAX = 20_000
+"""Container objects made between two looks for cycles; the walk leaves none behind, so looking rarely is enough."""
+
 
 class Current:
     """Holds the snapshot in force."""
 
-    def __init__(self, reader: SnapshotReader, socket_dir: Path) -> None:
+    def __init__(self, reader: SnapshotReader, socket_dir: Path, live: Live) -> None:
         self._reader = reader
         self._socket_dir = str(socket_dir)
+        self._live = live
         self._snapshot: Snapshot | None = None
         self.refused_reason = ""
         """Why the newest snapshot on disk is not in force; empty if it is."""
@@ -49,7 +54,7 @@ class Current:
             return False
         try:
             loaded = self._reader.load()
-            self._snapshot = compile_snapshot(loaded.manifest, loaded.sections, self._socket_dir)
+            self._snapshot = compile_snapshot(loaded.manifest, loaded.sections, self._socket_dir, self._live)
         except (SnapshotError, SnapshotRefused, OSError) as error:
             self.refused_reason = str(error)
             log.warning("the newest snapshot is refused and the one before stays in force: %s", error)
@@ -58,4 +63,5 @@ class Current:
         # What a snapshot holds lives until the next one; the collector need not walk it (decision 18).
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
         return True

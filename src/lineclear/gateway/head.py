@@ -18,9 +18,10 @@ VARIABLE_BYTES_MAX = 8 * 1024
 """Longest prompt variable, decoded."""
 TIMEOUT_MS_MAX = 3_600_000
 
-_KEY_FIELDS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+_OTHER_KEY_FIELDS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+_DATA_CLASSES = {data_class.value: data_class for data_class in DataClass}
 _KEY_PARAMETERS = (b"key=", b"api_key=", b"api-key=", b"apikey=", b"access_token=")
-_PASSED_ON = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent", b"tracestate")
+_PASSED_ON = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent", b"tracestate"})
 """Request fields that travel to the vendor as they are. Source: research/protocols.md §6."""
 
 
@@ -51,35 +52,32 @@ def read_head(request: Request, operation: Operation, request_id: str) -> Head:
         CallerError: CONFLICTING_CREDENTIALS, INVALID_HEADER, or INVALID_REQUEST for a key in the URL.
     """
     fields = request.headers
-    key = caller_key(request)
-    facts: dict[str, str] = {}
-    variables: list[tuple[str, str]] = []
-    for name, value in fields.items():
-        if name.startswith(b"x-lineclear-"):
-            if name.startswith(b"x-lineclear-var-"):
-                variables.append(_variable(name[16:], value))
-            else:
-                facts[name[12:].decode("latin-1")] = _text(name, value)
+    facts: dict[bytes, str] = {}
+    variables: tuple[tuple[str, str], ...] = ()
     passed_on = b""
-    for name in _PASSED_ON:
-        passed = fields.get(name)
-        if passed is not None:
-            passed_on += name + b": " + passed + b"\r\n"
+    for name, value in fields.items():
+        if name in _PASSED_ON:
+            passed_on += name + b": " + value + b"\r\n"
+        elif name.startswith(b"x-lineclear-"):
+            if name.startswith(b"x-lineclear-var-"):
+                variables += (_variable(name[16:], value),)
+            else:
+                facts[name] = _text(name, value)
     given = facts.get
     return Head(
         request_id=request_id,
         operation=operation,
-        key=key,
-        task=given("task", ""),
-        data_class=_data_class(given("data-class", "")),
-        user=given("user", ""),
-        session=given("session", ""),
-        tags=given("tags", ""),
-        timeout_ms=_timeout_ms(given("timeout-ms", "")),
-        simulate=given("simulate", ""),
-        variables=tuple(variables),
-        inbound_id=_text(b"x-request-id", fields.get(b"x-request-id", b"")),
-        traceparent=_text(b"traceparent", fields.get(b"traceparent", b"")),
+        key=caller_key(request),
+        task=given(b"x-lineclear-task", ""),
+        data_class=_data_class(given(b"x-lineclear-data-class", "")),
+        user=given(b"x-lineclear-user", ""),
+        session=given(b"x-lineclear-session", ""),
+        tags=given(b"x-lineclear-tags", ""),
+        timeout_ms=_timeout_ms(given(b"x-lineclear-timeout-ms", "")),
+        simulate=given(b"x-lineclear-simulate", ""),
+        variables=variables,
+        inbound_id=_text(b"x-request-id", fields[b"x-request-id"]) if b"x-request-id" in fields else "",
+        traceparent=_text(b"traceparent", fields[b"traceparent"]) if b"traceparent" in fields else "",
         passed_on=passed_on,
     )
 
@@ -92,27 +90,27 @@ def caller_key(request: Request) -> str:
     """
     if request.query:
         _refuse_key_in_query(request.query)
+    fields = request.headers
     found = b""
-    for name in _KEY_FIELDS:
-        value = request.headers.get(name)
-        if value is None:
-            continue
-        if name is _KEY_FIELDS[0]:
-            scheme, _, value = value.partition(b" ")
-            if scheme.lower() != b"bearer":
-                raise CallerError(
-                    ErrorCode.INVALID_API_KEY,
-                    "the Authorization field does not carry a Bearer key",
-                    hint="send `Authorization: Bearer lc_…` or `x-api-key: lc_…`",
-                )
-        value = value.strip()
-        if found and value != found:
+    if b"authorization" in fields:
+        scheme, _, found = fields[b"authorization"].partition(b" ")
+        if scheme.lower() != b"bearer":
             raise CallerError(
-                ErrorCode.CONFLICTING_CREDENTIALS,
-                "two header fields carry different keys, so it is unclear who is calling",
-                hint="send one key, in Authorization or in x-api-key",
+                ErrorCode.INVALID_API_KEY,
+                "the Authorization field does not carry a Bearer key",
+                hint="send `Authorization: Bearer lc_…` or `x-api-key: lc_…`",
             )
-        found = value
+        found = found.strip()
+    for name in _OTHER_KEY_FIELDS:
+        if name in fields:
+            value = fields[name].strip()
+            if found and value != found:
+                raise CallerError(
+                    ErrorCode.CONFLICTING_CREDENTIALS,
+                    "two header fields carry different keys, so it is unclear who is calling",
+                    hint="send one key, in Authorization or in x-api-key",
+                )
+            found = value
     return found.decode("latin-1")
 
 
@@ -164,15 +162,15 @@ def _variable(name: bytes, value: bytes) -> tuple[str, str]:
 def _data_class(text: str) -> DataClass | None:
     if not text:
         return None
-    try:
-        return DataClass(text)
-    except ValueError as error:
-        raise CallerError(
-            ErrorCode.INVALID_HEADER,
-            f"{text!r} is not a data class",
-            hint=f"one of: {', '.join(DataClass)}",
-            param="x-lineclear-data-class",
-        ) from error
+    found = _DATA_CLASSES.get(text)
+    if found is not None:
+        return found
+    raise CallerError(
+        ErrorCode.INVALID_HEADER,
+        f"{text!r} is not a data class",
+        hint=f"one of: {', '.join(DataClass)}",
+        param="x-lineclear-data-class",
+    )
 
 
 def _timeout_ms(text: str) -> int | None:

@@ -12,12 +12,14 @@ import msgspec
 from lineclear.base.clock import Clock
 from lineclear.domain.catalogue import EnvironmentClass
 from lineclear.domain.errors import CallerError, ErrorCode
-from lineclear.domain.snapshot import access_shard
+from lineclear.domain.snapshot import KeyEntry, access_shard
 from lineclear.gateway.head import Head
-from lineclear.gateway.snapshot import Snapshot
+from lineclear.gateway.snapshot import AppView, Snapshot
 
 KEY_PREFIX = "lc_"
 KEY_CRC_CHARS = 8
+KNOWN_KEYS_MAX = 10_000
+"""Verified keys remembered per snapshot; a new revision, such as one that revokes a key, starts empty."""
 
 
 class Identified(msgspec.Struct, frozen=True, gc=False):
@@ -25,11 +27,8 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 
     head: Head
     key_id: str
-    app: str
-    team: str
+    app: AppView
     environment: str
-    all_routes: bool
-    granted: tuple[str, ...]
 
 
 def identify(snapshot: Snapshot, head: Head, clock: Clock) -> Identified:
@@ -40,13 +39,7 @@ def identify(snapshot: Snapshot, head: Head, clock: Clock) -> Identified:
             which; SIMULATE_FORBIDDEN if faults are asked for outside a test environment.
     """
     key = head.key
-    key_id = _key_id(key)
-    entry = snapshot.keys[access_shard(key_id)].get(key_id) if key_id else None
-    if entry is None:
-        raise _unknown_key(key)
-    mac = hmac.digest(snapshot.pepper, key.encode(), "sha256").hex()
-    if not hmac.compare_digest(mac, entry.mac):
-        raise _unknown_key(key)
+    entry = snapshot.known_keys.get(key) or _verify(snapshot, key)
     if entry.expires_at is not None and entry.expires_at * 1_000_000 <= clock.unix_us():
         raise _unknown_key(key)
     app = snapshot.apps.get(entry.app)
@@ -61,13 +54,26 @@ def identify(snapshot: Snapshot, head: Head, clock: Clock) -> Identified:
         )
     return Identified(
         head=head,
-        key_id=key_id,
-        app=app.name,
-        team=app.team,
+        key_id=entry.id,
+        app=app,
         environment=entry.environment,
-        all_routes="*" in app.routes,
-        granted=app.routes,
     )
+
+
+def _verify(snapshot: Snapshot, key: str) -> KeyEntry:
+    """The entry of a key not seen under this snapshot yet. What verified is remembered; what did not never is."""
+    key_id = _key_id(key)
+    entry = snapshot.keys[access_shard(key_id)].get(key_id) if key_id else None
+    if entry is None:
+        raise _unknown_key(key)
+    mac = hmac.digest(snapshot.pepper, key.encode(), "sha256").hex()
+    if not hmac.compare_digest(mac, entry.mac):
+        raise _unknown_key(key)
+    known = snapshot.known_keys
+    if len(known) >= KNOWN_KEYS_MAX:
+        known.clear()
+    known[key] = entry
+    return entry
 
 
 def _key_id(key: str) -> str:

@@ -34,6 +34,7 @@ class TargetHealth:
         "_retry_credit",
         "_throttled_until_ns",
         "in_flight",
+        "is_suspect",
         "parked_until_ns",
     )
 
@@ -46,6 +47,8 @@ class TargetHealth:
         self._retry_credit = RETRY_CREDIT_START
         self._throttled_until_ns = 0
         self.in_flight = 0
+        self.is_suspect = False
+        """Something was amiss since the last success: only then `exclusion` has to be asked."""
         self.parked_until_ns: dict[str, int] = {}
         """By credential id; bounded by the provider's credentials."""
 
@@ -87,11 +90,14 @@ class TargetHealth:
         """An answer came; the target is healthy."""
         self._failures = 0
         self._ejections = 0
+        if self.is_suspect:
+            self.is_suspect = self._throttled_until_ns > self._clock.monotonic_ns()
         self._retry_credit = min(RETRY_CREDIT_MAX, self._retry_credit + 1)
 
     def failed(self) -> None:
         """A failure that counts for the breaker."""
         self._failures += 1
+        self.is_suspect = True
         if self._failures >= CONSECUTIVE_FAILURES_MAX:
             self._ejections += 1
             wait_s = min(FIRST_PROBE_S * self._ejections, PROBE_INTERVAL_S_MAX)
@@ -100,6 +106,7 @@ class TargetHealth:
     def throttled(self, wait_ms: int) -> None:
         """The target asked to be left alone; not a failure."""
         until_ns = self._clock.monotonic_ns() + wait_ms * 1_000_000
+        self.is_suspect = True
         self._throttled_until_ns = max(self._throttled_until_ns, until_ns)
 
     def park(self, credential_id: str, wait_ms: int | None) -> None:

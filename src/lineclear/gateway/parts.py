@@ -9,7 +9,6 @@ from lineclear.base.ids import ExchangeIds
 from lineclear.domain.ledger import LedgerSink
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.current import Current
-from lineclear.gateway.live import Live
 from lineclear.net.upstream import Pool
 
 
@@ -19,7 +18,6 @@ class Parts(msgspec.Struct, frozen=True):
     clock: Clock
     ids: ExchangeIds
     current: Current
-    live: Live
     ledger: LedgerSink
     accountant: AccountantClient
     pool: Pool

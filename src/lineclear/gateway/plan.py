@@ -8,11 +8,11 @@ import hashlib
 
 import msgspec
 
+from lineclear.base.clock import Clock
 from lineclear.domain.errors import CallerError, ErrorCode, PlatformFault
 from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.snapshot import PromptEntry
 from lineclear.gateway.admit import Admitted
-from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import Admission, Candidate, Order, RouteView
 
 HASH_SPACE = 2**64
@@ -22,13 +22,14 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
     """Candidates in the order in which they will be tried; never empty."""
 
     admitted: Admitted
+    order: Order
     candidates: tuple[Candidate, ...]
     considered: tuple[CandidateRecord, ...]
     prompt_text: str | None
     """The route's prompt with its variables filled in; None if it has none."""
 
 
-def plan(admitted: Admitted, live: Live, now_ns: int) -> Planned:
+def plan(admitted: Admitted, clock: Clock) -> Planned:
     """Rank the allowed targets and leave out those that are ill or throttled now.
 
     Raises:
@@ -40,11 +41,12 @@ def plan(admitted: Admitted, live: Live, now_ns: int) -> Planned:
     order = admission.orders[_choose(admission, admitted)]
     candidates, considered = order.candidates, order.considered
     for candidate in candidates:
-        if live.target(route.environment, candidate.model).exclusion(now_ns):
-            candidates, considered = _leave_out(admitted, order, live, now_ns)
+        if candidate.health.is_suspect:
+            candidates, considered = _leave_out(admitted, order, clock.monotonic_ns())
             break
     return Planned(
         admitted=admitted,
+        order=order,
         candidates=candidates,
         considered=considered,
         prompt_text=None if route.prompt is None else _fill(route.prompt, admitted),
@@ -67,25 +69,25 @@ def _choose(admission: Admission, admitted: Admitted) -> int:
 
 
 def _leave_out(
-    admitted: Admitted, order: Order, live: Live, now_ns: int
+    admitted: Admitted, order: Order, now_ns: int
 ) -> tuple[tuple[Candidate, ...], tuple[CandidateRecord, ...]]:
     """The order without the targets that are ill or throttled now."""
     route = admitted.route
     healthy: list[Candidate] = []
     considered: list[CandidateRecord] = []
     for place, candidate in enumerate(order.candidates):
-        exclusion = live.target(route.environment, candidate.model).exclusion(now_ns)
+        exclusion = candidate.health.exclusion(now_ns)
         if not exclusion:
             healthy.append(candidate)
         score = 0.0 if exclusion else float(len(order.candidates) - place)
         considered.append(CandidateRecord(candidate.model, score, exclusion))
     if not healthy:
-        raise _nothing_healthy(route, order.candidates, live, now_ns)
+        raise _nothing_healthy(route, order.candidates, now_ns)
     return tuple(healthy), (*considered, *admitted.admission.excluded)
 
 
-def _nothing_healthy(route: RouteView, ranked: tuple[Candidate, ...], live: Live, now_ns: int) -> PlatformFault:
-    waits = [live.target(route.environment, candidate.model).available_in_ms(now_ns) for candidate in ranked]
+def _nothing_healthy(route: RouteView, ranked: tuple[Candidate, ...], now_ns: int) -> PlatformFault:
+    waits = [candidate.health.available_in_ms(now_ns) for candidate in ranked]
     return PlatformFault(
         ErrorCode.NO_HEALTHY_TARGET,
         f"none of the {len(ranked)} targets of route {route.name!r} can be tried now",

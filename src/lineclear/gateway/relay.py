@@ -31,7 +31,7 @@ from lineclear.gateway.fields import (
     timing_fields,
     upstream_rate_fields,
 )
-from lineclear.gateway.reserve import STREAM_SLICE_TOKENS, dearest_nano_usd, denial
+from lineclear.gateway.reserve import STREAM_SLICE_TOKENS, cost_bound_nano_usd, denial
 from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply
 from lineclear.wire.problems import problem
@@ -205,7 +205,7 @@ async def _pay_next_slice(opened: Opened, line: Line, paid_tokens: int) -> int:
         CallerError: if the budget does not cover it: the stream is cut, what was sent is billed.
     """
     planned = opened.reserved.planned
-    nano_usd = dearest_nano_usd(planned, 0, STREAM_SLICE_TOKENS)
+    nano_usd = cost_bound_nano_usd(planned, 0, STREAM_SLICE_TOKENS)
     head = planned.admitted.parsed.identified.head
     reply = await line.accountant.extend(Extend(head.request_id, 0, nano_usd))
     if isinstance(reply, Denied):

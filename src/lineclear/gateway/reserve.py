@@ -11,9 +11,8 @@ import msgspec
 from lineclear.domain.accounts import Binding, Denied, Granted, Reserve
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.ledger import Intent, LedgerSink
-from lineclear.domain.money import dearest_cost_nano_usd, estimated_tokens, usd_text
+from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, estimated_tokens, usd_text
 from lineclear.gateway.accounts import AccountantClient
-from lineclear.gateway.identify import Identified
 from lineclear.gateway.plan import Planned
 from lineclear.gateway.snapshot import Snapshot
 from lineclear.gateway.trace import Trace
@@ -62,69 +61,52 @@ async def reserve(
         )
         if isinstance(reply, Denied):
             raise denial(reply)
-        reserved = msgspec.structs.replace(reserved, granted=reply)
+        reserved = with_grant(reserved, reply)
     await ledger.flushed(position)
     return reserved
-
-
-def limited_accounts(snapshot: Snapshot, identified: Identified, route_account: str) -> tuple[str, ...]:
-    """The accounts of this call that have a limit: team, app, route."""
-    limits = snapshot.limits
-    if not limits:
-        return ()
-    team, app = f"team:{identified.team}", f"app:{identified.app}"
-    accounts: tuple[str, ...] = (team,) if team in limits else ()
-    if app in limits:
-        accounts += (app,)
-    return (*accounts, route_account) if route_account else accounts
 
 
 def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
     admitted = planned.admitted
     view = admitted.parsed.view
-    accounts = limited_accounts(snapshot, admitted.parsed.identified, admitted.route.account)
-    limits = [snapshot.limits[account] for account in accounts]
-    if not any(limit.budget or limit.tokens_per_minute for limit in limits):
+    own, routed = admitted.parsed.identified.app.accounts, admitted.route.accounts
+    accounts = own.ids + routed.ids
+    has_budget = own.has_budget or routed.has_budget
+    if not (has_budget or own.has_tokens or routed.has_tokens):
         return Reserved(planned, snapshot, accounts, ALONE, None, 0, 0, 0)
     prompt_bytes = view.prompt_bytes + (len(planned.prompt_text.encode()) if planned.prompt_text else 0)
-    has_budget = any(limit.budget for limit in limits)
-    cap = view.max_output_tokens
-    given_cap = cap
+    cap, added_cap = view.max_output_tokens, None
     if cap is None and has_budget:
-        cap = admitted.route.max_tokens or _card_cap(planned) or OUTPUT_TOKENS_DEFAULT
-    nano_usd = 0
-    slice_tokens = 0
+        cap = added_cap = admitted.route.max_tokens or planned.order.output_cap or OUTPUT_TOKENS_DEFAULT
+    nano_usd = slice_tokens = 0
     if has_budget and cap is not None:
         output_tokens = cap * view.choices
         if view.stream and output_tokens > STREAM_SLICE_TOKENS:
             output_tokens = slice_tokens = STREAM_SLICE_TOKENS
-        nano_usd = dearest_nano_usd(planned, prompt_bytes, output_tokens)
+        nano_usd = cost_bound_nano_usd(planned, prompt_bytes, output_tokens)
     tokens = estimated_tokens(prompt_bytes) + (UNKNOWN_OUTPUT_TOKENS if cap is None else cap) * view.choices
+    return Reserved(planned, snapshot, accounts, ALONE, added_cap, slice_tokens, tokens, nano_usd)
+
+
+def with_grant(reserved: Reserved, granted: Granted) -> Reserved:
+    """The same reservation with the accountant's answer."""
     return Reserved(
-        planned=planned,
-        snapshot=snapshot,
-        accounts=accounts,
-        granted=ALONE,
-        output_cap=cap if given_cap is None and has_budget else None,
-        slice_tokens=slice_tokens,
-        tokens=tokens,
-        nano_usd=nano_usd,
+        reserved.planned,
+        reserved.snapshot,
+        reserved.accounts,
+        granted,
+        reserved.output_cap,
+        reserved.slice_tokens,
+        reserved.tokens,
+        reserved.nano_usd,
     )
 
 
-def dearest_nano_usd(planned: Planned, input_tokens: int, output_tokens: int) -> int:
+def cost_bound_nano_usd(planned: Planned, input_tokens: int, output_tokens: int) -> int:
     """The most that any candidate could charge for this many tokens; unpriced candidates count as 0."""
-    costs = [
-        dearest_cost_nano_usd(input_tokens, output_tokens, candidate.price)
-        for candidate in planned.candidates
-        if candidate.price is not None
-    ]
-    return max(costs, default=0)
-
-
-def _card_cap(planned: Planned) -> int | None:
-    caps = [candidate.max_output_tokens for candidate in planned.candidates if candidate.max_output_tokens is not None]
-    return min(caps, default=None)
+    dearest = planned.order.dearest
+    total = input_tokens * dearest.input_per_mtok + output_tokens * dearest.output_per_mtok
+    return -(-total // TOKENS_PER_PRICE_UNIT) + dearest.per_request
 
 
 def _intent(reserved: Reserved, trace: Trace) -> Intent:
@@ -136,16 +118,16 @@ def _intent(reserved: Reserved, trace: Trace) -> Intent:
         id=head.request_id,
         at_us=trace.started_us,
         environment=identified.environment,
-        team=identified.team,
-        app=identified.app,
+        team=identified.app.team,
+        app=identified.app.name,
         key_id=identified.key_id,
         route=admitted.route.name,
         release=admitted.route.release,
         revision=reserved.snapshot.revision,
-        operation=head.operation.value,
-        dialect=admitted.parsed.codec.dialect.value,
+        operation=head.operation,
+        dialect=admitted.parsed.codec.dialect,
         task=admitted.task,
-        data_class=admitted.data_class.value,
+        data_class=admitted.data_class,
         stream=admitted.parsed.view.stream,
         accounts=reserved.accounts,
         reserved_nano_usd=reserved.nano_usd,

@@ -69,11 +69,11 @@ def settle(
     """Close an exchange that has an intent."""
     billed = charge(opened, relayed)
     if opened is not None:
-        opened.health.end()
+        opened.candidate.health.end()
         if relayed.outcome is Outcome.OK:
-            opened.health.succeeded()
+            opened.candidate.health.succeeded()
         elif isinstance(relayed.error, UpstreamError):
-            opened.health.failed()
+            opened.candidate.health.failed()
         error = relayed.error
         trace.end_attempt(
             AttemptClass.OK if error is None else AttemptClass.PARTIAL,
@@ -122,9 +122,9 @@ def _record(planned: Planned, opened: Opened | None, relayed: Relayed, billed: C
     return Settle(
         id=planned.admitted.parsed.identified.head.request_id,
         at_us=trace.started_us + duration_us,
-        outcome=relayed.outcome.value,
+        outcome=relayed.outcome,
         status=relayed.status,
-        error_code=error.code.value if error is not None else "",
+        error_code=error.code if error is not None else "",
         model=opened.candidate.model if opened is not None else "",
         provider=opened.candidate.provider if opened is not None else "",
         attempts=tuple(trace.attempts),
@@ -132,7 +132,7 @@ def _record(planned: Planned, opened: Opened | None, relayed: Relayed, billed: C
         rules=error.rules if error is not None else (),
         usage=billed.usage,
         cost_nano_usd=billed.cost_nano_usd,
-        cost_basis=billed.basis.value,
+        cost_basis=billed.basis,
         waste_nano_usd=trace.waste_nano_usd,
         price_version=opened.candidate.price_version if opened is not None else "",
         stop_reason=watch.native_stop if watch is not None else "",

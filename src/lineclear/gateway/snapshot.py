@@ -15,7 +15,7 @@ from lineclear.domain.catalogue import DATA_CLASS_ORDER, DataClass, EnvironmentC
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord
-from lineclear.domain.money import Price
+from lineclear.domain.money import Price, dearest_input_per_mtok, dearest_output_per_mtok
 from lineclear.domain.snapshot import (
     ACCESS_SHARDS,
     AccessShard,
@@ -38,6 +38,7 @@ from lineclear.domain.snapshot import (
     Timeouts,
     access_section_name,
 )
+from lineclear.gateway.live import Live, TargetHealth
 from lineclear.net.upstream import Origin
 from lineclear.providers.address import Address, address, provider_origin
 
@@ -60,6 +61,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     slow: bool
     fields: bytes
     """Response header lines that name the model and its provider."""
+    health: TargetHealth
+    """What this worker has seen of it; outlives the snapshot."""
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
@@ -68,6 +71,10 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     candidates: tuple[Candidate, ...]
     considered: tuple[CandidateRecord, ...]
     """The same with scores, and the excluded ones with their reasons, for `explain`."""
+    dearest: Price
+    """The highest rate of each bucket among the candidates: an upper bound for the reservation."""
+    output_cap: int | None
+    """The smallest output limit among the candidates' cards."""
 
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
@@ -81,6 +88,25 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     excluded: tuple[CandidateRecord, ...]
     refusal: Exclusion | None
     """Set if no candidate is left; then `orders` is empty."""
+
+
+class Accounts(msgspec.Struct, frozen=True, gc=False):
+    """Accounts with limits, and which kinds need more than counting the request."""
+
+    ids: tuple[str, ...] = ()
+    has_budget: bool = False
+    has_tokens: bool = False
+
+
+class AppView(msgspec.Struct, frozen=True, gc=False):
+    """One app, ready for the walk."""
+
+    name: str
+    team: str
+    all_routes: bool
+    granted: tuple[str, ...]
+    accounts: Accounts
+    """The team's and the app's own accounts, as far as they have limits."""
 
 
 class RouteView(msgspec.Struct, frozen=True, gc=False):
@@ -99,8 +125,8 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     timeouts: Timeouts
     max_tokens: int | None
     admissions: dict[tuple[Operation, str, DataClass], Admission]
-    account: str
-    """The route's own account, empty if it has no limit."""
+    accounts: Accounts
+    """The route's own account, if it has a limit."""
     fields: bytes
     """Response header lines: route, release, revision, environment."""
 
@@ -112,7 +138,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     revision: int
     pepper: bytes
     environments: dict[str, EnvironmentClass]
-    apps: dict[str, AppEntry]
+    apps: dict[str, AppView]
     keys: tuple[dict[str, KeyEntry], ...]
     """64 shards; see `domain.snapshot.access_shard`."""
     routes: dict[tuple[str, str], RouteView]
@@ -121,13 +147,17 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """Sorted names by environment."""
     limits: dict[str, AccountLimits]
     """By account id; only accounts that have a limit."""
+    known_keys: dict[str, KeyEntry]
+    """Keys whose HMAC was verified under this snapshot, by their text: a bounded memory of `identify`."""
 
 
 class SnapshotError(Exception):
     """The sections do not fit together or do not decode; the snapshot before stays."""
 
 
-def compile_snapshot(manifest: SnapshotManifest, sections: Mapping[str, bytes], socket_dir: str) -> Snapshot:
+def compile_snapshot(
+    manifest: SnapshotManifest, sections: Mapping[str, bytes], socket_dir: str, live: Live
+) -> Snapshot:
     """Decode every section and prepare the lookups.
 
     Raises:
@@ -144,6 +174,7 @@ def compile_snapshot(manifest: SnapshotManifest, sections: Mapping[str, bytes], 
         providers=_decode(sections, "providers", ProvidersSection).providers,
         credentials=credentials.credentials,
         socket_dir=socket_dir,
+        live=live,
     )
     routes: dict[tuple[str, str], RouteView] = {}
     for name in sections:
@@ -163,11 +194,12 @@ def compile_snapshot(manifest: SnapshotManifest, sections: Mapping[str, bytes], 
         revision=manifest.revision,
         pepper=bytes.fromhex(credentials.pepper),
         environments=environments,
-        apps=_decode(sections, "apps", AppsSection).apps,
+        apps={name: _app_view(app, limits) for name, app in _decode(sections, "apps", AppsSection).apps.items()},
         keys=tuple(_decode(sections, access_section_name(shard), AccessShard).keys for shard in range(ACCESS_SHARDS)),
         routes=routes,
         route_names={environment: tuple(routed) for environment, routed in names.items()},
         limits=limits,
+        known_keys={},
     )
 
 
@@ -180,11 +212,13 @@ class _CandidateBook:
         providers: dict[str, ProviderEntry],
         credentials: dict[str, tuple[CredentialEntry, ...]],
         socket_dir: str,
+        live: Live,
     ) -> None:
         self._versions = versions
         self._providers = providers
         self._credentials = credentials
         self._socket_dir = socket_dir
+        self._live = live
         self._made: dict[tuple[str, str], Candidate] = {}
 
     def candidate(self, environment: str, model: str) -> Candidate:
@@ -231,6 +265,7 @@ class _CandidateBook:
             max_output_tokens=version.max_output_tokens,
             slow=version.slow,
             fields=f"x-lineclear-model: {version.id}\r\nx-lineclear-provider: {provider.name}\r\n".encode(),
+            health=self._live.target(environment, model),
         )
 
     def _addresses(
@@ -251,7 +286,6 @@ def _route_view(
     revision: int,
 ) -> RouteView:
     release = section.stable
-    account = f"route:{section.environment}/{section.route}"
     rank = data_class_rank(section.data_class)
     return RouteView(
         name=section.route,
@@ -271,12 +305,31 @@ def _route_view(
             for task in section.tasks or ("",)
             for data_class in DATA_CLASS_ORDER[rank:]
         },
-        account=account if account in limits else "",
+        accounts=_accounts([f"route:{section.environment}/{section.route}"], limits),
         fields=(
             f"x-lineclear-route: {section.route}\r\nx-lineclear-release: {release.id}\r\n"
             f"x-lineclear-revision: {revision}\r\nx-lineclear-environment: {section.environment}\r\n"
             "x-lineclear-cache: off\r\n"
         ).encode(),
+    )
+
+
+def _app_view(app: AppEntry, limits: dict[str, AccountLimits]) -> AppView:
+    return AppView(
+        name=app.name,
+        team=app.team,
+        all_routes="*" in app.routes,
+        granted=app.routes,
+        accounts=_accounts([f"team:{app.team}", f"app:{app.name}"], limits),
+    )
+
+
+def _accounts(ids: list[str], limits: dict[str, AccountLimits]) -> Accounts:
+    limited = {account: limits[account] for account in ids if account in limits}
+    return Accounts(
+        ids=tuple(limited),
+        has_budget=any(limit.budget is not None for limit in limited.values()),
+        has_tokens=any(limit.tokens_per_minute is not None for limit in limited.values()),
     )
 
 
@@ -326,7 +379,23 @@ def _order(first: Candidate, backups: list[Candidate], excluded: list[CandidateR
         CandidateRecord(candidate.model, float(len(candidates) - place), "")
         for place, candidate in enumerate(candidates)
     ]
-    return Order(candidates=tuple(candidates), considered=(*scored, *excluded))
+    caps = [candidate.max_output_tokens for candidate in candidates if candidate.max_output_tokens is not None]
+    return Order(
+        candidates=tuple(candidates),
+        considered=(*scored, *excluded),
+        dearest=_dearest([candidate.price for candidate in candidates if candidate.price is not None]),
+        output_cap=min(caps, default=None),
+    )
+
+
+def _dearest(prices: list[Price]) -> Price:
+    """A price row that is nowhere below any of these; unpriced candidates count as free."""
+    return Price(
+        version="dearest",
+        input_per_mtok=max([dearest_input_per_mtok(price) for price in prices], default=0),
+        output_per_mtok=max([dearest_output_per_mtok(price) for price in prices], default=0),
+        per_request=max([price.per_request for price in prices], default=0),
+    )
 
 
 def _decode(sections: Mapping[str, bytes], name: str, section_type: type[SectionT]) -> SectionT:

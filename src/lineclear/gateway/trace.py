@@ -21,8 +21,8 @@ class Trace:
     __slots__ = (
         "_attempt_ns",
         "_candidate",
-        "_clock",
         "_marks",
+        "_now_ns",
         "_waiter",
         "attempt",
         "attempts",
@@ -35,7 +35,7 @@ class Trace:
     )
 
     def __init__(self, clock: Clock, started_ns: int) -> None:
-        self._clock = clock
+        self._now_ns = clock.monotonic_ns
         self._marks = [started_ns]
         self._waiter: asyncio.Future[None] | None = None
         self.started_ns = started_ns
@@ -55,13 +55,13 @@ class Trace:
 
     def mark(self) -> None:
         """A step ended now."""
-        self._marks.append(self._clock.monotonic_ns())
+        self._marks.append(self._now_ns())
 
     def begin_attempt(self, candidate: Candidate, number: int) -> None:
         """An attempt starts now."""
         self._candidate = candidate
         self.attempt = number
-        self._attempt_ns = self._clock.monotonic_ns()
+        self._attempt_ns = self._now_ns()
 
     def end_attempt(
         self, attempt_class: AttemptClass, *, status: int = 0, error_code: str = "", cost_nano_usd: int = 0
@@ -71,7 +71,7 @@ class Trace:
         if candidate is None:
             return
         self._candidate = None
-        duration_us = (self._clock.monotonic_ns() - self._attempt_ns) // 1_000
+        duration_us = (self._now_ns() - self._attempt_ns) // 1_000
         self.upstream_us += duration_us
         if attempt_class is not AttemptClass.OK and attempt_class is not AttemptClass.PARTIAL:
             self.waste_nano_usd += cost_nano_usd
@@ -80,7 +80,7 @@ class Trace:
                 attempt=self.attempt,
                 model=candidate.model,
                 provider=candidate.provider,
-                attempt_class=attempt_class.value,
+                attempt_class=attempt_class,
                 status=status,
                 error_code=error_code,
                 start_us=(self._attempt_ns - self.started_ns) // 1_000,
@@ -97,7 +97,7 @@ class Trace:
         self.end_attempt(
             attempt_class,
             status=error.status or 0 if error is not None else 0,
-            error_code=error.code.value if error is not None else Outcome.CLIENT_GONE.value,
+            error_code=error.code if error is not None else Outcome.CLIENT_GONE,
             cost_nano_usd=cost,
         )
 
@@ -109,7 +109,7 @@ class Trace:
         return cost_nano_usd(Usage(input_tokens=estimated_tokens(prompt_bytes)), candidate.price)
 
     def elapsed_us(self) -> int:
-        return (self._clock.monotonic_ns() - self.started_ns) // 1_000
+        return (self._now_ns() - self.started_ns) // 1_000
 
     def steps_us(self) -> tuple[int, ...]:
         """Microseconds of each step done so far, in the order of `domain.ledger.STEPS`."""

@@ -41,7 +41,7 @@ async def walk(parts: Parts, operation: Operation, request: Request, reply: Repl
         trace.mark()
         reached.admitted = admit(snapshot, reached.parsed)
         trace.mark()
-        planned = plan(reached.admitted, parts.live, parts.clock.monotonic_ns())
+        planned = plan(reached.admitted, parts.clock)
         trace.mark()
     except LineclearError as error:
         refuse(parts, reached, error, trace, reply)
@@ -78,30 +78,28 @@ async def _carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trac
 
 async def _open(parts: Parts, reserved: Reserved, trace: Trace) -> Opened:
     """Try candidates until one answers; the one owner of retries."""
-    admitted = reserved.planned.admitted
     candidates = reserved.planned.candidates
-    prompt_bytes = admitted.parsed.view.prompt_bytes
+    prompt_bytes = reserved.planned.admitted.parsed.view.prompt_bytes
     errors: list[UpstreamError] = []
     place, fresh = 0, False
     while True:
         if trace.gone:
             raise ClientGone("the caller closed the connection")
         candidate, number = candidates[place], len(errors) + 1
-        health = parts.live.target(admitted.route.environment, candidate.model)
         if number > 1:
             # On record before it is dispatched, so that the vendor's log and ours can be joined (decision 54).
             await parts.ledger.flushed(parts.ledger.append(_next_attempt(parts, reserved, place, number)))
         trace.begin_attempt(candidate, number)
         try:
             return await attempt(
-                reserved, candidate, number, fresh=fresh, pool=parts.pool, clock=parts.clock, health=health, trace=trace
+                reserved, candidate, number, fresh=fresh, pool=parts.pool, clock=parts.clock, trace=trace
             )
         except UpstreamError as error:
             trace.fail_attempt(error, prompt_bytes)
             errors.append(error)
             left_ms = (total_deadline_ns(reserved, trace) - parts.clock.monotonic_ns()) // 1_000_000
             recovery = recover(errors, Left(place + 1 < len(candidates), place > 0, left_ms))
-            if recovery.move is Move.STOP or (recovery.counts_as_retry and not health.take_retry()):
+            if recovery.move is Move.STOP or (recovery.counts_as_retry and not candidate.health.take_retry()):
                 raise final_error(errors) from error
         if recovery.wait_ms:
             await trace.pause(recovery.wait_ms)
