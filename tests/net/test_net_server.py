@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Callable
 
@@ -356,6 +357,32 @@ def test_c17_connections_beyond_the_cap_are_closed() -> None:
                 await again.read_answer()
 
     uvloop.run(scene())
+
+
+def test_running_out_of_descriptors_pauses_accepting_and_loses_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        async with serving(echo, ServerLimits(accept_pause_s=0.02)) as (server, port):
+            socks = [socket.socket() for _ in range(5)]
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(sock.fileno() for sock in socks) + 1, hard))
+            try:
+                for sock in socks:
+                    sock.connect(("127.0.0.1", port))
+                await until(lambda: server.counters.get("accepts_paused", 0) >= 2)
+                assert server.connections < 5
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            loop = asyncio.get_running_loop()
+            for sock in socks:
+                sock.setblocking(False)
+                await loop.sock_sendall(sock, GET)
+                async with asyncio.timeout(5):
+                    assert (await loop.sock_recv(sock, 100)).startswith(b"HTTP/1.1 200 OK")
+                sock.close()
+
+    with caplog.at_level(logging.WARNING, logger="lineclear.net"):
+        uvloop.run(scene())
+    assert "out of file descriptors" in caplog.text
 
 
 # ── deadlines
