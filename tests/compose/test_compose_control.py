@@ -14,38 +14,45 @@ import pytest
 from lineclear.base.log import LogChoice
 from lineclear.base.secret import Secret
 from lineclear.client.admin import AdminClient, Server, path_of
-from lineclear.compose.control import StartRefused, hold_lock
+from lineclear.compose.control import StartRefused, endpoints, hold_lock, open_core
 from lineclear.compose.life import Boot
+from lineclear.domain.permissions import Permission
 
 WAIT_S = 30.0
 TOKEN = "lca_token-of-tests"
 STATUS_BYTES = 65_536
 
 
+def boot_of(directory: Path, listen_fds: tuple[int, ...], options: Mapping[str, object]) -> Boot:
+    """What a supervisor would say."""
+    return Boot(
+        role="control",
+        data_dir=directory,
+        run_dir=directory / "run",
+        node="local",
+        boot_id="b",
+        slot=0,
+        life=0,
+        listen_fds=listen_fds,
+        master_key=bytes(32),
+        log=LogChoice(),
+        workers=1,
+        options=options,
+    )
+
+
 class Control:
     """One control process on a directory."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], files: list[Path], **options: object) -> None:
+    def __init__(self, directory: Path, environment: Mapping[str, str], files: list[Path]) -> None:
         (directory / "run").mkdir(mode=0o700, exist_ok=True)
         (directory / "admin.token").write_text(TOKEN)
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._life, child = socket.socketpair()
         self._life.settimeout(WAIT_S)
-        boot = Boot(
-            role="control",
-            data_dir=directory,
-            run_dir=directory / "run",
-            node="local",
-            boot_id="b",
-            slot=0,
-            life=0,
-            listen_fds=(listener.fileno(),),
-            master_key=bytes(32),
-            log=LogChoice(),
-            workers=1,
-            options={"files": [str(path) for path in files], "admin_url": self.url, "gateway_url": "", **options},
-        )
+        options = {"files": [str(path) for path in files], "admin_url": self.url, "gateway_url": ""}
+        boot = boot_of(directory, (listener.fileno(),), options)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lineclear.compose.control", "--life-fd", str(child.fileno())],
             pass_fds=[child.fileno(), listener.fileno()],
@@ -115,15 +122,6 @@ def test_first_start_later_start_and_end(
     assert second.end() == 0
 
 
-def test_files_of_up_are_applied(started: list[Control], tmp_path: Path, environment: Mapping[str, str]) -> None:
-    path = tmp_path / "team.yaml"
-    path.write_text("kind: Team\nname: sales\n")
-    control = start(started, tmp_path, environment, path)
-    assert control.settle()["state"] == "ready"
-    assert control.client().get(path_of("teams", "sales"))["name"] == "sales"
-    assert control.end() == 0
-
-
 def test_a_bad_file_stops_the_first_start_and_not_a_later_one(
     started: list[Control], tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
@@ -137,6 +135,7 @@ def test_a_bad_file_stops_the_first_start_and_not_a_later_one(
     path.write_text("kind: Team\nname: sales\n")
     mended = start(started, tmp_path, environment, path)
     assert mended.settle()["facts"]["keys"] is not None
+    assert mended.client().get(path_of("teams", "sales"))["name"] == "sales"
     mended.end()
     path.write_text("kind: Team\nname: sales\nlimits: {rpm: 1}\n")
     later = start(started, tmp_path, environment, path)
@@ -146,16 +145,17 @@ def test_a_bad_file_stops_the_first_start_and_not_a_later_one(
     assert later.end() == 0
 
 
+@pytest.mark.parametrize(("behind_proxy", "permission"), [(False, Permission.PUBLIC), (True, Permission.METRICS_READ)])
 def test_metrics_are_open_on_loopback_and_closed_behind_a_proxy(
-    started: list[Control], tmp_path: Path, environment: Mapping[str, str]
+    tmp_path: Path, behind_proxy: bool, permission: Permission
 ) -> None:
-    for behind_proxy, permission in ((False, "public"), (True, "metrics:read")):
-        started.append(Control(tmp_path, environment, [], behind_proxy=behind_proxy))
-        assert started[-1].settle()["state"] == "ready"
-        described = started[-1].client().get("/api/openapi.json")["paths"]
-        assert described["/metrics"]["get"]["x-permission"] == permission
-        assert "/api/v1/usage" in described
-        assert started[-1].end() == 0
+    boot = boot_of(tmp_path, (), {"behind_proxy": behind_proxy})
+    core = open_core(boot)
+    permissions = {endpoint.path: endpoint.permission for endpoint in endpoints(core, boot)}
+    core.ledger.close()
+    core.database.close()
+    assert permissions["/metrics"] is permission
+    assert permissions["/api/v1/usage"] is Permission.LEDGER_READ
 
 
 def test_control_that_is_killed_comes_back_with_everything(
