@@ -140,11 +140,15 @@ def _cost_lines(entry: Entry, price_of: PriceOf) -> list[dict[str, Any]] | None:
     if cost_nano_usd(entry.usage, price) != entry.cost_nano_usd:
         # The price has changed since under the same name: lines that do not add up would mislead.
         return None
-    return [
+    lines: list[dict[str, Any]] = [
         {"bucket": bucket, "tokens": tokens, "usd_per_mtok": usd_text(rate), "cost_usd": _line_cost(tokens, rate)}
         for bucket, tokens, rate in _priced_buckets(entry.usage, price)
         if tokens
     ]
+    if price.per_request:
+        each = usd_text(price.per_request)
+        lines.append({"bucket": "request", "tokens": None, "usd_per_mtok": None, "cost_usd": each})
+    return lines
 
 
 def _line_cost(tokens: int, rate: int) -> str:

@@ -20,7 +20,7 @@ from lineclear.domain.money import NANO_PER_USD
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS
 from lineclear.store.rollup import Rollup, RollupKey
 
-SERIES_MAX = 10_000
+SERIES_MAX = 5_000
 """Combinations of labels kept; what comes after them is counted under OVERFLOW in every label."""
 EVENTS_MAX = 200
 """Names of worker counters kept; later ones are dropped."""
