@@ -1,6 +1,5 @@
 """docs/manifests.md lists exactly the fields that manifests have, and its example is accepted."""
 
-import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -24,7 +23,7 @@ def test_the_page_lists_every_field_of_every_noun() -> None:
             for parameter, facts in inspect.signature(noun).parameters.items()
         }
         for name, noun in vars(manifest).items()
-        if isinstance(noun, type) and issubclass(noun, Noun) and dataclasses.is_dataclass(noun)
+        if isinstance(noun, type) and issubclass(noun, Noun) and noun is not Noun
     }
     assert listed == nouns
 

@@ -10,7 +10,6 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.data_dir == Path("/home/ann/.local/share/lineclear")
     assert settings.model_store == Path("/home/ann/.local/share/lineclear/models")
     assert (settings.url, settings.token, settings.database_url) == (None, None, None)
-    assert settings.color
 
 
 def test_each_setting_has_its_effect() -> None:
@@ -21,7 +20,6 @@ def test_each_setting_has_its_effect() -> None:
     assert settings.data_dir == Path(given["LINECLEAR_DATA"])
     assert settings.database_url == given["LINECLEAR_DATABASE_URL"]
     assert settings.model_store == Path(given["XDG_DATA_HOME"]) / "lineclear" / "models"
-    assert not settings.color
 
 
 def test_an_empty_variable_counts_as_not_given() -> None:

@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import uvicorn
 import uvloop
-from fastapi import FastAPI
 
 from lineclear.api.application import build_application
+from lineclear.api.server import AdminServer
 from lineclear.base.clock import SystemClock
 from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys as MasterKeys
@@ -50,28 +49,12 @@ _log = logging.getLogger(__name__)
 
 LOCK_WAIT_S = 20.0
 """How long a new control waits for the one before it to let go of control.lock."""
-DRAIN_S = 5
-"""Longest wait for running admin calls at the end."""
-KEEP_ALIVE_S = 30
 LOCK_LOOK_S = 0.05
 DATABASE_FILE = "lineclear.db"
-CONNECTIONS_MAX = 512
 
 
 class StartRefused(Exception):
     """Control cannot start; the message says why and what to do."""
-
-
-class AdminServer(uvicorn.Server):
-    """uvicorn, with an event for the moment it answers."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.is_up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.is_up.set()
 
 
 @dataclass(frozen=True)
@@ -129,7 +112,7 @@ async def _run(boot: Boot, life: Life) -> None:
     lock_fd = hold_lock(boot.data_dir / "control.lock")
     core = open_core(boot)
     first = first_state(core, boot)
-    server = _server(build_application(endpoints(core, boot), authenticator(boot.data_dir)))
+    server = AdminServer(build_application(endpoints(core, boot), authenticator(boot.data_dir)))
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
     facts = {"admin_url": boot.options.get("admin_url"), "keys": first.keys, "revision": core.publisher.revision()}
     follower = asyncio.create_task(_follow_life(server, life, facts, first.refused))
@@ -149,7 +132,7 @@ async def _follow_life(server: AdminServer, life: Life, facts: Mapping[str, obje
     life.report(READY, reason, facts)
     await life.wait_eof()
     life.report(DRAINING)
-    server.should_exit = True
+    server.stop()
 
 
 def hold_lock(path: Path, wait_s: float = LOCK_WAIT_S) -> int:
@@ -250,26 +233,6 @@ def authenticator(data_dir: Path) -> Callable[[str], Principal | None]:
         return admin if hmac.compare_digest(token.encode("utf-8", "replace"), expected) else None
 
     return authenticate
-
-
-def _server(application: FastAPI) -> AdminServer:
-    return AdminServer(
-        uvicorn.Config(
-            application,
-            loop="none",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ SETTINGS = (
     Setting("LINECLEAR_DATA", "Data directory.", "$XDG_DATA_HOME/lineclear"),
     Setting("LINECLEAR_DATABASE_URL", "Database of control, `postgresql://…`.", "SQLite in the data directory"),
     Setting("XDG_DATA_HOME", "Where the model store and the default data directory live.", "~/.local/share"),
-    Setting("NO_COLOR", "Any value turns colour off.", "unset"),
 )
 
 
@@ -40,7 +39,6 @@ class Settings:
     """None = SQLite inside the data directory."""
     model_store: Path
     """Where `models pull` puts weights, shared by all data directories."""
-    color: bool
 
 
 def process_environment() -> Mapping[str, str]:
@@ -60,5 +58,4 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         data_dir=Path(data) if data else share,
         database_url=variables.get("LINECLEAR_DATABASE_URL") or None,
         model_store=share / "models",
-        color="NO_COLOR" not in variables,
     )

@@ -3,15 +3,15 @@
 In: a directory. Out: the real parts on real files and a real loopback socket; `close()` ends everything.
 """
 
+import asyncio
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from lineclear.api.application import Authenticate, build_application
+from lineclear.api.server import AdminServer
 from lineclear.base.clock import Clock, SystemClock
 from lineclear.base.seal import Keys as MasterKeys
 from lineclear.base.secret import Secret
@@ -117,22 +117,23 @@ class ServedAPI:
         Raises:
             TimeoutError: if the server does not come up.
         """
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        up = threading.Event()
-
-        class Told(uvicorn.Server):
-            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-                await super().startup(sockets)
-                up.set()
-
-        application = build_application(endpoints, authenticate)
-        config = uvicorn.Config(application, ws="none", lifespan="off", log_config=None, access_log=False)
-        self._server = Told(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._application = build_application(endpoints, authenticate)
+        self._up = threading.Event()
+        self._stop: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        if not up.wait(START_S):
+        if not self._up.wait(START_S):
             raise TimeoutError("the admin port of the test did not come up")
+
+    async def _serve(self) -> None:
+        server = AdminServer(self._application)
+        self._stop = server.stop
+        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        await server.is_up.wait()
+        self._up.set()
+        await serving
 
     def client(self, token: str = TOKEN) -> AdminClient:
         """A client with this token."""
@@ -140,5 +141,5 @@ class ServedAPI:
 
     def close(self) -> None:
         """End the server and its thread."""
-        self._server.should_exit = True
+        self._stop()
         self._thread.join(START_S)

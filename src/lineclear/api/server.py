@@ -1,0 +1,48 @@
+"""Serves the admin application on listeners that somebody else made.
+
+In: an application, listening sockets. Out: answers, until told to stop. Bounded in connections and in time.
+"""
+
+import asyncio
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+DRAIN_S = 5
+"""Longest wait for running admin calls at the end."""
+KEEP_ALIVE_S = 30
+CONNECTIONS_MAX = 512
+
+
+class AdminServer(uvicorn.Server):
+    """uvicorn without its own log, loop and headers, with an event for the moment it answers."""
+
+    def __init__(self, application: FastAPI) -> None:
+        """Must be made inside a running loop."""
+        super().__init__(
+            uvicorn.Config(
+                application,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+    def stop(self) -> None:
+        """Stop accepting, finish what runs, return from `serve`."""
+        self.should_exit = True
