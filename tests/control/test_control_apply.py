@@ -12,6 +12,7 @@ from lineclear.control.changes.apply import ChangeState
 from lineclear.control.changes.plan import Action
 from lineclear.control.endpoint import AdminCode, Call, Principal, Refused
 from lineclear.domain.snapshot import CatalogueSection, CredentialsSection, LimitsSection, RouteSection, RuntimesSection
+from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import compile_snapshot
 from lineclear.store import control_rows as rows
 from lineclear.testing.control_plane import AUTHOR, ControlPlane
@@ -111,7 +112,7 @@ def test_the_snapshot_says_what_the_file_says(plane: ControlPlane) -> None:
 def test_a_gateway_takes_the_snapshot(plane: ControlPlane) -> None:
     applied(plane)
     loaded = plane.load()
-    snapshot = compile_snapshot(loaded.manifest, loaded.sections, "/run/x")
+    snapshot = compile_snapshot(loaded.manifest, loaded.sections, "/run/x", Live(plane.clock))
     assert snapshot.route_names["live"] == ("chat",)
 
 
