@@ -160,6 +160,20 @@ def test_a_torn_last_record_of_a_dead_worker_never_counted(ledger: Ledger, spool
     assert (verdict.ok, verdict.torn_tails, verdict.intents) == (True, 1, 1)
 
 
+def test_a_damaged_length_is_no_torn_tail(ledger: Ledger, spool: Spool) -> None:
+    ingest = make_ingest(ledger, spool)
+    spool.write(intent(1), settle(1), intent(2), settle(2))
+    (path,) = spool.paths()
+    spool.die()
+    start, _ = frames(path)[2]
+    with path.open("r+b") as file:
+        file.seek(start + 2)
+        file.write(b"\x09")
+    ingest.catch_up()
+    verdict = checked(ledger, ingest)
+    assert (verdict.ok, verdict.altered, verdict.torn_tails) == (False, 1, 0)
+
+
 def test_doubled_records_are_noted_and_counted_once(ledger: Ledger, spool: Spool) -> None:
     ingest = make_ingest(ledger, spool)
     spool.write(intent(1), settle(1), settle(1), intent(2), intent(2), settle(2))

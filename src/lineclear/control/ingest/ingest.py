@@ -15,7 +15,14 @@ from typing import Protocol
 
 from lineclear.base.clock import Clock
 from lineclear.control.ingest.entry_row import FacetNumbers, orphan_row, refused_row, settled_row
-from lineclear.control.ingest.reading import OpenExchange, SegmentReading, SourceReading, by_source, file_bytes
+from lineclear.control.ingest.reading import (
+    OpenExchange,
+    SegmentReading,
+    SourceReading,
+    by_source,
+    bytes_from,
+    has_whole_frame,
+)
 from lineclear.domain.entry import day_of
 from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Record, Refusal, Settle
 from lineclear.handover.checkpoint import CheckpointBroken
@@ -223,10 +230,16 @@ class Ingest:
             self._end(segment, batch)
 
     def _end(self, segment: SegmentReading, batch: SegmentBatch[Record]) -> None:
-        left_bytes = file_bytes(segment.name.path) - batch.offset
-        if batch.tail is Tail.TORN and left_bytes:
-            # A crash in the middle of a write: that record never counted, its exchange was never dispatched.
-            self._note(segment, batch.offset, AnomalyKind.TORN_TAIL, "", f"{left_bytes} bytes of an unfinished write")
+        if batch.tail is Tail.TORN:
+            left = bytes_from(segment.name.path, batch.offset)
+            if has_whole_frame(left):
+                detail = f"a length is damaged: {len(left)} bytes behind it cannot be read"
+                self._note(segment, batch.offset, AnomalyKind.DAMAGED, "", detail)
+            elif left:
+                # A crash in the middle of a write: that record never counted, its exchange was never dispatched.
+                self._note(
+                    segment, batch.offset, AnomalyKind.TORN_TAIL, "", f"{len(left)} bytes of an unfinished write"
+                )
         segment.ended = True
         self._work.touched[segment.file] = segment
 

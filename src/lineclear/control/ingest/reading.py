@@ -7,10 +7,14 @@ rebuilt by reading each segment again from its `low`. Reads no record itself, wr
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
+from zlib import crc32
 
 from lineclear.domain.ledger import Checkpoint, Intent
-from lineclear.handover.segment import SegmentName
+from lineclear.handover.segment import FRAME, FRAME_BYTES, SegmentName
 from lineclear.store.ledger import Position
+
+TAIL_BYTES_MAX = 256 * 1024
+"""How much behind a broken frame is looked at for whole ones."""
 
 
 class OpenExchange:
@@ -123,9 +127,24 @@ def by_source(names: Iterable[SegmentName]) -> dict[str, list[SegmentName]]:
     return {source: list(group) for source, group in groupby(names, key=lambda name: name.source)}
 
 
-def file_bytes(path: Path) -> int:
-    """The size of a file; 0 if it is gone."""
+def bytes_from(path: Path, offset: int) -> bytes:
+    """At most TAIL_BYTES_MAX of a file from `offset` on; empty if it is gone."""
     try:
-        return path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(TAIL_BYTES_MAX)
     except FileNotFoundError:
-        return 0
+        return b""
+
+
+def has_whole_frame(tail: bytes) -> bool:
+    """Whether a whole record stands somewhere in what looks like an unfinished write.
+
+    An unfinished write is the beginning of one: nothing whole can follow where it breaks off.
+    """
+    for start in range(1, len(tail) - FRAME_BYTES):
+        length, crc = FRAME.unpack_from(tail, start)
+        body = start + FRAME_BYTES
+        if 0 < length <= len(tail) - body and crc32(tail[body : body + length]) == crc:
+            return True
+    return False
