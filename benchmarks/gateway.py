@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -26,6 +27,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 import setting
+from lineclear.domain.ledger import STEPS
 from lineclear.testing import proc
 from lineclear.testing.load import Call, LoadConnection, LoadReport, closed_loop
 from lineclear.testing.platform import Platform, PlatformError
@@ -47,7 +49,12 @@ EVENT_DELAY_MS = 10
 OPEN_STREAMS = 200
 FIRST_EVENT_CALLS = 200
 STEP_CALLS = 300
+STEP_SAMPLES = 200
 HELP_RUNS = 5
+
+STEP_BUDGET_US = {"head": 30, "identify": 15, "entry": 15, "admit": 5, "plan": 8, "relay": 3, "settle": 12}
+"""What a step may cost by itself. `reserve` and `attempt` wait for others, so they have no budget here."""
+STEP_BUDGET_SLACK = 1.1
 
 GATEWAY_FLOOR = 6.0
 GATEWAY_AIM = 4.0
@@ -140,13 +147,13 @@ def run(directory: Path, options: Options, figures: Figures) -> None:
             environment={**os.environ, "XDG_DATA_HOME": str(directory / "xdg")},
         )
         with platform:
-            figures.add("ready after", "start_s", platform.started_s, "s", "without models; aim 3 s")
             keys = setting.create_keys(platform)
             wrk = Wrk(directory, "calls", setting.calls(keys))
             bench = Bench(directory, options, vendor, proxy, streams, platform, keys, wrk, figures)
             place(bench)
             measure(bench)
             check_books(bench)
+    measure_start(directory, figures)
     measure_command(figures)
 
 
@@ -221,16 +228,27 @@ def wait_until_quiet(bench: Bench) -> None:
 
 
 def measure_steps(bench: Bench) -> None:
-    """Wall µs inside each step of the walk at one connection, from the ledger's own records."""
+    """µs inside each step of the walk at one connection, from the ledger's own records, against the budgets.
+
+    The lowest tenth of the samples is what a step costs; the rest is what else the machine did.
+    """
     call = setting.calls(bench.keys)[0]
     answers = sequential(bench.platform.gateway_url, [call] * STEP_CALLS)
     steps: dict[str, list[int]] = {}
-    for answer in answers.ok[-100:]:
+    for answer in answers.ok[-STEP_SAMPLES:]:
         explained = bench.platform.admin("GET", f"/api/v1/requests/{answer.request_id}")
         for step, spent_us in explained["steps_us"].items():
             steps.setdefault(step, []).append(spent_us)
-    for step, values in steps.items():
-        bench.figures.add(f"step {step}", f"step_{step}_us", statistics.median(values), "µs", "wall, one connection")
+    if set(steps) != set(STEPS):
+        bench.figures.fail(f"the ledger knows the steps {sorted(steps)}, the budgets {sorted(STEPS)}")
+        return
+    for step in STEPS:
+        cost_us = quantile(steps[step], 0.1)
+        budget_us = STEP_BUDGET_US.get(step)
+        note = "with its wait" if budget_us is None else f"budget {budget_us} µs"
+        bench.figures.add(f"step {step}", f"step_{step}_us", cost_us, "µs", note)
+        if budget_us is not None and cost_us > budget_us * STEP_BUDGET_SLACK:
+            bench.figures.fail(f"step {step} costs {cost_us} µs, more than its budget of {budget_us} µs and a tenth")
 
 
 def measure_latency(bench: Bench) -> None:
@@ -340,6 +358,27 @@ def check_books(bench: Bench) -> None:
     bench.figures.add("cost in the ledger", "cost_usd", float(spent), "USD", f"charged to the budget: {charged} USD")
     if abs(charged - spent) > RESERVATION_USD_MAX:
         bench.figures.fail(f"the ledger says {spent} USD and the strict budget {charged} USD: a reservation is missing")
+
+
+def measure_start(directory: Path, figures: Figures) -> None:
+    """From `lineclear up` until the data port says that it is ready: a first start, then one on its data."""
+    (directory / "start").mkdir()
+    platform = Platform(directory / "start")
+    for key, name in (("start_first_s", "serving after, first start"), ("start_s", "serving after, later start")):
+        began = time.monotonic()
+        platform.launch()
+        platform.wait_for(lambda: is_serving(platform), "the data port to be ready", 60.0)
+        figures.add(name, key, time.monotonic() - began, "s", "models load meanwhile; aim 3 s")
+        platform.stop()
+
+
+def is_serving(platform: Platform) -> bool:
+    try:
+        url = json.loads((platform.data_dir / "up.json").read_text())["gateway_url"]
+        with urllib.request.urlopen(f"{url}/readyz", timeout=1) as response:
+            return bool(response.status == 200)
+    except (OSError, ValueError):
+        return False
 
 
 def measure_command(figures: Figures) -> None:
