@@ -1,6 +1,7 @@
 """The last bytes: sent only once the settle is in the file, so whoever has the whole answer has an entry."""
 
-from lineclear.domain.errors import ErrorCode, PlatformFault
+from lineclear.base.clock import Clock
+from lineclear.domain.errors import ClientGone, ErrorCode, PlatformFault, UpstreamError
 from lineclear.domain.ledger import LedgerSink, Outcome
 from lineclear.domain.money import usd_text
 from lineclear.gateway.attempt import Opened
@@ -19,6 +20,9 @@ from lineclear.gateway.settle import Settled
 from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply
 
+LINGER_NS = 100_000_000
+"""How long a target may take from its last event to the end of its body before its connection is closed."""
+
 
 async def finish(
     planned: Planned,
@@ -29,6 +33,7 @@ async def finish(
     reply: Reply,
     ledger: LedgerSink,
     trace: Trace,
+    clock: Clock,
 ) -> None:
     """Wait for the record, then send what was held back.
 
@@ -40,6 +45,8 @@ async def finish(
         return
     if reply.begun:
         _end_stream(planned, opened, relayed, settled, reply)
+        if opened is not None:
+            await _give_back(opened, clock)
         return
     fields = _whole_fields(planned, opened, relayed, settled, trace)
     reply.whole(relayed.status, fields, relayed.tail)
@@ -56,6 +63,19 @@ def _end_stream(planned: Planned, opened: Opened | None, relayed: Relayed, settl
         reply.end()
     else:
         reply.abort()  # a long answer that broke off: the caller must see a cut, not an end
+
+
+async def _give_back(opened: Opened, clock: Clock) -> None:
+    """Let the target finish its framing after its last event, so that the connection can serve again."""
+    call = opened.call
+    call.deadline(clock.monotonic_ns() + LINGER_NS, "linger")
+    try:
+        while await call.read():
+            continue  # nothing that follows the end of an answer is part of it
+    except (UpstreamError, ClientGone):
+        call.abort()
+    else:
+        call.release()
 
 
 def _whole_fields(planned: Planned, opened: Opened | None, relayed: Relayed, settled: Settled, trace: Trace) -> bytes:

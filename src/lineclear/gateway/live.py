@@ -33,7 +33,6 @@ class TargetHealth:
         "_probing",
         "_retry_credit",
         "_throttled_until_ns",
-        "in_flight",
         "is_suspect",
         "parked_until_ns",
     )
@@ -46,7 +45,6 @@ class TargetHealth:
         self._probing = False
         self._retry_credit = RETRY_CREDIT_START
         self._throttled_until_ns = 0
-        self.in_flight = 0
         self.is_suspect = False
         """Something was amiss since the last success: only then `exclusion` has to be asked."""
         self.parked_until_ns: dict[str, int] = {}
@@ -54,7 +52,7 @@ class TargetHealth:
 
     def exclusion(self, now_ns: int) -> str:
         """Why the target may not be tried now; empty if it may."""
-        if self._throttled_until_ns > now_ns:
+        if self.is_throttled(now_ns):
             return f"throttled for {_seconds(self._throttled_until_ns - now_ns)} more"
         if self._failures < CONSECUTIVE_FAILURES_MAX:
             return ""
@@ -67,6 +65,10 @@ class TargetHealth:
             )
         return ""
 
+    def is_throttled(self, now_ns: int) -> bool:
+        """Whether it asked to be left alone, and still does."""
+        return self._throttled_until_ns > now_ns
+
     def available_in_ms(self, now_ns: int) -> int:
         """How long until it may be tried again, at least 1; 0 if it may be now."""
         until_ns = max(
@@ -77,13 +79,11 @@ class TargetHealth:
 
     def begin(self) -> None:
         """An attempt starts; on an ejected target it is the probe."""
-        self.in_flight += 1
         if self._failures >= CONSECUTIVE_FAILURES_MAX:
             self._probing = True
 
     def end(self) -> None:
         """The attempt is over, however it ended."""
-        self.in_flight -= 1
         self._probing = False
 
     def succeeded(self) -> None:

@@ -33,7 +33,8 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
     """Rank the allowed targets and leave out those that are ill or throttled now.
 
     Raises:
-        PlatformFault: NO_HEALTHY_TARGET with the time until the first may be tried again.
+        PlatformFault: NO_HEALTHY_TARGET with the time until the first may be tried again; UPSTREAM_RATE_LIMITED
+            if all of them asked to be left alone.
         CallerError: VARIABLE_MISSING if the prompt needs a variable that was not sent.
     """
     route = admitted.route
@@ -87,9 +88,10 @@ def _leave_out(
 
 
 def _nothing_healthy(route: RouteView, ranked: tuple[Candidate, ...], now_ns: int) -> PlatformFault:
+    throttled = all(candidate.health.is_throttled(now_ns) for candidate in ranked)
     waits = [candidate.health.available_in_ms(now_ns) for candidate in ranked]
     return PlatformFault(
-        ErrorCode.NO_HEALTHY_TARGET,
+        ErrorCode.UPSTREAM_RATE_LIMITED if throttled else ErrorCode.NO_HEALTHY_TARGET,
         f"none of the {len(ranked)} targets of route {route.name!r} can be tried now",
         hint="try again after the time in retry-after; `lineclear explain` tells why each was left out",
         retry_after_ms=max(1, min(waits)),

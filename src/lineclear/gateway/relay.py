@@ -163,23 +163,20 @@ async def _pass_stream(opened: Opened, line: Line) -> None:
         if line.trace.gone:
             raise ClientGone("the caller closed the connection")
         passed = watch.take(reader.feed(data) if data else reader.end())
-        if paid_tokens and watch.output_bytes * 2 > paid_tokens * 2 - STREAM_SLICE_TOKENS:
+        while _needs_slice(opened, paid_tokens):
             paid_tokens = await _pay_next_slice(opened, line, paid_tokens)
         if passed:
             reply.chunk(passed)
             await reply.drained()
         if not data:
             return
-    _finish_call(opened)
 
 
-def _finish_call(opened: Opened) -> None:
-    """Give the connection back if the vendor's answer is all here; its last chunk mostly is."""
-    call = opened.call
-    if call.read_nowait() == b"":
-        call.release()
-    else:
-        call.abort()
+def _needs_slice(opened: Opened, paid_tokens: int) -> bool:
+    """Whether the output seen has come within half a slice of what is paid for, and more may come."""
+    if not 0 < paid_tokens < opened.reserved.output_bound:
+        return False
+    return opened.watch.output_bytes > paid_tokens - STREAM_SLICE_TOKENS // 2
 
 
 async def _pass_long_answer(opened: Opened, line: Line) -> None:
@@ -205,12 +202,13 @@ async def _pay_next_slice(opened: Opened, line: Line, paid_tokens: int) -> int:
         CallerError: if the budget does not cover it: the stream is cut, what was sent is billed.
     """
     planned = opened.reserved.planned
-    nano_usd = cost_bound_nano_usd(planned, 0, STREAM_SLICE_TOKENS)
+    slice_tokens = min(STREAM_SLICE_TOKENS, opened.reserved.output_bound - paid_tokens)
+    nano_usd = cost_bound_nano_usd(planned, 0, slice_tokens)
     head = planned.admitted.parsed.identified.head
     reply = await line.accountant.extend(Extend(head.request_id, 0, nano_usd))
     if isinstance(reply, Denied):
         raise denial(reply)
-    return paid_tokens + STREAM_SLICE_TOKENS
+    return paid_tokens + slice_tokens
 
 
 def _checkpoint(opened: Opened, line: Line) -> Checkpoint:

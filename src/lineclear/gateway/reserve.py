@@ -38,7 +38,9 @@ class Reserved(msgspec.Struct, frozen=True, gc=False):
     output_cap: int | None
     """Cap to put into the upstream request; None leaves the caller's as it is."""
     slice_tokens: int
-    """Output tokens paid for so far, if this is a stream under a budget; 0 = no slices."""
+    """Output tokens paid for at first, if this is a stream paid for in slices; else 0."""
+    output_bound: int
+    """The most output tokens the call may bring; 0 where nothing bounds it."""
     tokens: int
     nano_usd: int
 
@@ -73,19 +75,20 @@ def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
     accounts = own.ids + routed.ids
     has_budget = own.has_budget or routed.has_budget
     if not (has_budget or own.has_tokens or routed.has_tokens):
-        return Reserved(planned, snapshot, accounts, ALONE, None, 0, 0, 0)
+        return Reserved(planned, snapshot, accounts, ALONE, None, 0, 0, 0, 0)
     prompt_bytes = view.prompt_bytes + (len(planned.prompt_text.encode()) if planned.prompt_text else 0)
     cap, added_cap = view.max_output_tokens, None
     if cap is None and has_budget:
         cap = added_cap = admitted.route.max_tokens or planned.order.output_cap or OUTPUT_TOKENS_DEFAULT
     nano_usd = slice_tokens = 0
+    output_bound = cap * view.choices if cap is not None else 0
     if has_budget and cap is not None:
-        output_tokens = cap * view.choices
+        output_tokens = output_bound
         if view.stream and output_tokens > STREAM_SLICE_TOKENS:
             output_tokens = slice_tokens = STREAM_SLICE_TOKENS
         nano_usd = cost_bound_nano_usd(planned, prompt_bytes, output_tokens)
     tokens = estimated_tokens(prompt_bytes) + (UNKNOWN_OUTPUT_TOKENS if cap is None else cap) * view.choices
-    return Reserved(planned, snapshot, accounts, ALONE, added_cap, slice_tokens, tokens, nano_usd)
+    return Reserved(planned, snapshot, accounts, ALONE, added_cap, slice_tokens, output_bound, tokens, nano_usd)
 
 
 def with_grant(reserved: Reserved, granted: Granted) -> Reserved:
@@ -97,6 +100,7 @@ def with_grant(reserved: Reserved, granted: Granted) -> Reserved:
         granted,
         reserved.output_cap,
         reserved.slice_tokens,
+        reserved.output_bound,
         reserved.tokens,
         reserved.nano_usd,
     )

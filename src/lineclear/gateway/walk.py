@@ -70,10 +70,12 @@ async def _carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trac
         trace.fail_attempt(None, parsed.view.prompt_bytes)
         relayed = GONE
     finally:
+        if relayed is DEFECT and trace.call is not None:
+            trace.call.abort()
         settled = settle(
             planned, reserved, opened, relayed, trace=trace, ledger=parts.ledger, accountant=parts.accountant
         )
-    await finish(planned, opened, relayed, settled, reply=reply, ledger=parts.ledger, trace=trace)
+    await finish(planned, opened, relayed, settled, reply=reply, ledger=parts.ledger, trace=trace, clock=parts.clock)
 
 
 async def _open(parts: Parts, reserved: Reserved, trace: Trace) -> Opened:
