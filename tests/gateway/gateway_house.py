@@ -159,15 +159,18 @@ class House:
         self.vendor_port = 0
         self._accountant: Accountant | None = None
 
-    async def open(self, plan: Plan) -> None:
+    async def open(self, plan: Plan | None) -> None:
+        """Start everything; None = no snapshot was ever published."""
         clock = SystemClock()
         keys = Keys(MASTER_KEY)
         self.vendor_port = await self.vendor.start()
         self._writer = SnapshotWriter(self.directory / "snapshot", keys)
-        self.publish(plan)
-        if plan.limits:
+        limits = plan.limits if plan is not None else {}
+        if plan is not None:
+            self.publish(plan)
+        if limits:
             self._accountant = Accountant(self.directory / "spool", self.directory / "checkpoint", clock)
-            self._accountant.books.apply_limits(LimitsSection(plan.limits))
+            self._accountant.books.apply_limits(LimitsSection(limits))
             await self._accountant.serve(self.directory / "accountant.sock")
         self.spool = SpoolWriter(self.directory / "spool", "local-test-0-0", clock)
         live = Live(clock)
@@ -180,7 +183,7 @@ class House:
             accountant=AccountantClient(
                 self.directory / "accountant.sock",
                 clock,
-                plan.limits.get,
+                limits.get,
                 1,
                 source="local-test-0-0",
             ),
@@ -190,7 +193,7 @@ class House:
             large_bodies=asyncio.Lock(),
             counters=defaultdict(int),
         )
-        if plan.limits:
+        if limits:
             self.parts.accountant.start()
         self.refresh()
         door = Door(self.parts)
@@ -213,6 +216,12 @@ class House:
             await self._accountant.close()
         await self.vendor.close()
         self.spool.close()
+
+    async def stop_accountant(self) -> None:
+        """Take the accountant away for good."""
+        assert self._accountant is not None
+        await self._accountant.close()
+        self._accountant = None
 
     def publish(self, plan: Plan) -> None:
         """Write the next revision."""

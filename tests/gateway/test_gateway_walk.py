@@ -358,7 +358,9 @@ def test_a_refused_credential_is_parked_and_the_next_one_used(tmp_path: Path) ->
         fourth = await house.call(chat_call(KEY, "alone", "x"))
         assert (fourth.status, house.settle_of(fourth).attempts[0].attempt_class) == (502, "rejected")
 
-    credentials = {"vendor/live": (CredentialEntry("a", "one", 1), CredentialEntry("b", "two", 1))}
+    credentials: dict[str, tuple[CredentialEntry, ...]] = {
+        "vendor/live": (CredentialEntry("a", "one", 1), CredentialEntry("b", "two", 1))
+    }
     run(tmp_path, Plan(models=(model("ill"),), routes=(route("alone", "ill"),), credentials=credentials), play)
 
 
@@ -574,5 +576,101 @@ def test_count_tokens_takes_the_walk_and_costs_nothing(tmp_path: Path) -> None:
         assert answer.status == 200
         assert answer.json["input_tokens"] > 0
         assert house.settle_of(answer).cost_nano_usd == 0
+
+    run(tmp_path, Plan(), play)
+
+
+def test_a_slow_stream_leaves_a_checkpoint_every_second(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("good", always="tokens=8,event-delay-ms=180")
+        answer = await house.call(messages_call(KEY, "good", "x", stream=True))
+        assert answer.failure == ""
+        points = [record for record in house.records() if isinstance(record, Checkpoint)]
+        assert len(points) == 1
+        assert points[0].usage.output_tokens >= 1
+        assert 0 < points[0].cost_nano_usd < house.settle_of(answer).cost_nano_usd
+
+    run(tmp_path, Plan(), play)
+
+
+def test_a_large_body_is_read_whole(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        answers = await asyncio.gather(*[house.call(chat_call(KEY, "good", "x" * 1_500_000)) for _ in range(3)])
+        assert [answer.status for answer in answers] == [200] * 3
+        assert house.settle_of(answers[0]).request_bytes > 1_500_000
+
+    run(tmp_path, Plan(), play)
+
+
+def test_a_stream_that_says_nothing_is_a_failed_try(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("ill", always="tokens=0,cut-after=0")
+        answer = await house.call(chat_call(KEY, "alone", "x", stream=True))
+        assert answer.status in {502, 504}
+        assert house.settle_of(answer).outcome == "failed"
+
+    run(tmp_path, Plan(models=(model("ill"),), routes=(route("alone", "ill"),)), play)
+
+
+@BOTH
+def test_limits_are_told_under_the_dialects_own_names(tmp_path: Path, dialect: str) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(MAKERS[dialect](KEY, "good", "x", stream=True))
+        name = "x-ratelimit-limit-requests" if dialect == "openai" else "anthropic-ratelimit-requests-limit"
+        assert answer.headers[name] == "60"
+        reset = "x-ratelimit-reset-requests" if dialect == "openai" else "anthropic-ratelimit-requests-reset"
+        assert answer.headers[reset].endswith("ms" if dialect == "openai" else "Z")
+
+    run(tmp_path, Plan(limits={"app:app": limits(requests_per_minute=60)}), play)
+
+
+def test_a_caller_who_hangs_up_while_sending_leaves_no_intent(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        call = chat_call(KEY, "good", "x")
+        _, writer = await asyncio.open_connection("127.0.0.1", int(house.url.rsplit(":", 1)[1]))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in call.headers.items())
+        writer.write(f"POST {call.path} HTTP/1.1\r\nhost: x\r\n{lines}content-length: 9000\r\n\r\n{{".encode())
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        await writer.wait_closed()
+        for _ in range(100):
+            if house.parts.counters["gone_before_intent"]:
+                break
+            await asyncio.sleep(0.01)
+        assert house.parts.counters["gone_before_intent"] == 1
+        assert not [record for record in house.records() if isinstance(record, Intent)]
+
+    run(tmp_path, Plan(), play)
+
+
+def test_without_the_accountant_a_budget_is_closed_and_a_rate_goes_on(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        await house.stop_accountant()
+        answer = await house.call(chat_call(KEY, "rated", "x"))
+        assert answer.status == 200
+        answer = await house.call(chat_call(KEY, "paid", "x"))
+        assert (answer.status, error_of(answer)["code"]) == (503, "accountant_unavailable")
+        assert house.settle_of(answer).outcome == "fault"
+
+    plan = Plan(
+        routes=(route("rated", "good"), route("paid", "good")),
+        limits={
+            "route:live/rated": limits(requests_per_minute=60, tokens_per_minute=10_000, concurrency=5),
+            "route:live/paid": limits(budget=BudgetLimit(10**12, "UTC")),
+        },
+    )
+    run(tmp_path, plan, play)
+
+
+def test_before_the_first_snapshot_nothing_is_ready(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        empty = House(tmp_path / "empty")
+        await empty.open(None)
+        try:
+            answer = await empty.call(chat_call(KEY, "good", "x"))
+            assert (answer.status, error_of(answer)["code"]) == (503, "not_ready")
+        finally:
+            await empty.close()
 
     run(tmp_path, Plan(), play)
