@@ -29,7 +29,7 @@ from packaging.requirements import Requirement
 import setting
 from lineclear.domain.ledger import STEPS
 from lineclear.testing import proc
-from lineclear.testing.load import Call, LoadConnection, LoadReport, closed_loop
+from lineclear.testing.load import Call, LoadConnection, LoadReport, closed_loop, quantile
 from lineclear.testing.platform import Platform, PlatformError
 from lineclear.testing.upstream_process import UpstreamProcess
 from nginx import Nginx
