@@ -7,7 +7,9 @@ import pytest
 
 from lineclear.accountant.books import Books, Moment
 from lineclear.accountant.fold import CheckpointMoney, Fold, IntentMoney, SettleMoney, decode_money
+from lineclear.accountant.state import dump_books, load_books
 from lineclear.base.clock import SystemClock
+from lineclear.domain.accounts import Reserve, SettleAccount
 from lineclear.domain.ledger import Checkpoint, Intent, Settle
 from lineclear.handover.spool import SpoolLimits, SpoolWriter, list_segments
 from lineclear.testing.money_records import a_checkpoint, a_heartbeat, a_settle, an_intent
@@ -110,3 +112,25 @@ def test_a_call_without_limited_accounts_leaves_no_trace(spool: Path) -> None:
     assert not books.unconfirmed
     assert not books.confirmed
     assert not books.rows
+
+
+def test_what_a_checkpoint_already_has_is_not_counted_again_when_the_ledger_tells_it(spool: Path) -> None:
+    writer = SpoolWriter(spool, SOURCE, SystemClock())
+    books = Books()
+    source = books.hello(SOURCE, (), AT)
+    fold = Fold(spool, books, {})
+    held = Reserve("a", ("app:shop",), 1, 10)
+    writer.append(an_intent("a"))
+    books.act(held, source, AT)
+    writer.append(a_settle("a", nano_usd=6))
+    books.act(SettleAccount("a", 1, 6), source, AT)
+    writer.append(an_intent("b"))
+    books.act(Reserve("b", ("app:shop",), 1, 10), source, AT)
+    state, positions = dump_books(books, AT), dict(fold.positions)
+    writer.append(a_settle("b", nano_usd=7))
+    writer.flush_now()
+    again = load_books(state, AT)
+    Fold(spool, again, positions).catch_up(AT)
+    assert (posted(again), pending(again)) == (13, 0)
+    assert not again.unconfirmed
+    writer.close()

@@ -156,8 +156,6 @@ class Books:
         denial = _denial(op, 1, accounts, rows, at)
         self.steps += 1
         if denial is not None:
-            # The ledger will tell of this intent too; without this note it would look like an open reservation.
-            self._resolve(op.txn, Resolved(source.name, rows, 0, at.wall_s, is_final=False))
             self.counters["accounts_denied"] += 1
             return denial
         self.unconfirmed.pop(op.txn, None)
