@@ -109,6 +109,18 @@ def test_too_long_a_prompt_is_the_callers_error(smollm2: HostedModel, path: str,
     assert ("type" in answer.json) == (path == MESSAGES)
 
 
+def test_a_request_without_a_cap_does_not_ramble_to_the_end_of_the_context(
+    start: Callable[..., HostedModel],
+) -> None:
+    runtime = start(smollm2_spec("capped", output_tokens=12))
+    runtime.wait_for("ready")
+    asked = {**body("Tell a long story.", ignore_eos=True)}
+    del asked["max_tokens"]
+    answer = runtime.call(CHAT, asked)
+    assert usage_of(OPENAI_CHAT.read_whole(answer.body)).output_tokens == 12
+    runtime.drain()
+
+
 def test_a_real_model_obeys_no_simulation(smollm2: HostedModel) -> None:
     answer = smollm2.call(CHAT, body(), {"x-lineclear-simulate": "status=503"})
 

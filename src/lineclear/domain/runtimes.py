@@ -62,6 +62,7 @@ ENGINE_SETTINGS: Mapping[Engine, Mapping[str, Setting]] = {
         "slots": WholeSetting(1, 64, 2),
         "threads": WholeSetting(0, 256, 0),
         "context": WholeSetting(128, 1 << 20, 2048),
+        "output_tokens": WholeSetting(1, 1 << 20, 512),
     },
     Engine.SIMULATED: {**COMMON_SETTINGS, "slots": WholeSetting(1, 65536, 1024)},
 }
@@ -85,6 +86,8 @@ class RuntimeSettings(msgspec.Struct, frozen=True):
     """CPU threads of the engine; 0 = one less than the cores this process may use, at least 1."""
     context: int
     """Tokens of context of each slot; 0 where the engine has none."""
+    output_tokens: int
+    """Output cap of a request that names none; a small model may otherwise ramble to the end of its context."""
 
 
 def setting_problem(engine: Engine, name: str, value: SettingValue) -> str | None:
@@ -113,4 +116,4 @@ def read_runtime_settings(engine: Engine, settings: Mapping[str, SettingValue]) 
         if problem is not None:
             raise ValueError(problem)
     values = {name: setting.default for name, setting in ENGINE_SETTINGS[engine].items()}
-    return msgspec.convert({"threads": 0, "context": 0, **values, **settings}, RuntimeSettings)
+    return msgspec.convert({"threads": 0, "context": 0, "output_tokens": 0, **values, **settings}, RuntimeSettings)

@@ -95,7 +95,11 @@ class GGUFEngine:
 
     async def answer(self, call: EngineCall, outlet: Outlet) -> None:
         is_folded = _can_fold(call)
-        upstream = self._request("POST", PATHS[call.operation], _engine_body(call, self._alias, is_folded=is_folded))
+        upstream = self._request(
+            "POST",
+            PATHS[call.operation],
+            _engine_body(call, self._alias, self._settings.output_tokens, is_folded=is_folded),
+        )
         try:
             await upstream.open(connect_s=CONNECT_S)
             if upstream.status != 200:
@@ -165,8 +169,10 @@ def _can_fold(call: EngineCall) -> bool:
     return call.view.choices == 1 and not call.tree.get("logprobs") and not call.tree.get("n_probs")
 
 
-def _engine_body(call: EngineCall, alias: str, *, is_folded: bool) -> bytes:
+def _engine_body(call: EngineCall, alias: str, output_tokens: int, *, is_folded: bool) -> bytes:
     values: dict[str, Any] = dict(top_level(call.body))
+    if call.operation is Operation.CHAT and call.view.max_output_tokens is None:
+        values["max_tokens"] = encoded(output_tokens)
     values["model"] = encoded(alias)
     if is_folded:
         values["stream"] = encoded(True)
