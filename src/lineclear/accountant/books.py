@@ -276,6 +276,7 @@ class Books:
                 if resolved.posted != resolved.checkpoint_nano_usd:
                     self.counters["accounts_corrections"] += 1
                     self._correct(resolved, resolved.checkpoint_nano_usd)
+                resolved.is_final = True
                 del self.unconfirmed[txn]
                 self._confirm(txn, resolved)
                 self.steps += 1

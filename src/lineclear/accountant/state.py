@@ -1,7 +1,7 @@
 """The books as bytes, for the checkpoint, and back.
 
 In: books, or bytes that this wrote. Out: the other. Kept: money rows, open reservations, resolved ones that the
-ledger has not confirmed or that are only provisional, and the debts of rates. Must not touch files.
+ledger has not confirmed, and the debts of rates. Must not touch files.
 """
 
 from typing import Final
@@ -38,7 +38,6 @@ class SavedResolved(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     resolved_s: int
     checkpoint_nano_usd: int
     is_final: bool
-    is_confirmed: bool
 
 
 class SavedDebt(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -74,8 +73,7 @@ def dump_books(books: Books, at: Moment) -> bytes:
         )
         for txn, item in books.open.items()
     ]
-    resolved = [_saved(txn, item, is_confirmed=False) for txn, item in books.unconfirmed.items()]
-    resolved += [_saved(txn, item, is_confirmed=True) for txn, item in books.confirmed.items() if not item.is_final]
+    resolved = [_saved(txn, item) for txn, item in books.unconfirmed.items()]
     rows = [SavedRow(row.account, row.period, row.posted) for row in _rows_kept(books)]
     return msgspec.msgpack.encode(
         SavedBooks(at.wall_s, tuple(rows), tuple(opened), tuple(resolved), tuple(_debts(books, at)))
@@ -100,9 +98,8 @@ def load_books(state: bytes, at: Moment) -> Books:
         books.reopen(item.op, item.periods, source, at).checkpoint_nano_usd = item.checkpoint_nano_usd
     for ended in saved.resolved:
         rows = tuple(books.row(account, period) for account, period in ended.rows)
-        table = books.confirmed if ended.is_confirmed else books.unconfirmed
         resolved_s, checkpoint = ended.resolved_s, ended.checkpoint_nano_usd
-        table[ended.txn] = Resolved(
+        books.unconfirmed[ended.txn] = Resolved(
             ended.source, rows, ended.posted, resolved_s, is_final=ended.is_final, checkpoint=checkpoint
         )
     away_us = max(0, at.wall_s - saved.wall_s) * 1_000_000
@@ -118,12 +115,9 @@ def _rows_kept(books: Books) -> list[Row]:
     return [row for row in books.rows.values() if row.pending or row.period in newest[row.account][:ROWS_KEPT]]
 
 
-def _saved(txn: str, item: Resolved, *, is_confirmed: bool) -> SavedResolved:
+def _saved(txn: str, item: Resolved) -> SavedResolved:
     rows = tuple((row.account, row.period) for row in item.rows)
-    posted, checkpoint = item.posted, item.checkpoint_nano_usd
-    return SavedResolved(
-        txn, item.source, rows, posted, item.resolved_s, checkpoint, item.is_final, is_confirmed=is_confirmed
-    )
+    return SavedResolved(txn, item.source, rows, item.posted, item.resolved_s, item.checkpoint_nano_usd, item.is_final)
 
 
 def _debts(books: Books, at: Moment) -> list[SavedDebt]:
