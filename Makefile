@@ -1,6 +1,8 @@
 # Everything a person or a machine needs to run and check Lineclear. `make help` lists it.
 
-PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do command -v $$p && break; done)
+# The first that really runs and is new enough: a version manager may leave names behind that start nothing.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do \
+  $$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 DATA ?= .data
 UP_FLAGS ?=
 
@@ -39,8 +41,8 @@ prices: .venv/.dev ## write the dated price file anew from genai-prices
 	@.venv/bin/python scripts/prices.py
 
 .venv/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "make: Python 3.11 or newer is needed; found: $$($(PYTHON) --version 2>&1). Set PYTHON=…"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with the venv module was found; \
+	on Debian and Ubuntu: apt-get install python3-venv. Or name one: make PYTHON=…"; exit 1; }
 	@$(PYTHON) -m venv .venv || \
 	  { echo "make: the venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; rm -rf .venv; exit 1; }
 
