@@ -97,3 +97,9 @@ def test_throttled_everywhere_names_the_shortest_wait() -> None:
 def test_a_request_at_fault_is_told_as_such_whatever_came_before() -> None:
     refused = failure(AttemptClass.CLIENT_ERROR, ErrorCode.UPSTREAM_REFUSED)
     assert final_error([failure(REJECTED), refused]) is refused
+
+
+def test_a_client_is_told_not_to_multiply_what_was_tried_unless_a_time_is_named() -> None:
+    assert final_error([failure(NOT_SENT)] * 3).is_spent
+    assert final_error([failure(REJECTED)]).is_spent
+    assert not final_error([failure(REJECTED, LIMITED, wait_ms=4_000)]).is_spent

@@ -324,6 +324,7 @@ def test_nothing_reachable_is_503_with_a_time_and_then_an_ejection(tmp_path: Pat
         for answer in answers:
             assert (answer.status, error_of(answer)["code"]) == (503, "no_healthy_target")
             assert int(answer.headers["retry-after"]) >= 1
+        assert answers[0].headers["x-should-retry"] == "false"
         refusal = house.refusal_of(answers[-1])
         assert refusal.error_code == "no_healthy_target"
 

@@ -90,6 +90,7 @@ class LineclearError(Exception):
         rules: ids of the rules that refused, for `x-lineclear-policy`.
         retry_after_ms: how long to wait before another try; None if waiting is not the answer.
         param: the request field at fault, as a path such as `messages.0.role`.
+        is_spent: we have tried as often as one request may; the caller's client should not multiply that.
         successor: what replaces a retired model.
         known_names: names the caller may use instead, for `model_not_found`.
     """
@@ -116,6 +117,7 @@ class LineclearError(Exception):
         self.retry_after_ms = retry_after_ms
         self.param = param
         self.successor = successor
+        self.is_spent = False
         self.known_names = known_names
 
 

@@ -17,6 +17,8 @@ ATTEMPTS_MAX = 3
 INLINE_WAIT_MS_MAX = 3_000
 """A Retry-After up to this is waited for; a longer one goes to the next candidate (decision 26)."""
 BACKOFF_MS = 50
+UNREACHABLE_BACKOFF_MS = 20
+"""Short, so that a request for which nothing can be reached fails within 50 ms (row U30)."""
 THROTTLE_BACKOFF_MS = 1_000
 REUSED_PHASE = "reused"
 """A kept-alive connection died before any response byte: the target may never have seen the request."""
@@ -84,15 +86,18 @@ def final_error(errors: Sequence[UpstreamError]) -> UpstreamError | PlatformFaul
     All targets unreachable is NO_HEALTHY_TARGET; all throttled carries the shortest wait (row U16, U30).
     """
     last = errors[-1]
+    last.is_spent = last.retry_after_ms is None
     if last.attempt_class is AttemptClass.CLIENT_ERROR:
         return last
     if all(error.sent == "no" and error.attempt_class is AttemptClass.NOT_SENT for error in errors):
-        return PlatformFault(
+        unreachable = PlatformFault(
             ErrorCode.NO_HEALTHY_TARGET,
             f"no target could be reached: {last.message}",
             hint="try again after the time in retry-after; `lineclear explain` lists every attempt",
             retry_after_ms=THROTTLE_BACKOFF_MS,
         )
+        unreachable.is_spent = True
+        return unreachable
     waits = [error.retry_after_ms for error in errors if error.retry_after_ms is not None]
     if waits and last.code in _THROTTLES:
         last.retry_after_ms = min(waits)
@@ -119,7 +124,10 @@ def _after_ambiguity(errors: Sequence[UpstreamError], left: Left) -> Recovery:
 
 
 def _same(error: UpstreamError, left: Left) -> Recovery:
-    base_ms = THROTTLE_BACKOFF_MS if error.code in _THROTTLES else BACKOFF_MS
+    if error.attempt_class is AttemptClass.NOT_SENT:
+        base_ms = UNREACHABLE_BACKOFF_MS
+    else:
+        base_ms = THROTTLE_BACKOFF_MS if error.code in _THROTTLES else BACKOFF_MS
     # Full jitter spreads retries of many callers; it need not be unpredictable.
     wait_ms = int(base_ms * random.random()) + 1  # noqa: S311 - jitter, not a secret
     if wait_ms >= left.time_ms:

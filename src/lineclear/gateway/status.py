@@ -10,17 +10,17 @@ from email.utils import parsedate_to_datetime
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import AttemptClass, ErrorCode, Sent, UpstreamError
+from lineclear.wire.problems import PASSED_ON_STATUSES
 
 RETRY_AFTER_MS_MAX = 24 * 3600 * 1000
 """Longer waits are cut to a day: a vendor's 10⁹ is not a plan."""
 
-_PASSED_ON = frozenset({400, 404, 405, 409, 413, 415, 422})
 _QUOTA_TYPES = frozenset({"insufficient_quota", "billing_error", "billing_not_active"})
 
 
 def error_of_status(status: int, body: bytes, native_type: str, wait_ms: int | None) -> UpstreamError:
     """The error for a target's answer that is not 200."""
-    if status in _PASSED_ON:
+    if status in PASSED_ON_STATUSES:
         return UpstreamError(
             ErrorCode.UPSTREAM_REFUSED,
             f"the model's provider refused the request with status {status}",
