@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from lineclear.base.clock import SystemClock
-from lineclear.domain.errors import AttemptClass, ClientGone, DeadlinePassed, ErrorCode, Sent, UpstreamError
+from lineclear.domain.errors import AttemptClass, ClientGone, ErrorCode, Sent, UpstreamError
 from lineclear.net.limits import PoolLimits
 from lineclear.net.upstream import Origin, Pool, UpstreamCall
 from lineclear.testing.raw_http import RawClient, Script, loopback_listener, pooling, target
@@ -291,8 +291,8 @@ def test_u2_a_connect_that_hangs_is_given_up(limit: str) -> None:
             opening = asyncio.ensure_future(call.open(connect_s=0.1))
             if limit == "abort":
                 await asyncio.sleep(0.02)
-                call.abort(DeadlinePassed())
-            with pytest.raises(DeadlinePassed if limit == "abort" else UpstreamError) as raised:
+                call.abort(TimeoutError())
+            with pytest.raises(TimeoutError if limit == "abort" else UpstreamError) as raised:
                 await opening
             if isinstance(raised.value, UpstreamError):
                 assert raised.value.code is ErrorCode.UPSTREAM_TIMEOUT
@@ -426,7 +426,7 @@ def test_a_deadline_of_an_earlier_call_does_not_touch_a_later_one() -> None:
     scene_with(script, act)
 
 
-@pytest.mark.parametrize("error", [DeadlinePassed(), None], ids=["named", "unnamed"])
+@pytest.mark.parametrize("error", [TimeoutError(), None], ids=["named", "unnamed"])
 @pytest.mark.parametrize("moment", ["head", "body"])
 def test_an_abort_ends_the_wait_and_the_connection_at_once(moment: str, error: Exception | None) -> None:
     hung_up = asyncio.Event()
@@ -450,11 +450,11 @@ def test_an_abort_ends_the_wait_and_the_connection_at_once(moment: str, error: E
             pending = asyncio.ensure_future(call.read())
         await asyncio.sleep(0.02)
         call.abort(error)
-        with pytest.raises(ClientGone if error is None else DeadlinePassed):
+        with pytest.raises(ClientGone if error is None else TimeoutError):
             await pending
         async with asyncio.timeout(0.1):
             await hung_up.wait()
-        with pytest.raises(ClientGone if error is None else DeadlinePassed):
+        with pytest.raises(ClientGone if error is None else TimeoutError):
             call.read_nowait()
         call.release()
         assert pool.idle_count == 0

@@ -56,7 +56,7 @@ def test_a_field_that_cannot_be_read_is_named(fields: dict[str, Any], param: str
 
 def test_the_view_of_a_request_and_of_a_token_count() -> None:
     view = ANTHROPIC_MESSAGES.view({**TREE, "stream": True}, 77)
-    assert (view.model, view.stream, view.max_output_tokens, view.output_cap_field) == ("chat", True, 9, "max_tokens")
+    assert (view.model, view.stream, view.max_output_tokens) == ("chat", True, 9)
     assert (view.wants_stream_usage, view.choices, view.prompt_bytes) == (True, 1, 77)
     count = ANTHROPIC_COUNT_TOKENS.view({"model": "chat", "messages": []}, 5)
     assert (count.stream, count.max_output_tokens) == (False, 0)

@@ -68,7 +68,7 @@ def test_a_field_that_cannot_be_read_is_named(fields: dict[str, Any], param: str
 def test_the_view_of_a_plain_and_of_a_full_request() -> None:
     plain = OPENAI_CHAT.view({"model": "chat", "messages": MESSAGES, "stream": None, "max_tokens": None}, 42)
     assert (plain.model, plain.stream, plain.max_output_tokens, plain.choices) == ("chat", False, None, 1)
-    assert (plain.wants_stream_usage, plain.output_cap_field, plain.prompt_bytes) == (False, "max_tokens", 42)
+    assert (plain.wants_stream_usage, plain.prompt_bytes) == (False, 42)
     full = OPENAI_CHAT.view(
         {
             "model": "chat",
@@ -81,7 +81,7 @@ def test_the_view_of_a_plain_and_of_a_full_request() -> None:
         42,
     )
     assert (full.stream, full.max_output_tokens, full.choices) == (True, 9, 3)
-    assert (full.wants_stream_usage, full.output_cap_field) == (True, "max_completion_tokens")
+    assert full.wants_stream_usage
 
 
 BODY = (

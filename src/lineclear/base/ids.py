@@ -7,8 +7,6 @@ import secrets
 
 from lineclear.base.clock import Clock
 
-EXCHANGE_PREFIX = "req_"
-
 
 class ExchangeIds:
     """Makes `req_` + 12 hex of milliseconds + 8 hex of this source + 8 hex of a counter.

@@ -25,10 +25,6 @@ class Purpose(StrEnum):
 
     SEAL = "seal"
     SNAPSHOT_MAC = "snapshot-mac"
-    CURSOR_MAC = "cursor-mac"
-    USER_HASH = "user-hash"
-    ONE_USE_LINK = "one-use-link"
-    INTERNAL_DOOR = "internal-door"
 
 
 class SealBroken(Exception):

@@ -185,7 +185,3 @@ class UpstreamError(LineclearError):
 
 class ClientGone(Exception):
     """The caller hung up. An outcome, not an error: nobody is left to be told."""
-
-
-class DeadlinePassed(Exception):
-    """The request's own total deadline passed. Raised inside the walk, never a cancelled future."""

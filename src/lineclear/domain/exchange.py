@@ -151,9 +151,6 @@ Event: TypeAlias = (
     | Terminated
 )
 
-CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallStarted, ToolArgumentsDelta, OpaqueContent)
-"""The first of these is the commit point: after it nothing is replayed. `Finished` commits as well."""
-
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """One item of a vendor's stream: its exact bytes, blank line included, and what they mean.
@@ -173,8 +170,6 @@ class RequestView(msgspec.Struct, frozen=True, gc=False):
     stream: bool
     max_output_tokens: int | None
     """The caller's own cap; None if not given."""
-    output_cap_field: str
-    """The body field that carries (or would carry) the cap: `max_tokens`, `max_completion_tokens`."""
     wants_stream_usage: bool
     """OpenAI `stream_options.include_usage` is true."""
     choices: int

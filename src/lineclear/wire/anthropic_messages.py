@@ -108,7 +108,6 @@ def _view(tree: dict[str, Any], body_bytes: int) -> RequestView:
         model=model,
         stream=is_stream(tree),
         max_output_tokens=whole_number(tree, CAP_FIELD, OUTPUT_TOKENS_MAX),
-        output_cap_field=CAP_FIELD,
         wants_stream_usage=True,
         choices=1,
         prompt_bytes=body_bytes,

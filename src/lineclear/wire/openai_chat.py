@@ -56,7 +56,6 @@ class OpenAIChat:
             model=model,
             stream=is_stream(tree),
             max_output_tokens=cap if cap is not None else legacy_cap,
-            output_cap_field=_cap_fields(tree)[0],
             wants_stream_usage=_wants_usage(tree),
             choices=choices or 1,
             prompt_bytes=body_bytes,

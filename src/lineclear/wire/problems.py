@@ -129,7 +129,11 @@ def _passed_on_status(error: LineclearError) -> int | None:
 
 def _head(error: LineclearError, row: Row) -> bytes:
     """Header lines; `retry-after` in whole seconds rounded up, `retry-after-ms` exact."""
-    head = b"content-type: application/json\r\nx-should-retry: " + (b"true" if row.should_retry and not error.is_spent else b"false") + b"\r\n"
+    head = (
+        b"content-type: application/json\r\nx-should-retry: "
+        + (b"true" if row.should_retry and not error.is_spent else b"false")
+        + b"\r\n"
+    )
     wait_ms = error.retry_after_ms if error.retry_after_ms is not None else row.retry_after_ms
     if wait_ms is None:
         return head
