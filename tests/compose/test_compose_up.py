@@ -123,6 +123,15 @@ def test_failures_add_up_only_while_no_life_was_stable() -> None:
     assert part.failures == 1
 
 
+def test_a_worker_that_can_start_is_started_again_within_a_second() -> None:
+    worker, control = Part("gateway.0", "gateway", 0, {}), Part("control", "control", 0, {})
+    for _ in range(30):
+        for part in (worker, control):
+            part.count_failure(child(10**12), now_ns=10**12 + 10**8)
+    assert restart_delay_s(worker.failures, 1.0) < 1.0
+    assert restart_delay_s(control.failures, 1.0) == RESTART_CAP_S
+
+
 def test_status_lines_may_come_in_pieces_and_nonsense_changes_nothing() -> None:
     one = Child("gateway.0", "gateway", 0, 1, 1, None)
     assert not one.hear(b'{"state": "rea')

@@ -53,9 +53,13 @@ def mixed_call(key: str, number: int) -> Call:
     return chat_call(key, "chat", f"call {number} [[delay-ms={number % 200}]]")
 
 
-def kill_one(stage: Stage, role: str, index: int) -> None:
-    """Kill a process of the role, as soon as there is one."""
-    stage.platform.wait_for(lambda: stage.platform.kill(role, index), f"a {role} to kill", 30.0)
+def kill_one(stage: Stage, turn: int, chance: random.Random) -> str:
+    """Kill one process, whatever it is doing: of the role whose turn it is, or of the next that has one now."""
+    first = turn % len(ROLES)
+    for role in (ROLES[first:] + ROLES[:first]) * 2:
+        if stage.platform.kill(role, chance.randrange(8)):
+            return role
+    raise AssertionError("no role has a process to kill")
 
 
 async def load_and_kill(stage: Stage, kills: int, chance: random.Random) -> tuple[LoadReport, Counter[str]]:
@@ -71,11 +75,9 @@ async def load_and_kill(stage: Stage, kills: int, chance: random.Random) -> tupl
     )
     killed: Counter[str] = Counter()
     await asyncio.sleep(0.5)
-    for number in range(kills):
-        role = ROLES[number % len(ROLES)]
+    for turn in range(kills):
         await asyncio.sleep(chance.uniform(0.2, 0.8))
-        await asyncio.to_thread(kill_one, stage, role, chance.randrange(8))
-        killed[role] += 1
+        killed[await asyncio.to_thread(kill_one, stage, turn, chance)] += 1
     await asyncio.sleep(1.0)
     stop.set()
     return await load, killed
@@ -85,7 +87,8 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, child_environment: Mappin
     kills = KILLS_FULL if full_form else KILLS
     with Stage(tmp_path, documents, workers=2, environment=child_environment) as stage:
         report, killed = asyncio.run(load_and_kill(stage, kills, random.Random(SEED)))
-        assert killed == Counter({role: kills // len(ROLES) for role in ROLES})
+        assert killed.total() == kills
+        assert min(killed[role] for role in ROLES) >= kills // 10, killed
         assert len(report.ok) > 10 * kills, report.failures
         checked: dict[str, Any] = {}
 

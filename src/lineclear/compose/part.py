@@ -18,6 +18,10 @@ RESTART_CAP_S = 20.0
 """A process that keeps dying is started again at the longest after this."""
 STABLE_S = 2.0
 """Ready for so long, and the failures before are forgotten."""
+READY_FAILURES_MAX = 4
+"""Where callers wait, a process that had been ready counts no further than this: starting works, so the next start
+comes within a second. Source: reliability-security.md §2, row S10."""
+WAITED_FOR_ROLES = frozenset({"gateway", "accountant"})
 SETTLED_FAILURES = 3
 """After so many failures in a row nobody waits for the part any more; it is listed as degraded."""
 
@@ -78,6 +82,8 @@ class Part:
         """Notes an unwanted end; one after a stable life counts as the first."""
         was_stable = child.ready_ns is not None and now_ns - child.ready_ns >= STABLE_S * 1e9
         self.failures = 1 if was_stable else self.failures + 1
+        if child.ready_ns is not None and self.role in WAITED_FOR_ROLES:
+            self.failures = min(self.failures, READY_FAILURES_MAX)
         self.last_end = child.exit_text() + (f": {child.reason}" if child.reason else "")
 
     def view(self) -> list[dict[str, object]]:
