@@ -57,6 +57,12 @@ class LoadReport:
     """What came of many calls."""
 
     results: list[CallResult] = field(default_factory=list)
+    answered: int = 0
+    """How many went well so far."""
+
+    def add(self, result: CallResult) -> None:
+        self.results.append(result)
+        self.answered += not result.failure
 
     @property
     def ok(self) -> list[CallResult]:
@@ -220,13 +226,14 @@ async def closed_loop(
     count: int | None = None,
     stop: asyncio.Event | None = None,
     deadline_s: float = CALL_DEADLINE_S,
+    report: LoadReport | None = None,
 ) -> LoadReport:
     """Keep `connections` calls in flight until `count` were made or `stop` is set.
 
     Each connection makes its next call when the last one has ended. A failed connect waits 20 ms, so that a
-    dead server is not hammered.
+    dead server is not hammered. A `report` that is handed in can be watched meanwhile.
     """
-    report = LoadReport()
+    report = LoadReport() if report is None else report
     made = 0
 
     async def one_connection() -> None:
@@ -236,7 +243,7 @@ async def closed_loop(
             while (count is None or made < count) and not (stop and stop.is_set()):
                 made += 1
                 result = await connection.call(next_call(made - 1))
-                report.results.append(result)
+                report.add(result)
                 if result.failure == "connect":
                     await asyncio.sleep(0.02)
         finally:
@@ -262,7 +269,7 @@ async def open_loop(
 
     async def one_call(number: int) -> None:
         connection = idle.pop() if idle else LoadConnection(url, deadline_s)
-        report.results.append(await connection.call(next_call(number)))
+        report.add(await connection.call(next_call(number)))
         idle.append(connection)
 
     started = asyncio.get_running_loop().time()
