@@ -1,5 +1,7 @@
 """The fold of an answer: commit point, what is held back, what is billed."""
 
+from typing import get_args
+
 import pytest
 
 from lineclear.domain.exchange import (
@@ -20,7 +22,7 @@ from lineclear.domain.exchange import (
     UsageReported,
 )
 from lineclear.domain.money import Usage
-from lineclear.gateway.watch import Watch
+from lineclear.gateway.watch import FOLDS, Watch
 
 
 def watching(*events: Event, drop: bool = True) -> Watch:
@@ -46,6 +48,10 @@ def test_content_commits_and_is_counted_in_bytes(event: Event, size: int) -> Non
     watch = watching(event)
     assert watch.committed
     assert watch.output_bytes == size
+
+
+def test_every_kind_of_event_is_folded() -> None:
+    assert set(FOLDS) == set(get_args(Event))
 
 
 @pytest.mark.parametrize("event", [Started("id", "m"), UsageReported(Usage()), Malformed("?"), Failed("x", "y")])

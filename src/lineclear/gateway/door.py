@@ -58,7 +58,7 @@ class Door:
         """A problem for which there is no walk: protocol errors, unknown paths, defects."""
         request_id = self._parts.ids.next_id()
         told = problem(dialect, error, request_id)
-        return told.status, told.head + id_fields(request_id), told.body
+        return told.status, told.head + id_fields(request_id).encode(), told.body
 
     def _answer_locally(self, request: Request, reply: Reply) -> None:
         handler = LOCALS.get(request.path)
@@ -84,7 +84,7 @@ class Door:
             return
         request_id = self._parts.ids.next_id()
         status, fields, body = handler(self._parts, request, request_id)
-        reply.whole(status, fields + id_fields(request_id), body)
+        reply.whole(status, fields + id_fields(request_id).encode(), body)
 
 
 def _dialect(request: Request) -> Dialect:

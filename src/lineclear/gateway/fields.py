@@ -1,6 +1,7 @@
 """Header fields of an answer. The only list is architecture §6; the grammar is decision 52.
 
-In: what the walk knows. Out: header lines. A fact that is not known is left out.
+In: what the walk knows. Out: header lines as text, encoded once by whoever sends them. A fact that is not known is
+left out.
 """
 
 from collections.abc import Mapping
@@ -17,36 +18,31 @@ STREAM_FIELDS = (
 )
 
 
-def id_fields(request_id: str) -> bytes:
+def id_fields(request_id: str) -> str:
     """The exchange's id under both names that SDKs look for."""
-    return f"x-request-id: {request_id}\r\nrequest-id: {request_id}\r\n".encode()
+    return f"x-request-id: {request_id}\r\nrequest-id: {request_id}\r\n"
 
 
-def route_fields(planned: Planned, attempts: int, candidate: Candidate | None) -> bytes:
+def route_fields(planned: Planned, attempts: int, candidate: Candidate | None) -> str:
     """Which route, release and model, after how many attempts."""
     fields = planned.admitted.route.fields
     if candidate is None:
-        return fields + b"x-lineclear-attempts: %d\r\n" % attempts
-    fallback = b"false" if candidate is planned.candidates[0] else b"true"
-    return b"%b%bx-lineclear-attempts: %d\r\nx-lineclear-fallback: %b\r\n" % (
-        fields,
-        candidate.fields,
-        attempts,
-        fallback,
-    )
+        return f"{fields}x-lineclear-attempts: {attempts}\r\n"
+    fallback = "false" if candidate is planned.candidates[0] else "true"
+    return f"{fields}{candidate.fields}x-lineclear-attempts: {attempts}\r\nx-lineclear-fallback: {fallback}\r\n"
 
 
-def policy_fields(rules: tuple[str, ...]) -> bytes:
+def policy_fields(rules: tuple[str, ...]) -> str:
     """Ids of the rules that took part."""
-    return f"x-lineclear-policy: {','.join(rules)}\r\n".encode() if rules else b""
+    return f"x-lineclear-policy: {','.join(rules)}\r\n" if rules else ""
 
 
-def cost_fields(cost_nano_usd: int, basis: str) -> bytes:
+def cost_fields(cost_nano_usd: int, basis: str) -> str:
     """Cost and where the figure comes from."""
-    return f"x-lineclear-cost-usd: {usd_text(cost_nano_usd)}\r\nx-lineclear-cost-basis: {basis}\r\n".encode()
+    return f"x-lineclear-cost-usd: {usd_text(cost_nano_usd)}\r\nx-lineclear-cost-basis: {basis}\r\n"
 
 
-def limit_fields(granted: Granted, dialect: Dialect, given_back_nano_usd: int, now_us: int) -> bytes:
+def limit_fields(granted: Granted, dialect: Dialect, given_back_nano_usd: int, now_us: int) -> str:
     """What is left of budget and rates, the rates under the dialect's own names.
 
     `given_back_nano_usd` is what the settle returned of the reservation; 0 while that is not known.
@@ -64,7 +60,7 @@ def limit_fields(granted: Granted, dialect: Dialect, given_back_nano_usd: int, n
     if granted.tokens_limit is not None:
         reset_us = now_us + (granted.tokens_reset_ms or 0) * 1_000
         fields += _rate_lines(dialect, "tokens", granted.tokens_limit, granted.tokens_remaining or 0, now_us, reset_us)
-    return fields.encode()
+    return fields
 
 
 def _rate_lines(dialect: Dialect, unit: str, limit: int, remaining: int, now_us: int, reset_us: int) -> str:
@@ -82,15 +78,17 @@ def _rate_lines(dialect: Dialect, unit: str, limit: int, remaining: int, now_us:
             )
 
 
-def timing_fields(total_us: int, upstream_us: int) -> bytes:
+def timing_fields(total_us: int, upstream_us: int) -> str:
     """`Server-Timing` with our own and the target's share, in milliseconds."""
     ours_us = max(0, total_us - upstream_us)
-    return f"server-timing: gateway;dur={ours_us / 1000:.3f}, upstream;dur={upstream_us / 1000:.3f}\r\n".encode()
+    return f"server-timing: gateway;dur={ours_us / 1000:.3f}, upstream;dur={upstream_us / 1000:.3f}\r\n"
 
 
 def upstream_rate_fields(fields: Mapping[bytes, bytes]) -> bytes:
     """A vendor's own rate-limit fields, renamed so that they are not taken for ours (decision 31)."""
     lines = b""
+    if b"ratelimit-" not in b"".join(fields):
+        return lines
     for name, value in fields.items():
         if name.startswith((b"x-ratelimit-", b"anthropic-ratelimit-")):
             lines += b"x-lineclear-upstream-" + name.removeprefix(b"x-") + b": " + value + b"\r\n"

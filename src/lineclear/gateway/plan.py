@@ -4,8 +4,6 @@ In: Admitted. Out: Planned. Must not: reserve or send. The split is sticky: the 
 target for as long as the release's targets stay as they are (decision 38).
 """
 
-import hashlib
-
 import msgspec
 
 from lineclear.base.clock import Clock
@@ -60,8 +58,9 @@ def _choose(admission: Admission, admitted: Admitted) -> int:
         return 0
     head = admitted.parsed.identified.head
     unit = head.user or head.session or head.request_id
-    digest = hashlib.blake2b(unit.encode(), digest_size=8, key=admitted.route.release_salt).digest()
-    point = int.from_bytes(digest, "big") * admission.total_weight // HASH_SPACE
+    split = admitted.route.split_hash.copy()
+    split.update(unit.encode())
+    point = int.from_bytes(split.digest(), "big") * admission.total_weight // HASH_SPACE
     for place, weight in enumerate(admission.weights):
         point -= weight
         if point < 0:

@@ -39,11 +39,11 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
         parts.counters[kind] += 1
     else:
         parts.ledger.append(_record(reached, reached.identified, error, told.status, trace))
-    fields = told.head + id_fields(reached.request_id) + policy_fields(error.rules)
+    fields = id_fields(reached.request_id) + policy_fields(error.rules)
     route = _route(reached, error)
     if route is not None:
         fields += route.fields
-    reply.whole(told.status, fields, told.body)
+    reply.whole(told.status, told.head + fields.encode(), told.body)
 
 
 def _route(reached: Reached, error: LineclearError) -> RouteView | None:

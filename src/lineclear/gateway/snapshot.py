@@ -5,6 +5,7 @@ response fields) is prepared here. Must not: read files, clocks or the network.
 """
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import TypeVar
 
 import msgspec
@@ -59,7 +60,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     price_version: str
     max_output_tokens: int | None
     slow: bool
-    fields: bytes
+    fields: str
     """Response header lines that name the model and its provider."""
     health: TargetHealth
     """What this worker has seen of it; outlives the snapshot."""
@@ -118,8 +119,8 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     tasks: tuple[str, ...]
     data_class: DataClass
     release: str
-    release_salt: bytes
-    """Key of the split's hash: the release digest's first 16 bytes."""
+    split_hash: blake2b
+    """The split's hash before any unit, to be copied: 8 bytes, keyed by the release digest's first 16."""
     strategy: str
     prompt: PromptEntry | None
     timeouts: Timeouts
@@ -127,7 +128,7 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     admissions: dict[tuple[Operation, str, DataClass], Admission]
     accounts: Accounts
     """The route's own account, if it has a limit."""
-    fields: bytes
+    fields: str
     """Response header lines: route, release, revision, environment."""
 
 
@@ -264,7 +265,7 @@ class _CandidateBook:
             price_version=price.version if price is not None else "",
             max_output_tokens=version.max_output_tokens,
             slow=version.slow,
-            fields=f"x-lineclear-model: {version.id}\r\nx-lineclear-provider: {provider.name}\r\n".encode(),
+            fields=f"x-lineclear-model: {version.id}\r\nx-lineclear-provider: {provider.name}\r\n",
             health=self._live.target(environment, model),
         )
 
@@ -294,7 +295,7 @@ def _route_view(
         tasks=section.tasks,
         data_class=section.data_class,
         release=release.id,
-        release_salt=bytes.fromhex(release.digest)[:16],
+        split_hash=blake2b(digest_size=8, key=bytes.fromhex(release.digest)[:16]),
         strategy=release.strategy,
         prompt=release.prompt,
         timeouts=release.timeouts,
@@ -310,7 +311,7 @@ def _route_view(
             f"x-lineclear-route: {section.route}\r\nx-lineclear-release: {release.id}\r\n"
             f"x-lineclear-revision: {revision}\r\nx-lineclear-environment: {section.environment}\r\n"
             "x-lineclear-cache: off\r\n"
-        ).encode(),
+        ),
     )
 
 

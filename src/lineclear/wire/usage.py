@@ -15,6 +15,9 @@ TOKENS_MAX = 10**10
 COST_USD_MAX = 10**6
 """A stated cost of one answer above this is not believed."""
 
+_PLAIN_COUNTS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+"""What hosts without caches, reasoning and audio state: nothing to take apart."""
+
 Counts: TypeAlias = dict[str, Any]
 """A vendor's JSON object: anything may stand in it, so each value is checked where it is read."""
 
@@ -39,6 +42,8 @@ def _from_openai(counts: Counts) -> Usage | None:
     if prompt is None and completion is None:
         return None
     prompt, completion = prompt or 0, completion or 0
+    if counts.keys() <= _PLAIN_COUNTS:
+        return Usage(input_tokens=prompt, output_tokens=completion)
     into = _object(counts, "prompt_tokens_details")
     out = _object(counts, "completion_tokens_details")
     # DeepSeek states hits beside the details, some hosts state them without any details.
