@@ -327,6 +327,7 @@ def test_nothing_reachable_is_503_with_a_time_and_then_an_ejection(tmp_path: Pat
         assert answers[0].headers["x-should-retry"] == "false"
         refusal = house.refusal_of(answers[-1])
         assert refusal.error_code == "no_healthy_target"
+        assert "ejected" in refusal.candidates[0].exclusion
 
     run(tmp_path, Plan(models=(model("lost", provider="dead"),), routes=(route("lost", "lost"),)), play)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
-from lineclear.domain.ledger import Refusal
+from lineclear.domain.ledger import CandidateRecord, Refusal
 from lineclear.gateway.admit import Admitted
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.fields import id_fields, policy_fields
@@ -54,6 +54,16 @@ def _route(reached: Reached, error: LineclearError) -> RouteView | None:
     return reached.snapshot.routes.get((parsed.identified.environment, parsed.view.model))
 
 
+def _considered(admitted: Admitted, trace: Trace) -> tuple[CandidateRecord, ...]:
+    """Every target of the route and why it was left out, for `explain`."""
+    now_ns = trace.started_ns
+    ill = [
+        CandidateRecord(candidate.model, 0.0, candidate.health.exclusion(now_ns))
+        for candidate in admitted.admission.orders[0].candidates
+    ]
+    return (*ill, *admitted.admission.excluded)
+
+
 def _record(reached: Reached, identified: Identified, error: LineclearError, status: int, trace: Trace) -> Refusal:
     head = identified.head
     admitted = reached.admitted
@@ -74,7 +84,7 @@ def _record(reached: Reached, identified: Identified, error: LineclearError, sta
         status=status,
         error_code=error.code.value,
         rules=error.rules,
-        candidates=admitted.admission.excluded if admitted is not None else (),
+        candidates=_considered(admitted, trace) if admitted is not None else (),
         task=admitted.task if admitted is not None else head.task,
         duration_us=duration_us,
         inbound_id=head.inbound_id,
