@@ -130,9 +130,9 @@ def estimated_tokens(utf8_bytes: int) -> int:
 
 def usd_text(nano_usd: int) -> str:
     """Nano-USD as a decimal string with always nine digits after the point, e.g. `0.000012345`."""
-    sign = "-" if nano_usd < 0 else ""
-    whole, part = divmod(abs(nano_usd), NANO_PER_USD)
-    return f"{sign}{whole}.{part:09d}"
+    if nano_usd < 0:
+        return "-" + usd_text(-nano_usd)
+    return f"{nano_usd // NANO_PER_USD}.{nano_usd % NANO_PER_USD:09d}"
 
 
 def nano_usd(text: str) -> int:

@@ -17,6 +17,7 @@ from lineclear.wire.codec import Codec
 from lineclear.wire.codecs import CODECS
 from lineclear.wire.json_guard import guard
 
+JSON = b"application/json"
 BODY_BYTES_MAX = 32 * 1024 * 1024
 LARGE_BODY_BYTES = 1024 * 1024
 """From here on one body at a time is read and parsed per worker."""
@@ -63,8 +64,8 @@ def _check_media_type(request: Request) -> None:
             hint="send the body without Content-Encoding",
             param="content-encoding",
         )
-    media_type = request.headers.get(b"content-type", b"application/json")
-    if not media_type.lower().startswith(b"application/json"):
+    media_type = request.headers.get(b"content-type", JSON)
+    if media_type != JSON and not media_type.lower().startswith(JSON):
         raise CallerError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             f"content type {media_type[:80].decode('latin-1')!r} is not application/json",

@@ -6,6 +6,7 @@ left out.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from lineclear.domain.accounts import Granted
 from lineclear.domain.exchange import Dialect
@@ -16,6 +17,9 @@ from lineclear.gateway.snapshot import Candidate
 STREAM_FIELDS = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
 )
+
+OPENAI: Final = Dialect.OPENAI
+"""Reading an enum member through its class costs ten times a module name on Python 3.11."""
 
 
 def id_fields(request_id: str) -> str:
@@ -64,23 +68,21 @@ def limit_fields(granted: Granted, dialect: Dialect, given_back_nano_usd: int, n
 
 
 def _rate_lines(dialect: Dialect, unit: str, limit: int, remaining: int, now_us: int, reset_us: int) -> str:
-    match dialect:
-        case Dialect.OPENAI:
-            return (
-                f"x-ratelimit-limit-{unit}: {limit}\r\nx-ratelimit-remaining-{unit}: {remaining}\r\n"
-                f"x-ratelimit-reset-{unit}: {(reset_us - now_us) // 1_000}ms\r\n"
-            )
-        case Dialect.ANTHROPIC:
-            reset = datetime.fromtimestamp(-(-reset_us // 1_000_000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            return (
-                f"anthropic-ratelimit-{unit}-limit: {limit}\r\nanthropic-ratelimit-{unit}-remaining: {remaining}\r\n"
-                f"anthropic-ratelimit-{unit}-reset: {reset}\r\n"
-            )
+    if dialect is OPENAI:
+        return (
+            f"x-ratelimit-limit-{unit}: {limit}\r\nx-ratelimit-remaining-{unit}: {remaining}\r\n"
+            f"x-ratelimit-reset-{unit}: {(reset_us - now_us) // 1_000}ms\r\n"
+        )
+    reset = datetime.fromtimestamp(-(-reset_us // 1_000_000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        f"anthropic-ratelimit-{unit}-limit: {limit}\r\nanthropic-ratelimit-{unit}-remaining: {remaining}\r\n"
+        f"anthropic-ratelimit-{unit}-reset: {reset}\r\n"
+    )
 
 
 def timing_fields(total_us: int, upstream_us: int) -> str:
     """`Server-Timing` with our own and the target's share, in milliseconds."""
-    ours_us = max(0, total_us - upstream_us)
+    ours_us = total_us - upstream_us if total_us > upstream_us else 0
     return f"server-timing: gateway;dur={ours_us / 1000:.3f}, upstream;dur={upstream_us / 1000:.3f}\r\n"
 
 

@@ -64,16 +64,17 @@ def read_head(request: Request, operation: Operation, request_id: str) -> Head:
             else:
                 facts[name] = _text(name, value)
     given = facts.get
+    data_class, timeout_ms = given(b"x-lineclear-data-class"), given(b"x-lineclear-timeout-ms")
     return Head(
         request_id=request_id,
         operation=operation,
         key=caller_key(request),
         task=given(b"x-lineclear-task", ""),
-        data_class=_data_class(given(b"x-lineclear-data-class", "")),
+        data_class=_data_class(data_class) if data_class else None,
         user=given(b"x-lineclear-user", ""),
         session=given(b"x-lineclear-session", ""),
         tags=given(b"x-lineclear-tags", ""),
-        timeout_ms=_timeout_ms(given(b"x-lineclear-timeout-ms", "")),
+        timeout_ms=_timeout_ms(timeout_ms) if timeout_ms else None,
         simulate=given(b"x-lineclear-simulate", ""),
         variables=variables,
         inbound_id=_text(b"x-request-id", fields[b"x-request-id"]) if b"x-request-id" in fields else "",
@@ -159,9 +160,7 @@ def _variable(name: bytes, value: bytes) -> tuple[str, str]:
     return name.decode("latin-1"), decoded
 
 
-def _data_class(text: str) -> DataClass | None:
-    if not text:
-        return None
+def _data_class(text: str) -> DataClass:
     found = _DATA_CLASSES.get(text)
     if found is not None:
         return found
@@ -173,9 +172,7 @@ def _data_class(text: str) -> DataClass | None:
     )
 
 
-def _timeout_ms(text: str) -> int | None:
-    if not text:
-        return None
+def _timeout_ms(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text[:12]) <= TIMEOUT_MS_MAX):
         raise CallerError(
             ErrorCode.INVALID_HEADER,

@@ -171,8 +171,7 @@ class SpoolWriter:
         size = len(payload)
         if size > RECORD_BYTES_MAX:
             raise _unavailable(f"a record of {size} bytes is larger than the spool takes ({RECORD_BYTES_MAX})")
-        self._buffer.append(FRAME.pack(size, crc32(payload)))
-        self._buffer.append(payload)
+        self._buffer += (FRAME.pack(size, crc32(payload)), payload)
         self._appended += size + FRAME_BYTES
         if not self._is_scheduled:
             self._schedule()

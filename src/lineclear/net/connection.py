@@ -213,12 +213,13 @@ class ServerConnection(asyncio.Protocol):
         lower = self._known_names.get(name)
         if lower is None:
             lower = self._server.names.learn(name)
+        headers = self._headers
         if not lower:
             self._count("fields_dropped")
-        elif lower in self._headers:
+        elif lower in headers:
             self._repeat(lower, value.rstrip(b" \t"))
         else:
-            self._headers[lower] = value.rstrip(b" \t")
+            headers[lower] = value.rstrip(b" \t")
 
     def on_headers_complete(self) -> None:
         headers = self._headers
