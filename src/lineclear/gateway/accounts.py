@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, cast
 
+import msgspec
+
 from lineclear.base.clock import Clock
 from lineclear.domain.accounts import Extend, Granted, Op, Reply, Reserve, SettleAccount, Void
 from lineclear.domain.errors import ErrorCode, PlatformFault
@@ -38,15 +40,12 @@ UNACKNOWLEDGED_MAX: Final = 65_536
 """Ends kept for sending again. Past this the oldest is left to the ledger's spool, which the accountant reads too."""
 
 
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True, eq=False):
     """An operation on its way; `future` is None where nobody waits."""
 
-    __slots__ = ("deadline_ns", "future", "op")
-
-    def __init__(self, op: Op, future: "asyncio.Future[Reply] | None", deadline_ns: int) -> None:
-        self.op = op
-        self.future = future
-        self.deadline_ns = deadline_ns
+    op: Op
+    future: "asyncio.Future[Reply] | None"
+    deadline_ns: int
 
 
 class AccountantClient:

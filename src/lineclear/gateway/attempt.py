@@ -68,7 +68,6 @@ async def attempt(
     reserved: Reserved,
     candidate: Candidate,
     number: int,
-    *,
     fresh: bool,
     pool: Pool,
     clock: Clock,

@@ -33,7 +33,6 @@ async def finish(
     opened: Opened | None,
     relayed: Relayed,
     settled: Settled,
-    *,
     reply: Reply,
     ledger: LedgerSink,
     trace: Trace,

@@ -68,7 +68,6 @@ def settle(
     reserved: Reserved | None,
     opened: Opened | None,
     relayed: Relayed,
-    *,
     trace: Trace,
     ledger: LedgerSink,
     accountant: AccountantClient,

@@ -72,10 +72,8 @@ async def _carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trac
     finally:
         if relayed is DEFECT and trace.call is not None:
             trace.call.abort()
-        settled = settle(
-            planned, reserved, opened, relayed, trace=trace, ledger=parts.ledger, accountant=parts.accountant
-        )
-    await finish(planned, opened, relayed, settled, reply=reply, ledger=parts.ledger, trace=trace, clock=parts.clock)
+        settled = settle(planned, reserved, opened, relayed, trace, parts.ledger, parts.accountant)
+    await finish(planned, opened, relayed, settled, reply, parts.ledger, trace, parts.clock)
 
 
 async def _open(parts: Parts, reserved: Reserved, trace: Trace) -> Opened:
@@ -93,9 +91,7 @@ async def _open(parts: Parts, reserved: Reserved, trace: Trace) -> Opened:
             await parts.ledger.flushed(parts.ledger.append(_next_attempt(parts, reserved, place, number)))
         trace.begin_attempt(candidate, number)
         try:
-            return await attempt(
-                reserved, candidate, number, fresh=fresh, pool=parts.pool, clock=parts.clock, trace=trace
-            )
+            return await attempt(reserved, candidate, number, fresh, parts.pool, parts.clock, trace)
         except UpstreamError as error:
             trace.fail_attempt(error, prompt_bytes)
             errors.append(error)
