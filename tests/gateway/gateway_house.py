@@ -1,8 +1,10 @@
 """A gateway in this process: real sockets, real spool, real snapshot directory, a scripted vendor."""
 
 import asyncio
+import errno
 import hashlib
 import hmac
+import os
 import socket
 import zlib
 from collections import defaultdict
@@ -158,6 +160,7 @@ class House:
         self.spool: SpoolWriter
         self.vendor_port = 0
         self._accountant: Accountant | None = None
+        self._is_disk_full = False
 
     async def open(self, plan: Plan | None) -> None:
         """Start everything; None = no snapshot was ever published."""
@@ -172,7 +175,7 @@ class House:
             self._accountant = Accountant(self.directory / "spool", self.directory / "checkpoint", clock)
             self._accountant.books.apply_limits(LimitsSection(limits))
             await self._accountant.serve(self.directory / "accountant.sock")
-        self.spool = SpoolWriter(self.directory / "spool", "local-test-0-0", clock)
+        self.spool = SpoolWriter(self.directory / "spool", "local-test-0-0", clock, write=self._write)
         live = Live(clock)
         current = Current(SnapshotReader(self.directory / "snapshot", keys), self.directory, live)
         self.parts = Parts(
@@ -216,6 +219,18 @@ class House:
             await self._accountant.close()
         await self.vendor.close()
         self.spool.close()
+
+    def fill_disk(self) -> None:
+        """From now on nothing can be written to the spool."""
+        self._is_disk_full = True
+
+    def free_disk(self) -> None:
+        self._is_disk_full = False
+
+    def _write(self, descriptor: int, data: memoryview) -> int:
+        if self._is_disk_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.write(descriptor, data)
 
     async def stop_accountant(self) -> None:
         """Take the accountant away for good."""

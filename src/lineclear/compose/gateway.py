@@ -5,6 +5,7 @@ the snapshot directory.
 """
 
 import asyncio
+import logging
 import socket
 import sys
 from collections import defaultdict
@@ -16,6 +17,7 @@ from lineclear.base.ids import ExchangeIds
 from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys
 from lineclear.compose.life import DRAINING, READY, STARTING, Boot, Life, life_fd, read_boot
+from lineclear.domain.errors import PlatformFault
 from lineclear.domain.ledger import Heartbeat
 from lineclear.domain.snapshot import AccountLimits
 from lineclear.gateway.accounts import AccountantClient
@@ -33,6 +35,8 @@ from lineclear.net.limits import PoolLimits, ServerLimits
 from lineclear.net.server import HTTPServer
 from lineclear.net.tls import client_context
 from lineclear.net.upstream import Pool
+
+log = logging.getLogger("lineclear.gateway")
 
 LOOK_INTERVAL_S = 0.5
 """How often the snapshot directory is looked at without a poke: an override must be in force within 500 ms."""
@@ -58,6 +62,7 @@ class GatewayProcess:
         self._life = life
         self._clock = SystemClock()
         self._loop = asyncio.get_running_loop()
+        self._acknowledged = (0, 0)
         self._ledger = SpoolWriter(boot.data_dir / "spool", boot.source, self._clock)
         reader = SnapshotReader(boot.data_dir / "snapshot", Keys(boot.master_key))
         live = Live(self._clock)
@@ -88,13 +93,15 @@ class GatewayProcess:
         self._parts.accountant.start()
         self._look()
         self._beat()
-        await self._until_first_snapshot()
-        for listen_fd in self._boot.listen_fds:
-            listener = socket.socket(fileno=listen_fd)
-            listener.setblocking(False)
-            self._server.serve(listener)
-        self._life.report(READY, facts={"revision": self._current.snapshot().revision})
-        await self._life.wait_eof()
+        end = asyncio.ensure_future(self._life.wait_eof())
+        await self._until_first_snapshot(end)
+        if self._current.is_ready:
+            for listen_fd in self._boot.listen_fds:
+                listener = socket.socket(fileno=listen_fd)
+                listener.setblocking(False)
+                self._server.serve(listener)
+            self._life.report(READY, facts={"revision": self._current.snapshot().revision})
+        await end
         self._life.report(DRAINING)
         await self._server.drain(float(self._boot.options.get("drain_s", DRAIN_S)))
         poke.close()
@@ -102,30 +109,39 @@ class GatewayProcess:
         await self._parts.accountant.close()
         self._ledger.close()
 
-    async def _until_first_snapshot(self) -> None:
-        while not self._current.is_ready:
+    async def _until_first_snapshot(self, end: asyncio.Future[None]) -> None:
+        was_told = False
+        while not self._current.is_ready and not end.done():
             await asyncio.sleep(LOOK_INTERVAL_S / 10)
             self._refresh()
+            if self._current.refused_reason and not was_told:
+                was_told = True
+                self._life.report(STARTING, f"the snapshot is refused: {self._current.refused_reason}")
 
     def _limits_of(self, account: str) -> AccountLimits | None:
         return self._current.snapshot().limits.get(account)
 
     def _refresh(self) -> None:
-        if self._current.refresh():
-            snapshot = self._current.snapshot()
-            write_ack(
-                self._boot.data_dir / "acks",
-                self._boot.source,
-                snapshot.epoch,
-                snapshot.revision,
-                at_us=self._clock.unix_us(),
-            )
+        self._current.refresh()
+        if not self._current.is_ready:
+            return
+        snapshot = self._current.snapshot()
+        in_force = (snapshot.epoch, snapshot.revision)
+        if in_force == self._acknowledged:
+            return
+        try:
+            write_ack(self._boot.data_dir / "acks", self._boot.source, *in_force, at_us=self._clock.unix_us())
+        except OSError as error:
+            log.warning("revision %d is in force and could not be acknowledged: %s", snapshot.revision, error)
+        else:
+            self._acknowledged = in_force
 
     def _look(self) -> None:
-        self._refresh()
         self._loop.call_later(LOOK_INTERVAL_S, self._look)
+        self._refresh()
 
     def _beat(self) -> None:
+        self._loop.call_later(HEARTBEAT_S, self._beat)
         parts = self._parts
         counters = {
             **parts.counters,
@@ -136,8 +152,10 @@ class GatewayProcess:
             "connections": self._server.connections,
             "exchanges_open": self._server.exchanges_open,
         }
-        self._ledger.append(Heartbeat(self._clock.unix_us(), counters))
-        self._loop.call_later(HEARTBEAT_S, self._beat)
+        try:
+            self._ledger.append(Heartbeat(self._clock.unix_us(), counters))
+        except PlatformFault as error:
+            log.warning("no heartbeat: %s", error.message)
 
 
 async def _run(boot: Boot, life: Life) -> None:

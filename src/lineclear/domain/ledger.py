@@ -209,6 +209,11 @@ class LedgerSink(Protocol):
         """Everything before this position has been written to the file."""
         ...
 
+    @property
+    def accepts_intents(self) -> bool:
+        """Whether a new exchange could be put on record now, as far as is known without trying."""
+        ...
+
     async def flushed(self, position: int) -> None:
         """Wait until `flushed_to` ≥ position.
 

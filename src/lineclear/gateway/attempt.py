@@ -51,7 +51,6 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     is_whole: bool
     """The body is here to its end."""
-    content_type: bytes
 
 
 def total_deadline_ns(reserved: Reserved, trace: Trace) -> int:
@@ -97,8 +96,7 @@ async def attempt(
     except BaseException as error:
         call.abort()
         health.end()
-        if isinstance(error, UpstreamError) and not (candidate.is_hosted and parsed.identified.head.simulate):
-            # A fault that the caller asked for says nothing of the target, and must not cost others anything.
+        if isinstance(error, UpstreamError) and not _is_callers_doing(error, reserved, candidate):
             _learn(error, health, where.credential_id)
         raise
 
@@ -131,7 +129,6 @@ async def _open_whole(reserved: Reserved, candidate: Candidate, number: int, cal
         first_bytes=b"",
         body=body,
         is_whole=is_whole,
-        content_type=call.headers.get(b"content-type", b"application/json"),
     )
 
 
@@ -159,11 +156,14 @@ def fold_whole(watch: Watch, read_whole: Callable[[bytes], tuple[Event, ...]], b
 
 
 def bad_response(message: str, status: int) -> UpstreamError:
-    """A 200 that cannot be used; its body is never shown to the caller (row U12)."""
+    """A 200 that cannot be used; its body is never shown to the caller (row U12).
+
+    The work was done and will be billed, so it is not asked for again at the same target.
+    """
     return UpstreamError(
         ErrorCode.UPSTREAM_BAD_RESPONSE,
         message,
-        attempt_class=AttemptClass.REJECTED,
+        attempt_class=AttemptClass.AMBIGUOUS,
         sent=Sent.YES,
         status=status,
         phase="body",
@@ -206,7 +206,6 @@ async def _open_stream(reserved: Reserved, candidate: Candidate, number: int, ca
         first_bytes=first_bytes,
         body=b"",
         is_whole=False,
-        content_type=content_type,
     )
 
 
@@ -223,11 +222,19 @@ async def _raise_refused(call: UpstreamCall, reserved: Reserved, clock: Clock) -
     raise error_of_status(call.status, body, codec.read_error(body)[0], retry_after_ms(call.headers, clock))
 
 
+def _is_callers_doing(error: UpstreamError, reserved: Reserved, candidate: Candidate) -> bool:
+    """A fault or a deadline that the caller asked for says nothing of the target, and must not cost others anything."""
+    head = reserved.planned.admitted.parsed.identified.head
+    return (candidate.is_hosted and head.simulate != "") or (error.phase == "total" and head.timeout_ms is not None)
+
+
 def _learn(error: UpstreamError, health: TargetHealth, credential_id: str) -> None:
     """What a failure says about the target's or the credential's health."""
     match error.code:
         case ErrorCode.UPSTREAM_AUTH | ErrorCode.UPSTREAM_QUOTA:
-            health.park(credential_id, error.retry_after_ms)
+            if error.status != 403 or health.doubt(credential_id):
+                # One 403 may be a verdict on one request; twice in a row it is the credential.
+                health.park(credential_id, error.retry_after_ms)
         case ErrorCode.UPSTREAM_RATE_LIMITED:
             if error.retry_after_ms is not None:
                 health.throttled(error.retry_after_ms)

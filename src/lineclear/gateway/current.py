@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lineclear.domain.errors import ErrorCode, PlatformFault
 from lineclear.gateway.live import Live
-from lineclear.gateway.snapshot import Snapshot, SnapshotError, compile_snapshot
-from lineclear.handover.snapshot_dir import SnapshotReader, SnapshotRefused
+from lineclear.gateway.snapshot import Snapshot, compile_snapshot
+from lineclear.handover.snapshot_dir import SnapshotReader
 
 log = logging.getLogger("lineclear.gateway")
 
@@ -55,7 +55,7 @@ class Current:
         try:
             loaded = self._reader.load()
             self._snapshot = compile_snapshot(loaded.manifest, loaded.sections, self._socket_dir, self._live)
-        except (SnapshotError, SnapshotRefused, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a snapshot, the one in force stays
             self.refused_reason = str(error)
             log.warning("the newest snapshot is refused and the one before stays in force: %s", error)
             return False

@@ -4,9 +4,10 @@ In: net's Request. Out: a walk, or a local answer. What goes wrong before a walk
 path. Must not: decide by anything but the dispatched handler.
 """
 
+import logging
 from collections.abc import Callable
 
-from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
+from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Operation
 from lineclear.gateway import local
 from lineclear.gateway.fields import id_fields
@@ -14,6 +15,8 @@ from lineclear.gateway.parts import Parts
 from lineclear.gateway.walk import walk
 from lineclear.net.server import Reply, Request
 from lineclear.wire.problems import problem
+
+log = logging.getLogger("lineclear.gateway")
 
 Local = Callable[[Parts, Request, str], local.Answer]
 
@@ -43,24 +46,41 @@ class Door:
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         operation = WALKS.get(request.path)
+        request_id = self._parts.ids.next_id()
         try:
             if operation is not None and request.method == b"POST":
-                await walk(self._parts, operation, request, reply)
+                await walk(self._parts, operation, request, reply, request_id)
             else:
-                self._answer_locally(request, reply)
+                self._answer_locally(request, reply, request_id)
         except LineclearError as error:
             if reply.begun:
                 raise
-            status, fields, body = self.refuse(error, _dialect(request))
-            reply.whole(status, fields, body)
+            self._tell(error, request, reply, request_id)
+        except Exception:
+            if reply.begun or reply.gone:
+                raise
+            # The process edge: a defect is logged with the id that the caller is told and the ledger knows.
+            log.exception("request %s ended in a defect", request_id)
+            defect = PlatformFault(
+                ErrorCode.INTERNAL_ERROR,
+                "Lineclear failed to handle this request",
+                hint="try again; if it happens again, report the request id",
+            )
+            self._tell(defect, request, reply, request_id)
 
-    def refuse(self, error: LineclearError, dialect: Dialect = Dialect.OPENAI) -> tuple[int, bytes, bytes]:
-        """A problem for which there is no walk: protocol errors, unknown paths, defects."""
+    def _tell(
+        self, error: LineclearError, request: Request, reply: Reply, request_id: str, fields: bytes = b""
+    ) -> None:
+        told = problem(_dialect(request), error, request_id)
+        reply.whole(told.status, told.head + id_fields(request_id).encode() + fields, told.body)
+
+    def refuse(self, error: LineclearError) -> tuple[int, bytes, bytes]:
+        """A problem for which there is no request: what net's server finds wrong with the protocol."""
         request_id = self._parts.ids.next_id()
-        told = problem(dialect, error, request_id)
+        told = problem(Dialect.OPENAI, error, request_id)
         return told.status, told.head + id_fields(request_id).encode(), told.body
 
-    def _answer_locally(self, request: Request, reply: Reply) -> None:
+    def _answer_locally(self, request: Request, reply: Reply, request_id: str) -> None:
         handler = LOCALS.get(request.path)
         if handler is None and request.path.startswith(MODEL_PREFIX):
             handler = local.model
@@ -72,17 +92,13 @@ class Door:
                 hint="POST /v1/chat/completions or /v1/messages; GET /v1/models. Management is on the admin port.",
             )
         if handler is None or request.method not in {b"GET", b"HEAD"}:
-            status, fields, body = self.refuse(
-                CallerError(
-                    ErrorCode.METHOD_NOT_ALLOWED,
-                    f"{request.method[:20].decode('latin-1')} is not answered at this path",
-                    hint=f"use {allowed.decode()}",
-                ),
-                _dialect(request),
+            error = CallerError(
+                ErrorCode.METHOD_NOT_ALLOWED,
+                f"{request.method[:20].decode('latin-1')} is not answered at this path",
+                hint=f"use {allowed.decode()}",
             )
-            reply.whole(status, fields + b"allow: " + allowed + b"\r\n", body)
+            self._tell(error, request, reply, request_id, b"allow: " + allowed + b"\r\n")
             return
-        request_id = self._parts.ids.next_id()
         status, fields, body = handler(self._parts, request, request_id)
         reply.whole(status, fields + id_fields(request_id).encode(), body)
 

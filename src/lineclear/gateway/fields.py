@@ -10,15 +10,17 @@ from typing import Final
 
 from lineclear.domain.accounts import Granted
 from lineclear.domain.exchange import Dialect
-from lineclear.domain.money import usd_text
+from lineclear.domain.money import CostBasis, usd_text
 from lineclear.gateway.plan import Planned
 from lineclear.gateway.snapshot import Candidate
 
+JSON_FIELDS = b"content-type: application/json\r\n"
 STREAM_FIELDS = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
 )
 
 OPENAI: Final = Dialect.OPENAI
+UNPRICED: Final = CostBasis.UNPRICED
 """Reading an enum member through its class costs ten times a module name on Python 3.11."""
 
 
@@ -42,7 +44,9 @@ def policy_fields(rules: tuple[str, ...]) -> str:
 
 
 def cost_fields(cost_nano_usd: int, basis: str) -> str:
-    """Cost and where the figure comes from."""
+    """Cost and where the figure comes from. What has no price has no figure: unpriced is never 0."""
+    if basis == UNPRICED:
+        return f"x-lineclear-cost-basis: {basis}\r\n"
     return f"x-lineclear-cost-usd: {usd_text(cost_nano_usd)}\r\nx-lineclear-cost-basis: {basis}\r\n"
 
 

@@ -8,6 +8,8 @@ from lineclear.domain.ledger import LedgerSink, Outcome
 from lineclear.domain.money import usd_text
 from lineclear.gateway.attempt import Opened
 from lineclear.gateway.fields import (
+    JSON_FIELDS,
+    UNPRICED,
     cost_fields,
     id_fields,
     limit_fields,
@@ -60,8 +62,8 @@ def _end_stream(planned: Planned, opened: Opened | None, relayed: Relayed, settl
         raise PlatformFault(ErrorCode.INTERNAL_ERROR, "an answer began without a target")
     if opened.reader is not None:
         charge = settled.charge
-        comment = planned.admitted.parsed.codec.cost_comment(usd_text(charge.cost_nano_usd), charge.basis.value)
-        reply.end(comment + relayed.tail)
+        cost_text = "" if charge.basis is UNPRICED else usd_text(charge.cost_nano_usd)
+        reply.end(planned.admitted.parsed.codec.cost_comment(cost_text, charge.basis.value) + relayed.tail)
     elif relayed.error is None:
         reply.end()
     else:
@@ -95,7 +97,7 @@ def _whole_fields(planned: Planned, opened: Opened | None, relayed: Relayed, set
         fields += limit_fields(settled.granted, parsed.codec.dialect, settled.given_back_nano_usd, now_us)
     if opened is not None:
         upstream_fields = upstream_rate_fields(opened.call.headers)
-        return b"%bcontent-type: %b\r\n%b" % (fields.encode(), opened.content_type, upstream_fields)
+        return fields.encode() + JSON_FIELDS + upstream_fields
     if relayed.error is not None:
         fields += policy_fields(relayed.error.rules)
     return fields.encode() + relayed.problem_fields

@@ -13,6 +13,8 @@ PROBE_INTERVAL_S_MAX = 20
 """An ejected target is probed at least this often (decision 26)."""
 PARKED_S = 60
 """How long a credential that was refused, or has no quota, is left alone if the vendor names no time."""
+PARKED_S_MAX = 300
+"""No longer than this even if the vendor names more: quota may have been bought meanwhile."""
 CALLS_PER_RETRY = 5
 """Each good call of a target pays a fifth of one retry: at most 20 % retries. Source: the same, §3."""
 RETRY_CREDIT_START = 3 * CALLS_PER_RETRY
@@ -27,6 +29,7 @@ class TargetHealth:
 
     __slots__ = (
         "_clock",
+        "_doubted",
         "_ejections",
         "_failures",
         "_probe_at_ns",
@@ -41,6 +44,7 @@ class TargetHealth:
         self._clock = clock
         self._failures = 0
         self._ejections = 0
+        self._doubted = ""
         self._probe_at_ns = 0
         self._probing = False
         self._retry_credit = RETRY_CREDIT_START
@@ -90,6 +94,7 @@ class TargetHealth:
         """An answer came; the target is healthy."""
         self._failures = 0
         self._ejections = 0
+        self._doubted = ""
         if self.is_suspect:
             self.is_suspect = self._throttled_until_ns > self._clock.monotonic_ns()
         self._retry_credit = min(RETRY_CREDIT_MAX, self._retry_credit + 1)
@@ -109,9 +114,15 @@ class TargetHealth:
         self.is_suspect = True
         self._throttled_until_ns = max(self._throttled_until_ns, until_ns)
 
+    def doubt(self, credential_id: str) -> bool:
+        """A credential was forbidden something; returns whether that was twice in a row, without a success between."""
+        was_doubted = self._doubted == credential_id
+        self._doubted = credential_id
+        return was_doubted
+
     def park(self, credential_id: str, wait_ms: int | None) -> None:
         """A credential was refused or has no quota left."""
-        wait_ns = PARKED_S * _NS_PER_S if wait_ms is None else wait_ms * 1_000_000
+        wait_ns = min(PARKED_S * 1_000 if wait_ms is None else wait_ms, PARKED_S_MAX * 1_000) * 1_000_000
         self.parked_until_ns[credential_id] = self._clock.monotonic_ns() + wait_ns
 
     def take_retry(self) -> bool:

@@ -5,6 +5,7 @@ In: net's Request. Out: status, header lines, body. Control's health never shows
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -49,7 +50,7 @@ def model(parts: Parts, request: Request, request_id: str) -> Answer:
         CallerError: INVALID_API_KEY; MODEL_NOT_FOUND for what this key may not call.
     """
     identified = _identified(parts, request, request_id)
-    name = request.path.removeprefix(b"/v1/models/").decode("latin-1")
+    name = unquote(request.path.removeprefix(b"/v1/models/").decode("latin-1"))
     names = callable_names(parts.current.snapshot(), identified)
     if name not in names:
         raise CallerError(
@@ -74,13 +75,16 @@ def readyz(parts: Parts, _request: Request, _request_id: str) -> Answer:
     A lost accountant degrades and does not unready: calls without a hard budget still pass (decision 3).
     """
     has_snapshot = parts.current.is_ready
+    takes_records = parts.ledger.accepts_intents
+    is_ready = has_snapshot and takes_records
     body = {
-        "status": "ready" if has_snapshot else "not_ready",
+        "status": "ready" if is_ready else "not_ready",
         "snapshot": parts.current.snapshot().revision if has_snapshot else None,
         "snapshot_refused": parts.current.refused_reason or None,
+        "spool": "writing" if takes_records else "unavailable",
         "accountant": "connected" if parts.accountant.connected else "unavailable",
     }
-    return (200 if has_snapshot else 503), JSON_FIELDS, msgspec.json.encode(body)
+    return (200 if is_ready else 503), JSON_FIELDS, msgspec.json.encode(body)
 
 
 def _identified(parts: Parts, request: Request, request_id: str) -> Identified:

@@ -25,6 +25,8 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
     considered: tuple[CandidateRecord, ...]
     prompt_text: str | None
     """The route's prompt with its variables filled in; None if it has none."""
+    prompt_bytes: int
+    """UTF-8 bytes of body and prompt: an upper bound on input tokens."""
 
 
 def plan(admitted: Admitted, clock: Clock) -> Planned:
@@ -33,7 +35,8 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
     Raises:
         PlatformFault: NO_HEALTHY_TARGET with the time until the first may be tried again; UPSTREAM_RATE_LIMITED
             if all of them asked to be left alone.
-        CallerError: VARIABLE_MISSING if the prompt needs a variable that was not sent.
+        CallerError: VARIABLE_MISSING if the prompt needs a variable that was not sent; SIMULATE_FORBIDDEN if a
+            fault is asked of a vendor.
     """
     route = admitted.route
     admission = admitted.admission
@@ -43,12 +46,22 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
         if candidate.health.is_suspect:
             candidates, considered = _leave_out(admitted, order, clock.monotonic_ns())
             break
+    parsed = admitted.parsed
+    if parsed.identified.head.simulate and not all(candidate.is_hosted for candidate in candidates):
+        raise CallerError(
+            ErrorCode.SIMULATE_FORBIDDEN,
+            f"route {route.name!r} is served by a vendor, which simulates nothing",
+            hint="leave x-lineclear-simulate out, or call a route whose models are simulated",
+            param="x-lineclear-simulate",
+        )
+    prompt_text = None if route.prompt is None else _fill(route.prompt, admitted)
     return Planned(
         admitted=admitted,
         order=order,
         candidates=candidates,
         considered=considered,
-        prompt_text=None if route.prompt is None else _fill(route.prompt, admitted),
+        prompt_text=prompt_text,
+        prompt_bytes=parsed.view.prompt_bytes + (len(prompt_text.encode()) if prompt_text else 0),
     )
 
 

@@ -24,7 +24,7 @@ REUSED_PHASE = "reused"
 """A kept-alive connection died before any response byte: the target may never have seen the request."""
 
 _THROTTLES = frozenset({ErrorCode.UPSTREAM_RATE_LIMITED, ErrorCode.UPSTREAM_OVERLOADED})
-_NEVER_HERE = frozenset({ErrorCode.UPSTREAM_AUTH, ErrorCode.UPSTREAM_QUOTA})
+_NEVER_HERE = frozenset({ErrorCode.UPSTREAM_AUTH, ErrorCode.UPSTREAM_QUOTA, ErrorCode.UPSTREAM_BAD_RESPONSE})
 
 
 class Move(StrEnum):

@@ -43,6 +43,11 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
     route = _route(reached, error)
     if route is not None:
         fields += route.fields
+    elif reached.identified is not None and reached.snapshot is not None:
+        fields += (
+            f"x-lineclear-environment: {reached.identified.environment}\r\n"
+            f"x-lineclear-revision: {reached.snapshot.revision}\r\n"
+        )
     reply.whole(told.status, told.head + fields.encode(), told.body)
 
 
@@ -85,7 +90,7 @@ def _record(reached: Reached, identified: Identified, error: LineclearError, sta
         error_code=error.code.value,
         rules=error.rules,
         candidates=_considered(admitted, trace) if admitted is not None else (),
-        task=admitted.task if admitted is not None else head.task,
+        task=admitted.task if admitted is not None else "",
         duration_us=duration_us,
         inbound_id=head.inbound_id,
     )

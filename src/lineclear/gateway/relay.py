@@ -26,6 +26,7 @@ from lineclear.domain.money import cost_nano_usd
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.attempt import Opened, fold_whole, total_deadline_ns
 from lineclear.gateway.fields import (
+    JSON_FIELDS,
     STREAM_FIELDS,
     id_fields,
     limit_fields,
@@ -168,7 +169,9 @@ async def _pass_stream(opened: Opened, line: Line) -> None:
             raise ClientGone("the caller closed the connection")
         passed = watch.take(reader.feed(data) if data else reader.end())
         while _needs_slice(opened, paid_tokens):
-            paid_tokens = await _pay_next_slice(opened, line, paid_tokens)
+            paid_before, paid_tokens = paid_tokens, await _pay_next_slice(opened, line, paid_tokens)
+            if paid_tokens == paid_before:
+                break
         if passed:
             reply.chunk(passed)
             await reply.drained()
@@ -186,7 +189,7 @@ def _needs_slice(opened: Opened, paid_tokens: int) -> bool:
 async def _pass_long_answer(opened: Opened, line: Line) -> None:
     """A whole answer too long to be held goes out as it comes, without its cost in the head."""
     reply, call = line.reply, opened.call
-    reply.begin(200, _head(opened, line, b"content-type: " + opened.content_type + b"\r\n"))
+    reply.begin(200, _head(opened, line, JSON_FIELDS))
     reply.chunk(opened.body)
     call.deadline(total_deadline_ns(opened.reserved, line.trace), "total")
     parts = [opened.body]
@@ -211,13 +214,15 @@ async def _pay_next_slice(opened: Opened, line: Line, paid_tokens: int) -> int:
     head = planned.admitted.parsed.identified.head
     reply = await line.accountant.extend(Extend(head.request_id, 0, nano_usd))
     if isinstance(reply, Denied):
+        if opened.watch.output_bytes < paid_tokens:
+            return paid_tokens  # what is paid for is not used up yet; ask again with the next event
         raise denial(reply)
     return paid_tokens + slice_tokens
 
 
 def _checkpoint(opened: Opened, line: Line) -> Checkpoint:
     planned = opened.reserved.planned
-    usage, _ = opened.watch.billed_usage(planned.admitted.parsed.view.prompt_bytes)
+    usage, _ = opened.watch.billed_usage(planned.prompt_bytes)
     price = opened.candidate.price
     return Checkpoint(
         id=planned.admitted.parsed.identified.head.request_id,

@@ -9,7 +9,7 @@ import hmac
 import msgspec
 
 from lineclear.domain.accounts import Binding, Denied, Granted, Reserve
-from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
+from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.ledger import Intent, LedgerSink
 from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, estimated_tokens, usd_text
 from lineclear.gateway.accounts import AccountantClient
@@ -56,16 +56,26 @@ async def reserve(
     """
     reserved = _estimate(planned, snapshot)
     position = ledger.append(_intent(reserved, trace))
+    trace.has_intent = True
     if reserved.accounts:
         head = planned.admitted.parsed.identified.head
         reply = await accountant.reserve(
             Reserve(head.request_id, reserved.accounts, reserved.tokens, reserved.nano_usd)
         )
+        await _flushed(ledger, position, trace)
         if isinstance(reply, Denied):
             raise denial(reply)
-        reserved = with_grant(reserved, reply)
-    await ledger.flushed(position)
+        return with_grant(reserved, reply)
+    await _flushed(ledger, position, trace)
     return reserved
+
+
+async def _flushed(ledger: LedgerSink, position: int, trace: Trace) -> None:
+    try:
+        await ledger.flushed(position)
+    except PlatformFault:
+        trace.has_intent = False
+        raise
 
 
 def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
@@ -76,7 +86,6 @@ def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
     has_budget = own.has_budget or routed.has_budget
     if not (has_budget or own.has_tokens or routed.has_tokens):
         return Reserved(planned, snapshot, accounts, ALONE, None, 0, 0, 0, 0)
-    prompt_bytes = view.prompt_bytes + (len(planned.prompt_text.encode()) if planned.prompt_text else 0)
     cap, added_cap = view.max_output_tokens, None
     if cap is None and has_budget:
         cap = added_cap = admitted.route.max_tokens or planned.order.output_cap or OUTPUT_TOKENS_DEFAULT
@@ -86,8 +95,8 @@ def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
         output_tokens = output_bound
         if view.stream and output_tokens > STREAM_SLICE_TOKENS:
             output_tokens = slice_tokens = STREAM_SLICE_TOKENS
-        nano_usd = cost_bound_nano_usd(planned, prompt_bytes, output_tokens)
-    tokens = estimated_tokens(prompt_bytes) + (UNKNOWN_OUTPUT_TOKENS if cap is None else cap) * view.choices
+        nano_usd = cost_bound_nano_usd(planned, planned.prompt_bytes, output_tokens)
+    tokens = estimated_tokens(planned.prompt_bytes) + (UNKNOWN_OUTPUT_TOKENS if cap is None else cap) * view.choices
     return Reserved(planned, snapshot, accounts, ALONE, added_cap, slice_tokens, output_bound, tokens, nano_usd)
 
 

@@ -49,7 +49,7 @@ def charge(opened: Opened | None, relayed: Relayed) -> Charge:
     """The price of what was delivered, at the price row reserved with. Source: decision 53."""
     if opened is None or relayed.outcome not in _BILLED:
         return NO_CHARGE
-    prompt_bytes = opened.reserved.planned.admitted.parsed.view.prompt_bytes
+    prompt_bytes = opened.reserved.planned.prompt_bytes
     usage, is_estimated = opened.watch.billed_usage(prompt_bytes)
     if usage.reported_cost_nano_usd is not None:
         return Charge(usage, usage.reported_cost_nano_usd, CostBasis.REPORTED)
@@ -88,7 +88,8 @@ def settle(
             cost_nano_usd=billed.cost_nano_usd,
         )
     granted = _resolve(planned, reserved, billed, relayed.error, accountant)
-    position = ledger.append(_record(planned, opened, relayed, billed, trace))
+    # An intent that never reached the file has no settle either; there is nothing to close.
+    position = ledger.append(_record(planned, opened, relayed, billed, trace)) if trace.has_intent else 0
     return Settled(
         position=position,
         charge=billed,

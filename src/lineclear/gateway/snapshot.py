@@ -4,6 +4,7 @@ In: section bytes. Out: Snapshot, immutable. What a request needs (head bytes, e
 response fields) is prepared here. Must not: read files, clocks or the network.
 """
 
+import hmac
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TypeVar
@@ -174,6 +175,7 @@ def compile_snapshot(
         versions=_decode(sections, "catalogue", CatalogueSection).versions,
         providers=_decode(sections, "providers", ProvidersSection).providers,
         credentials=credentials.credentials,
+        pepper=bytes.fromhex(credentials.pepper),
         socket_dir=socket_dir,
         live=live,
     )
@@ -212,12 +214,14 @@ class _CandidateBook:
         versions: dict[str, ModelVersionEntry],
         providers: dict[str, ProviderEntry],
         credentials: dict[str, tuple[CredentialEntry, ...]],
+        pepper: bytes,
         socket_dir: str,
         live: Live,
     ) -> None:
         self._versions = versions
         self._providers = providers
         self._credentials = credentials
+        self._pepper = pepper
         self._socket_dir = socket_dir
         self._live = live
         self._made: dict[tuple[str, str], Candidate] = {}
@@ -276,7 +280,17 @@ class _CandidateBook:
         if not entries:
             return (address(provider, operation, origin, "", None),)
         heaviest_first = sorted(entries, key=lambda entry: -entry.weight)
-        return tuple(address(provider, operation, origin, entry.id, Secret(entry.secret)) for entry in heaviest_first)
+        try:
+            return tuple(
+                address(provider, operation, origin, self._credential_id(entry), Secret(entry.secret))
+                for entry in heaviest_first
+            )
+        except ValueError as error:
+            raise SnapshotError(str(error)) from error
+
+    def _credential_id(self, entry: CredentialEntry) -> str:
+        """Another value is another credential: what was parked or pooled under the old one is not the new one's."""
+        return f"{entry.id}#{hmac.digest(self._pepper, entry.secret.encode(), 'sha256').hex()[:8]}"
 
 
 def _route_view(

@@ -32,6 +32,7 @@ class Trace:
         "attempts",
         "call",
         "gone",
+        "has_intent",
         "started_ns",
         "started_us",
         "upstream_us",
@@ -55,6 +56,8 @@ class Trace:
         """Estimated cost of attempts that were sent and not delivered."""
         self._candidate: Candidate | None = None
         self._attempt_ns = 0
+        self.has_intent = False
+        """An intent is on record, or on its way: exactly one settle has to follow."""
         self.gone = False
 
     def mark(self) -> None:

@@ -26,11 +26,11 @@ from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply, Request
 
 
-async def walk(parts: Parts, operation: Operation, request: Request, reply: Reply) -> None:
+async def walk(parts: Parts, operation: Operation, request: Request, reply: Reply, request_id: str) -> None:
     """Answer one request. What goes wrong is answered, recorded, or both; a defect of ours is raised."""
     trace = Trace(parts.clock, request.started_ns)
     reply.on_gone = trace.on_gone
-    reached = Reached(operation=operation, request_id=parts.ids.next_id())
+    reached = Reached(operation=operation, request_id=request_id)
     try:
         snapshot = reached.snapshot = parts.current.snapshot()
         head = read_head(request, operation, reached.request_id)
@@ -67,7 +67,7 @@ async def _carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trac
     except LineclearError as error:
         relayed = unanswered(error, parsed.codec.dialect, parsed.identified.head.request_id)
     except ClientGone:
-        trace.fail_attempt(None, parsed.view.prompt_bytes)
+        trace.fail_attempt(None, planned.prompt_bytes)
         relayed = GONE
     finally:
         if relayed is DEFECT and trace.call is not None:
@@ -79,16 +79,16 @@ async def _carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trac
 async def _open(parts: Parts, reserved: Reserved, trace: Trace) -> Opened:
     """Try candidates until one answers; the one owner of retries."""
     candidates = reserved.planned.candidates
-    prompt_bytes = reserved.planned.admitted.parsed.view.prompt_bytes
+    prompt_bytes = reserved.planned.prompt_bytes
     errors: list[UpstreamError] = []
     place, fresh = 0, False
     while True:
-        if trace.gone:
-            raise ClientGone("the caller closed the connection")
         candidate, number = candidates[place], len(errors) + 1
         if number > 1:
             # On record before it is dispatched, so that the vendor's log and ours can be joined (decision 54).
             await parts.ledger.flushed(parts.ledger.append(_next_attempt(parts, reserved, place, number)))
+        if trace.gone:
+            raise ClientGone("the caller closed the connection")
         trace.begin_attempt(candidate, number)
         try:
             return await attempt(reserved, candidate, number, fresh, parts.pool, parts.clock, trace)

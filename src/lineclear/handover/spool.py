@@ -184,6 +184,11 @@ class SpoolWriter:
         """Everything before this position is in the file (strict: on the disk) or void."""
         return self._synced if self._strict else self._flushed
 
+    @property
+    def accepts_intents(self) -> bool:
+        """False while the disk is full, no segment can be opened, or the writer is closed."""
+        return not (self._is_disk_full or self._is_closed or self._segment < 0)
+
     async def flushed(self, position: int) -> None:
         """Waits until `flushed_to` ≥ position.
 

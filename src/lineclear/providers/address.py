@@ -4,6 +4,7 @@ In: provider entry, operation, credential. Out: origin and head bytes, ready to 
 Must not: send anything, read a clock, or see a request of a caller.
 """
 
+import re
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,6 +19,8 @@ RUNTIME_BASE_URL = "runtime:"
 
 ANTHROPIC_VERSION = "2023-06-01"
 """Sent when the caller named none. Source: docs.anthropic.com/en/api/versioning, 2026-11."""
+
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 _PATHS = {
     Operation.CHAT: "/chat/completions",
@@ -56,7 +59,13 @@ def provider_origin(provider: ProviderEntry, socket_path: str = "") -> Origin:
 def address(
     provider: ProviderEntry, operation: Operation, origin: Origin, credential_id: str, secret: Secret | None
 ) -> Address:
-    """The address of an operation, its credential bound to this origin and nowhere else."""
+    """The address of an operation, its credential bound to this origin and nowhere else.
+
+    Raises:
+        ValueError: if the credential could not stand in a header field; the message does not repeat it.
+    """
+    if secret is not None and not _VISIBLE_ASCII.fullmatch(secret.reveal()):
+        raise ValueError(f"credential {credential_id!r} of provider {provider.name!r} is not visible ASCII text")
     path = _base_path(provider, OPERATION_DIALECT[operation]) + _PATHS[operation]
     lines = [
         f"POST {path} HTTP/1.1",

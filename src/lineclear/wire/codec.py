@@ -97,7 +97,7 @@ class Codec(Protocol):
         ...
 
     def cost_comment(self, cost_text: str, basis: str) -> bytes:
-        """The SSE comment that carries the cost. Source: design decision 51."""
+        """The SSE comment that carries the cost; an empty text = unpriced. Source: design decision 51."""
         ...
 
     def read_error(self, body: bytes) -> tuple[str, str]:
@@ -107,4 +107,5 @@ class Codec(Protocol):
 
 def cost_comment(cost_text: str, basis: str) -> bytes:
     """`: lineclear cost-usd=0.000012345 basis=priced`, a comment line that every SSE reader skips."""
-    return f": lineclear cost-usd={cost_text} basis={basis}\n\n".encode()
+    cost = f"cost-usd={cost_text} " if cost_text else ""
+    return f": lineclear {cost}basis={basis}\n\n".encode()
