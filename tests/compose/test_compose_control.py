@@ -145,6 +145,21 @@ def test_a_bad_file_stops_the_first_start_and_not_a_later_one(
     assert later.end() == 0
 
 
+def test_a_credential_that_cannot_be_sent_is_said_and_left_aside(
+    started: list[Control], tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    path = tmp_path / "acme.yaml"
+    path.write_text(
+        "kind: Provider\nname: acme\ndialects: [openai]\nbase_url: https://a.example\ncredential: ${ACME_KEY}\n"
+    )
+    first = start(started, tmp_path, {**environment, "ACME_KEY": "good"}, path)
+    assert (first.settle()["state"], first.end()) == ("ready", 0)
+    later = start(started, tmp_path, {**environment, "ACME_KEY": "notügood"}, path)
+    said = later.settle()
+    assert (said["state"], "ACME_KEY" in said["reason"], "notügood" in str(said)) == ("ready", True, False)
+    assert later.end() == 0
+
+
 @pytest.mark.parametrize(("behind_proxy", "permission"), [(False, Permission.PUBLIC), (True, Permission.METRICS_READ)])
 def test_metrics_are_open_on_loopback_and_closed_behind_a_proxy(
     tmp_path: Path, behind_proxy: bool, permission: Permission

@@ -1,6 +1,7 @@
 """Changes: planned, applied whole or not at all, released, and written into the audit trail."""
 
 import dataclasses
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -343,6 +344,49 @@ def test_a_credential_that_is_not_set_any_more_keeps_its_last_value(plane: Contr
     applied(plane)
     done = plane.apply(SHOP.replace("300", "301"))
     assert done.state is ChangeState.APPLIED
+
+
+UNSENDABLE = {
+    "abcüdef": "not ASCII",
+    "abc\ndef": "line break",
+    "abcdef\r\n": "line break",
+    "abc def": "space",
+    "abc\tdef": "space",
+    "abc\x00def": "control character",
+    "abc\x7fdef": "control character",
+    "": "is empty",
+}
+
+
+@pytest.mark.parametrize(("value", "words"), UNSENDABLE.items())
+def test_a_credential_that_no_header_can_carry_is_refused_at_its_position(
+    plane: ControlPlane, value: str, words: str
+) -> None:
+    before = state_of(plane)
+    error = refused(plane, SHOP, ACME_KEY=value)
+    (finding,) = error.findings
+    assert (finding.code, finding.line, finding.column) == ("invalid_credential", 11, 13)
+    assert "ACME_KEY" in finding.message
+    assert words in finding.message
+    assert "abc" not in f"{finding}{error}{error.hint}"
+    assert state_of(plane) == before
+    with pytest.raises(Refused):
+        plane.plan(SHOP, ACME_KEY=value)
+
+
+def test_a_credential_of_one_environment_is_refused_at_its_own_line(plane: ControlPlane) -> None:
+    text = SHOP.replace("credential: ${ACME_KEY}", "credential:\n  live: ${ACME_KEY}\n  test: ${TRY_KEY}")
+    (finding,) = refused(plane, text, ACME_KEY=KEY, TRY_KEY="two words").findings
+    assert (finding.line, finding.path) == (13, "Provider/acme.credential.test")
+
+
+def test_a_bad_value_at_the_server_does_not_displace_a_good_one(open_plane: Callable[..., ControlPlane]) -> None:
+    plane = open_plane(environment={"ACME_KEY": "two words"}).start()
+    (finding,) = refused(plane, SHOP).findings
+    assert finding.code == "invalid_credential"
+    plane.apply(SHOP, ACME_KEY=KEY)
+    assert plane.apply(SHOP.replace("300", "301")).state is ChangeState.APPLIED
+    assert KEY.encode() in plane.load().sections["sealed/credentials"]
 
 
 def test_warnings_say_what_will_not_work(plane: ControlPlane) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lineclear.base.clock import SystemClock
 from lineclear.base.seal import SealBroken
+from lineclear.base.secret import Secret
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.snapshot import ACCESS_SHARDS
 from lineclear.handover.acks import write_ack
@@ -85,6 +86,20 @@ def test_a_credential_in_the_environment_is_taken_at_start(open_plane: Open) -> 
     rotated = open_plane(environment={"ACME_KEY": "two", "OTHER": "x"}).start().load()
     assert b'"secret":"two"' in rotated.sections["sealed/credentials"]
     assert rotated.manifest.revision == revision + 1
+
+
+def test_a_credential_that_cannot_be_sent_is_left_aside_at_start(open_plane: Open) -> None:
+    provider = "kind: Provider\nname: acme\ndialects: [openai]\nbase_url: https://a.example\ncredential: ${ACME_KEY}\n"
+    plane = open_plane(environment={"ACME_KEY": "one"}).start()
+    plane.apply(provider)
+    revision = plane.load().manifest.revision
+    again = open_plane(environment={"ACME_KEY": "twüo", "OTHER": "a b"}).start()
+    assert (again.load().manifest.revision, b'"one"' in again.load().sections["sealed/credentials"]) == (revision, True)
+    variables = {name: Secret(value) for name, value in again.environment.items()}
+    (words,) = again.publisher.unusable_variables(variables)
+    assert "ACME_KEY" in words
+    assert "last good value" in words
+    assert "twüo" not in words
 
 
 def test_a_state_that_does_not_compile_is_rolled_back(plane: ControlPlane) -> None:

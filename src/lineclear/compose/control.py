@@ -75,7 +75,7 @@ class FirstState:
     keys: dict[str, str] | None
     """Texts of the first keys by environment, at the first start only."""
     refused: str
-    """Why the files of `up -f` were not applied; empty if they were."""
+    """Why the files of `up -f` were not applied, which credential variables are left aside; empty if all is well."""
 
 
 def main() -> None:
@@ -181,15 +181,16 @@ def first_state(core: Core, boot: Boot) -> FirstState:
     variables = {name: Secret(value) for name, value in process_environment().items()}
     is_first = core.publisher.catch_up(variables) == 0
     bootstrap(core.publisher, core.changes, bundled_documents(read_settings().model_store))
-    refused = ""
+    complaints = list(core.publisher.unusable_variables(variables))
     try:
         apply_files(core, [Path(name) for name in boot.options.get("files", ())])
     except Refused as error:
         if is_first:
             raise
-        refused = f"the files of `up -f` were not applied: {reason_of(error)}"
-        _log.error(refused)
-    return FirstState(make_first_keys(core.publisher, core.keys), refused)
+        complaints.append(f"the files of `up -f` were not applied: {reason_of(error)}")
+    for complaint in complaints:
+        _log.error(complaint)
+    return FirstState(make_first_keys(core.publisher, core.keys), "; ".join(complaints))
 
 
 def apply_files(core: Core, paths: Sequence[Path]) -> None:

@@ -18,6 +18,7 @@ from lineclear.base.clock import Clock
 from lineclear.base.seal import Keys
 from lineclear.base.secret import Secret
 from lineclear.control.compile import Compiled, CompileRefused, State, compile_state, credential_variables
+from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired, decode
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.prices.book import PriceBook
@@ -131,19 +132,31 @@ class Publisher:
     def put_changed_variables(self, tx: Connection, variables: Mapping[str, Secret]) -> tuple[str, ...]:
         """Remember the values that a stored provider names and that differ from what was remembered.
 
+        One that cannot be sent is left aside: what was remembered stays in force.
+
         Returns:
             The names of those variables.
         """
-        desired, known = read_desired(tx), self.vault.variables(tx)
-        named = {
-            variable
-            for provider in desired.providers.values()
-            for variable in credential_variables(provider, desired.environments).values()
-        }
-        changed = tuple(name for name in sorted(named & variables.keys()) if variables[name] != known.get(name))
+        known = self.vault.variables(tx)
+        changed = tuple(
+            name
+            for name in sorted(_named_variables(tx) & variables.keys())
+            if variables[name] != known.get(name) and not flaw_of(variables[name])
+        )
         for name in changed:
             self.vault.put_variable(tx, name, variables[name])
         return changed
+
+    def unusable_variables(self, variables: Mapping[str, Secret]) -> tuple[str, ...]:
+        """In words, which values a stored provider names and no header can carry; never the values."""
+        with self.database.read() as tx:
+            named = sorted(_named_variables(tx) & variables.keys())
+        flaws = ((name, flaw_of(variables[name])) for name in named)
+        return tuple(
+            f"the variable {name} cannot be sent as a credential: its value {flaw}; the last good value stays in force"
+            for name, flaw in flaws
+            if flaw
+        )
 
     def wait_acknowledged(self, revision: int, wait_s: float = ACK_WAIT_S) -> Acknowledgement:
         """Wait until every living gateway has `revision` in force, at most `wait_s`."""
@@ -225,6 +238,15 @@ class Publisher:
 def read_desired(tx: Connection) -> Desired:
     """Every stored noun."""
     return Desired({(Kind(row.kind), row.name): decode(row.kind, row.document) for row in rows.read_manifests(tx)})
+
+
+def _named_variables(tx: Connection) -> set[str]:
+    desired = read_desired(tx)
+    return {
+        variable
+        for provider in desired.providers.values()
+        for variable in credential_variables(provider, desired.environments).values()
+    }
 
 
 def read_state(tx: Connection, vault: Vault) -> State:

@@ -17,6 +17,7 @@ from lineclear.config.manifest import Document, InvalidManifest, ManifestFile, r
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.changes.plan import Before, Plan, Prepared, prepare
+from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired, encode, noun_digest
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Acknowledgement, Publisher, read_desired
@@ -153,7 +154,12 @@ class Changes:
             self._publisher.vault.variables(tx),
             last.revision if last else 0,
         )
-        own = {name: Secret(value) for name, value in self._environment.items()}
+        # As at the start of control: a value of the server's own that cannot be sent does not displace a good one.
+        own = {
+            name: value
+            for name, value in ((name, Secret(text)) for name, text in self._environment.items())
+            if name not in before.variables or not flaw_of(value)
+        }
         try:
             return prepare(before, documents, {**own, **variables}, self._publisher.prices)
         except InvalidManifest as error:

@@ -12,6 +12,7 @@ from lineclear.base.canonical import JSONValue, digest_hex
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import Document, InvalidManifest
 from lineclear.control.compile import credential_variables, price_of_version
+from lineclear.control.credentials import flaw_of, named_variables
 from lineclear.control.desired import Desired, kept_parts, noun_digest, plain
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.references import check_references
@@ -114,11 +115,11 @@ def prepare(
         prices: tells which vendor models have a known price.
 
     Raises:
-        InvalidManifest: with every dangling name, forbidden change and credential without a value.
+        InvalidManifest: with every dangling name, forbidden change and credential without a value that can be sent.
     """
     wanted = before.desired.merged(document.manifest for document in documents)
     values = {**before.variables, **variables}
-    findings = [*_broken(before.desired, wanted, documents), *_without_value(wanted, documents, values)]
+    findings = [*_broken(before.desired, wanted, documents), *_credentials(before, wanted, documents, values)]
     if findings:
         raise InvalidManifest(findings)
     changes = tuple(_noun_change(before.desired, wanted, document.manifest) for document in documents)
@@ -214,17 +215,35 @@ def _broken(before: Desired, wanted: Desired, documents: Sequence[Document]) -> 
             yield Finding(broken.code, f"{broken.message} (in {path}, which is not in these files)", path=path)
 
 
-def _without_value(wanted: Desired, documents: Sequence[Document], values: Mapping[str, Secret]) -> Iterator[Finding]:
+def _credentials(
+    before: Before, wanted: Desired, documents: Sequence[Document], values: Mapping[str, Secret]
+) -> Iterator[Finding]:
+    """Credentials without a value, and new values that no header can carry. Words about a value never repeat it."""
     written = {document.name: document for document in documents if document.kind is Kind.PROVIDER}
     for provider in wanted.providers.values():
-        missing = sorted({*credential_variables(provider, wanted.environments).values()} - values.keys())
-        for variable in missing:
-            message = f"the variable {variable} is set neither here nor at the server"
+        for variable, path in named_variables(provider, wanted.environments):
+            found = _credential(variable, values.get(variable), before.variables.get(variable))
+            if found is None:
+                continue
             document = written.get(provider.name)
             if document is not None:
-                yield document.finding(("credential",), "unset_variable", message)
+                yield document.finding(path, *found)
             else:
-                yield Finding("unset_variable", message, path=f"Provider/{provider.name}.credential")
+                yield Finding(*found, path=".".join([f"Provider/{provider.name}", *map(str, path)]))
+
+
+def _credential(variable: str, value: Secret | None, remembered: Secret | None) -> tuple[str, str] | None:
+    """Code and message of what is wrong with a variable's value; None if nothing is."""
+    if value is None:
+        return "unset_variable", f"the variable {variable} is set neither here nor at the server"
+    flaw = "" if value == remembered else flaw_of(value)
+    if not flaw:
+        return None
+    return (
+        "invalid_credential",
+        f"the variable {variable} cannot be sent as a credential: its value {flaw}; set it to the key alone, "
+        "visible ASCII characters without spaces, quotes or a line end",
+    )
 
 
 def _named_variables(wanted: Desired) -> set[str]:
