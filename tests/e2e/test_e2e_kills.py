@@ -6,6 +6,7 @@ The vendor's own log is the witness. Whoever had a whole answer has a settled en
 import asyncio
 import random
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
@@ -24,6 +25,7 @@ KILLS_FULL = 200
 CONNECTIONS = 56
 SEED = 20_261_122
 FLOWING_ANSWERS = 20
+WAIT_S_MAX = 1.0
 BACK_S = 40.0
 """A role that was killed again and again may rest for 20 s."""
 ORPHANS_CLOSED_S = 75.0
@@ -58,8 +60,10 @@ def mixed_call(key: str, number: int) -> Call:
     return chat_call(key, "chat", f"call {number} [[delay-ms={number % 200}]]")
 
 
-def kill_one(stage: Stage, role: str, index: int) -> None:
-    """Kill a process of the role, whatever it is doing, as soon as there is one."""
+def kill_one(stage: Stage, role: str, wait_s: float, index: int) -> None:
+    """Kill a process of the role a while after there is one: some inside their start, most at work."""
+    stage.platform.wait_for(lambda: stage.platform.processes(role), f"a {role} to kill", BACK_S)
+    time.sleep(wait_s)
     stage.platform.wait_for(lambda: stage.platform.kill(role, index), f"a {role} to kill", BACK_S)
 
 
@@ -88,8 +92,7 @@ async def load_and_kill(stage: Stage, kills: int, chance: random.Random) -> tupl
     for number in range(kills):
         role = TURNS[number % len(TURNS)]
         await flowing(report)
-        await asyncio.sleep(chance.uniform(0.0, 0.5))
-        await asyncio.to_thread(kill_one, stage, role, chance.randrange(8))
+        await asyncio.to_thread(kill_one, stage, role, chance.uniform(0.0, WAIT_S_MAX), chance.randrange(8))
         killed[role] += 1
     await asyncio.sleep(1.0)
     stop.set()
