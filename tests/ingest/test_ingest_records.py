@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from lineclear.control.ingest.entry_row import ASKED_CHARS_MAX
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.domain.entry import DAY_US, EntryKind
 from lineclear.domain.money import Usage
 from lineclear.observe.check import LedgerCheck, check_ledger
-from lineclear.observe.entry import Entry, find_entries, iterate_day
+from lineclear.observe.entry import Entry, EntryQuestion, find_entries, iterate_day
+from lineclear.observe.logs import list_logs
+from lineclear.observe.period import Period
 from lineclear.store.ledger import AnomalyKind, Ledger
 from lineclear.testing.clock import START_UNIX_US
 from lineclear.testing.records import (
@@ -25,6 +28,7 @@ from lineclear.testing.records import (
 )
 
 PASSED = 1 << 60
+EVERYTHING = EntryQuestion(Period(0, START_UNIX_US + DAY_US), {}, 100)
 
 
 def everything_accounted(spool: Spool) -> Mapping[str, int]:
@@ -113,6 +117,83 @@ def test_refusals_do_not_let_callers_name_rollups(ledger: Ledger, spool: Spool) 
     assert found[exchange_id(2)].detail().asked == "no-such-route"
     assert (found[exchange_id(3)].facts["task"], found[exchange_id(3)].detail().asked) == ("", "my-own-task")
     assert checked(ledger, ingest).refusals == 3
+
+
+def test_a_refusal_without_a_release_names_nothing_in_rollups(ledger: Ledger, spool: Spool) -> None:
+    ingest = make_ingest(ledger, spool)
+    long = "x" * 5_000
+    spool.write(
+        refusal(1, release="", error_code="invalid_request", status=400, route="any-name", task="evil-1"),
+        refusal(2, release="", error_code="invalid_json", status=400, route="", task="evil-2"),
+        refusal(3, release="", error_code="model_not_found", status=404, route=long, task="evil-3"),
+        refusal(4, task="customer-support"),
+    )
+    ingest.catch_up()
+    found = {entry.id: entry for entry in all_entries(ledger)}
+    named = [(found[exchange_id(n)].facts["route"], found[exchange_id(n)].facts["task"]) for n in range(1, 5)]
+    assert named == [("", ""), ("", ""), ("", ""), ("support-chat", "customer-support")]
+    assert found[exchange_id(1)].detail().asked == "any-name"
+    assert found[exchange_id(3)].detail().asked == "x" * ASKED_CHARS_MAX
+    lines = {row["id"]: row["route"] for row in list_logs(ledger, EVERYTHING)}
+    assert lines == {
+        exchange_id(1): "any-name",
+        exchange_id(2): "",
+        exchange_id(3): "x" * ASKED_CHARS_MAX,
+        exchange_id(4): "support-chat",
+    }
+
+
+def test_no_character_of_a_vendor_or_caller_stops_the_ledger(ledger: Ledger, spool: Spool) -> None:
+    ingest = make_ingest(ledger, spool)
+    spool.write(intent(1, task="a\0b"), settle(1, stop_reason="\0end", response_id="resp\0", model_echo="\0"))
+    spool.write(refusal(2, route="no\0route", task="t\0", inbound_id="mine\0"), intent(3), settle(3))
+    spool.write(intent(4, inbound_id="\0"), checkpoint(4, model="m\0@1"))
+    assert ingest.catch_up().entries == 3
+    spool.die()
+    assert ingest.catch_up().orphans == 1
+    (first,) = find_entries(ledger, exchange_id(1))
+    assert (first.facts["task"], first.facts["stop_reason"]) == ("a\ufffdb", "\ufffdend")
+    assert first.detail().response_id == "resp\0"
+    assert find_entries(ledger, exchange_id(4))[0].facts["model"] == "m\ufffd@1"
+    assert checked(ledger, ingest).ok
+
+
+def test_a_record_whose_id_no_database_takes_is_one_exchange_all_the_same(ledger: Ledger, spool: Spool) -> None:
+    ingest = make_ingest(ledger, spool)
+    spool.write(intent(1, id="req_\0"), checkpoint(1, id="req_\0"))
+    ingest.catch_up()
+    # Control restarts while it is open.
+    ingest = make_ingest(ledger, spool)
+    spool.write(settle(1, id="req_\0"), settle(2, id="stray\0"), refusal(3, id="ref\0"))
+    assert ingest.catch_up().entries == 2
+    assert {entry.id for entry in all_entries(ledger)} == {"req_\ufffd", "ref\ufffd"}
+    assert [(note.kind, note.exchange) for note in ledger.anomalies()] == [
+        (AnomalyKind.SETTLE_WITHOUT_INTENT, "stray\ufffd")
+    ]
+
+
+def test_what_the_database_refuses_is_set_aside_and_said(ledger: Ledger, spool: Spool) -> None:
+    ingest = make_ingest(ledger, spool)
+    no_revision = 2**64 - 1
+    for number in range(1, 20):
+        bad = number in (4, 11, 12)
+        spool.write(intent(number, revision=no_revision if bad else 7), settle(number))
+    spool.write(refusal(20, revision=no_revision), refusal(21))
+    ingest.catch_up()
+    kept = {entry.id for entry in all_entries(ledger)}
+    assert kept == {exchange_id(number) for number in range(1, 22) if number not in (4, 11, 12, 20)}
+    noted = ledger.anomalies()
+    assert {note.kind for note in noted} == {AnomalyKind.REFUSED_ENTRY}
+    assert {note.exchange for note in noted} == {exchange_id(number) for number in (4, 11, 12, 20)}
+    verdict = checked(ledger, ingest)
+    assert (verdict.ok, verdict.missing, verdict.doubled, verdict.altered) == (False, 4, 0, 0)
+    # What comes after it, with the same facts, is taken or set aside as well; a restart reads nothing twice.
+    spool.write(intent(30, revision=no_revision), settle(30), intent(31), settle(31))
+    again = make_ingest(ledger, spool)
+    again.catch_up()
+    assert exchange_id(31) in {entry.id for entry in all_entries(ledger)}
+    verdict = checked(ledger, again)
+    assert (verdict.missing, verdict.settles, verdict.refusals) == (5, 17, 1)
 
 
 def test_a_batch_never_spans_two_days(ledger: Ledger, spool: Spool) -> None:

@@ -33,6 +33,7 @@ _WRONG_BY_NOTE = {
     AnomalyKind.DOUBLED_ENTRY: Wrong.DOUBLED,
     AnomalyKind.INTENT_AFTER_END: Wrong.DOUBLED,
     AnomalyKind.SETTLE_WITHOUT_INTENT: Wrong.MISSING,
+    AnomalyKind.REFUSED_ENTRY: Wrong.MISSING,
 }
 
 
@@ -189,7 +190,8 @@ def _compare_counts(
         EntryKind.ORPHAN: sum(position.orphans for position in positions),
         EntryKind.REFUSAL: sum(position.refusals for position in positions),
     }
-    lost = sum(read.values()) - notes[AnomalyKind.DOUBLED_ENTRY] - (sum(counts.values()) - repeated)
+    left_out = notes[AnomalyKind.DOUBLED_ENTRY] + notes[AnomalyKind.REFUSED_ENTRY]
+    lost = sum(read.values()) - left_out - (sum(counts.values()) - repeated)
     if lost > 0:
         detail = f"{lost} records were read from the spool and have no entry any more"
         findings.add(Wrong.MISSING, Way.SUMS, "", detail, lost)

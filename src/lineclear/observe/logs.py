@@ -5,6 +5,8 @@ In: the ledger's entries. Out: rows of plain values. No prompts and no answers: 
 
 from typing import Any
 
+import msgspec
+
 from lineclear.domain.entry import EntryKind
 from lineclear.domain.money import usd_text
 from lineclear.observe.entry import Entry, EntryQuestion, list_entries
@@ -47,6 +49,7 @@ def log_line(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "at": time_text(entry.started_us),
         **{name: entry.facts[name] for name in LOG_FACTS},
+        "route": entry.facts["route"] or _asked_route(entry),
         "attempts": entry.attempts,
         "input_tokens": entry.usage.total_input_tokens,
         "output_tokens": entry.usage.total_output_tokens,
@@ -61,6 +64,17 @@ def log_line(entry: Entry) -> dict[str, Any]:
 def cost_basis(entry: Entry) -> str | None:
     """Where the cost comes from; None for a refusal, which called nothing."""
     return None if entry.kind is EntryKind.REFUSAL else str(entry.facts["cost_basis"])
+
+
+def _asked_route(entry: Entry) -> str:
+    """What a caller who was turned away called the route that there is not; sums leave it out, a log line tells it."""
+    if entry.kind is not EntryKind.REFUSAL:
+        return ""
+    try:
+        return entry.detail().asked
+    except msgspec.DecodeError:
+        # A damaged detail is for `ledger check` to find; the other lines are wanted all the same.
+        return ""
 
 
 def milliseconds(duration_us: int) -> float:

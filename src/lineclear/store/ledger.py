@@ -7,10 +7,11 @@ here beyond the sums of `store.rollup`; nobody else writes these tables.
 
 import dataclasses
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -50,10 +51,22 @@ SUM_MAX = 2**63 - 1
 INGEST_LOCK = 0x6C_63_69_6E
 """PostgreSQL advisory lock of one ingest transaction (the letters lcin): two controls must not merge one rollup."""
 
+REASON_CHARS_MAX = 300
+"""Characters kept of a database's reason to refuse a row."""
+
+_ROW_REFUSED = (IntegrityError, DataError, OverflowError)
+"""What a database raises because of a row, not because of its own state."""
 _EPOCH = date(1970, 1, 1)
 _FILE_PREFIX = "ledger-"
 _ENCODER = msgspec.msgpack.Encoder()
 _FACET = ENTRY_COLUMNS.index("facet")
+
+
+_log = logging.getLogger("lineclear.ledger")
+
+
+class _TrialOver(Exception):
+    """Rolls a trial transaction back."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,8 @@ class AnomalyKind(StrEnum):
     """The exchange was settled before."""
     DOUBLED_ENTRY = "doubled_entry"
     """An entry of this id was in the ledger already; this one was left out."""
+    REFUSED_ENTRY = "refused_entry"
+    """The database does not take it; it was set aside, so that what follows it is taken."""
     INTENT_AFTER_END = "intent_after_end"
     """An intent of an exchange that has an entry; it is not closed a second time."""
     SETTLE_WITHOUT_INTENT = "settle_without_intent"
@@ -212,22 +227,20 @@ class Ledger:
     def commit(self, batch: LedgerBatch) -> Committed:
         """Write a batch, all of it or nothing.
 
-        An entry whose id is there already is left out and noted as an anomaly.
+        An entry whose id is there already, or that the database does not take, is left out and noted as an anomaly.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: if the database refuses; nothing was written then.
+            sqlalchemy.exc.DBAPIError: if the database refuses for another reason; nothing was written then.
         """
         if self._written_day is not None and self._written_day != batch.day:
             # A power cut must not keep the newer day's positions and lose the older day's rows.
             self.sync(self._written_day)
         try:
             committed = self._write(batch, batch.rows)
-        except (IntegrityError, DataError, OverflowError):
+        except _ROW_REFUSED:
             # One bad row must not hold up everything behind it.
             committed = self._write_what_fits(batch)
         self._written_day = batch.day
-        known = self._known_facets.setdefault(batch.day, set())
-        known.update(batch.facet_values)
         for day in sorted(self._known_facets)[:-2]:
             del self._known_facets[day]
         return committed
@@ -274,28 +287,56 @@ class Ledger:
             else:
                 seen.add(row[0])
                 fresh.append(_bounded(row))
-        return self._write(dataclasses.replace(batch, anomalies=notes), fresh)
+        try:
+            return self._write(dataclasses.replace(batch, anomalies=notes), fresh)
+        except _ROW_REFUSED:
+            refused: dict[str, str] = {}
+            taken = self._taken(batch, fresh, refused)
+        for index, (exchange, reason) in enumerate(refused.items()):
+            _log.error("the database refuses the entry %s; it is set aside: %s", exchange, reason)
+            notes.append(Anomaly(f"before {place}", index, AnomalyKind.REFUSED_ENTRY.value, exchange, reason))
+        return self._write(dataclasses.replace(batch, anomalies=notes), taken)
+
+    def _taken(self, batch: LedgerBatch, rows: Sequence[EntryRow], refused: dict[str, str]) -> Sequence[EntryRow]:
+        """The rows that the database takes, found by halving; the others go to `refused` by id, with the reason."""
+        trial = LedgerBatch(batch.day, rows, batch.facet_values)
+        try:
+            with suppress(_TrialOver), self._day(batch.day).write() as tx:
+                self._put(tx, trial, rows)
+                raise _TrialOver
+        except _ROW_REFUSED as error:
+            if len(rows) == 1:
+                # The driver's own words; SQLAlchemy's would repeat the whole row.
+                reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+                refused[rows[0][0]] = reason[:REASON_CHARS_MAX]
+                return ()
+            middle = len(rows) // 2
+            return (*self._taken(batch, rows[:middle], refused), *self._taken(batch, rows[middle:], refused))
+        return rows
 
     def _write(self, batch: LedgerBatch, rows: Sequence[EntryRow]) -> Committed:
-        database = self._day(batch.day)
-        folded = fold_rows(rows, batch.facet_values)
-        known = self._known_facets.get(batch.day, set())
-        with database.write() as tx:
-            if not database.is_sqlite:
-                tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({INGEST_LOCK})")
-                self._ensure_partition(tx, batch.day)
-            new_facets = [
-                {"facet": facet, **dict(zip(FACET_COLUMNS, values, strict=True))}
-                for facet, values in batch.facet_values.items()
-                if facet not in known
-            ]
-            _upsert(tx, facets, new_facets, update=False)
-            if rows:
-                _insert_entries(tx, rows, is_sqlite=database.is_sqlite)
-            _upsert(tx, rollups, _merged(tx, folded))
-            _upsert(tx, positions, [vars(position) for position in batch.positions])
-            _upsert(tx, anomalies, [vars(anomaly) for anomaly in batch.anomalies], update=False)
+        with self._day(batch.day).write() as tx:
+            committed = self._put(tx, batch, rows)
         self._partitions.add(batch.day)
+        self._known_facets.setdefault(batch.day, set()).update(row[_FACET] for row in rows)
+        return committed
+
+    def _put(self, tx: Connection, batch: LedgerBatch, rows: Sequence[EntryRow]) -> Committed:
+        is_sqlite = tx.dialect.name == "sqlite"
+        folded = fold_rows(rows, batch.facet_values)
+        if not is_sqlite:
+            tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({INGEST_LOCK})")
+            self._ensure_partition(tx, batch.day)
+        new_facets = [
+            {"facet": facet, **dict(zip(FACET_COLUMNS, batch.facet_values[facet], strict=True))}
+            for facet in {row[_FACET] for row in rows} - self._known_facets.get(batch.day, set())
+        ]
+        _upsert(tx, facets, new_facets, update=False)
+        if rows:
+            _insert_entries(tx, rows, is_sqlite=is_sqlite)
+        _upsert(tx, rollups, _merged(tx, folded))
+        _upsert(tx, positions, [vars(position) for position in batch.positions])
+        _upsert(tx, anomalies, [vars(anomaly) for anomaly in batch.anomalies], update=False)
         return Committed(folded)
 
     def _ensure_partition(self, tx: Connection, day: int) -> None:

@@ -16,6 +16,8 @@ from lineclear.domain.money import NO_USAGE, CostBasis, Usage
 from lineclear.store.ledger import facet_id
 from lineclear.store.rollup import EntryRow, FacetValues
 
+ASKED_CHARS_MAX = 256
+"""Characters kept of a route or task that a caller made up; twice what a route's name may have."""
 FACETS_CACHED_MAX = 200_000
 """Facet numbers kept in memory; when there are more, the cache begins anew."""
 
@@ -24,21 +26,27 @@ _NO_ATTEMPT: tuple[AttemptRecord, ...] = ()
 
 
 class FacetNumbers:
-    """Numbers of facets already seen, so that a digest is made once for each."""
+    """Facets already seen with their numbers, so that a digest is made once for each."""
 
-    __slots__ = ("_numbers",)
+    __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._numbers: dict[FacetValues, int] = {}
+        self._known: dict[FacetValues, tuple[int, FacetValues]] = {}
 
-    def number(self, values: FacetValues) -> int:
-        """The facet's number."""
-        found = self._numbers.get(values)
+    def number(self, values: FacetValues) -> tuple[int, FacetValues]:
+        """The facet's number, and its values as every database takes them."""
+        found = self._known.get(values)
         if found is None:
-            if len(self._numbers) >= FACETS_CACHED_MAX:
-                self._numbers.clear()
-            found = self._numbers[values] = facet_id(values)
+            if len(self._known) >= FACETS_CACHED_MAX:
+                self._known.clear()
+            stored = tuple(storable(value) if isinstance(value, str) else value for value in values)
+            found = self._known[values] = (facet_id(stored), stored)
         return found
+
+
+def storable(text: str) -> str:
+    """A text without U+0000, which PostgreSQL cannot store: U+FFFD stands in its place."""
+    return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
 def settled_row(intent: Intent, settle: Settle, numbers: FacetNumbers) -> tuple[EntryRow, FacetValues]:
@@ -65,6 +73,7 @@ def settled_row(intent: Intent, settle: Settle, numbers: FacetNumbers) -> tuple[
         settle.price_version,
         settle.stop_reason,
     )
+    number, facet = numbers.number(facet)
     attempts = settle.attempts
     detail = EntryDetail(
         DETAIL_VERSION,
@@ -90,7 +99,7 @@ def settled_row(intent: Intent, settle: Settle, numbers: FacetNumbers) -> tuple[
         intent.id,
         at_us // DAY_US,
         0,
-        numbers.number(facet),
+        number,
         intent.at_us,
         at_us,
         settle.duration_us,
@@ -115,15 +124,15 @@ def settled_row(intent: Intent, settle: Settle, numbers: FacetNumbers) -> tuple[
 
 
 def refused_row(refusal: Refusal, numbers: FacetNumbers) -> tuple[EntryRow, FacetValues]:
-    """The row of a caller turned away. A route or task that does not exist is kept in the detail only.
+    """The row of a caller turned away. A route or task that nobody declared is kept in the detail only, cut.
 
-    Otherwise a caller could fill the rollups with names of its own.
+    Otherwise a caller could fill the rollups with names of its own. Only a route that was found has a release.
     """
     route, task, asked = refusal.route, refusal.task, ""
-    if refusal.error_code == ErrorCode.MODEL_NOT_FOUND:
-        route, asked = "", refusal.route
+    if not refusal.release or refusal.error_code == ErrorCode.MODEL_NOT_FOUND:
+        route, task, asked = "", "", refusal.route[:ASKED_CHARS_MAX]
     elif refusal.error_code == ErrorCode.TASK_NOT_ALLOWED:
-        task, asked = "", refusal.task
+        task, asked = "", refusal.task[:ASKED_CHARS_MAX]
     facet = (
         refusal.environment,
         refusal.team,
@@ -165,10 +174,11 @@ def refused_row(refusal: Refusal, numbers: FacetNumbers) -> tuple[EntryRow, Face
         "",
         0,
     )
+    number, facet = numbers.number(facet)
     kind = EntryKind.REFUSAL.value
     settled_us = refusal.at_us + refusal.duration_us
     times = (refusal.at_us, settled_us, refusal.duration_us, 0)
-    return _row(refusal.id, kind, numbers.number(facet), times, 0, NO_USAGE, 0, detail), facet
+    return _row(refusal.id, kind, number, times, 0, NO_USAGE, 0, detail), facet
 
 
 def orphan_row(
@@ -180,8 +190,8 @@ def orphan_row(
     usage = checkpoint.usage if checkpoint else NO_USAGE
     cost = checkpoint.cost_nano_usd if checkpoint else 0
     last_us = checkpoint.at_us if checkpoint else intent.at_us
-    number = checkpoint.attempt if checkpoint else 1
-    attempt = AttemptRecord(number, model, provider, "ambiguous", 0, "", 0, max(0, last_us - intent.at_us), "", cost)
+    attempts = checkpoint.attempt if checkpoint else 1
+    attempt = AttemptRecord(attempts, model, provider, "ambiguous", 0, "", 0, max(0, last_us - intent.at_us), "", cost)
     facet = (
         intent.environment,
         intent.team,
@@ -224,7 +234,8 @@ def orphan_row(
     )
     times = (intent.at_us, at_us, max(0, last_us - intent.at_us), 0)
     kind = EntryKind.ORPHAN.value
-    return _row(intent.id, kind, numbers.number(facet), times, number, usage, cost, detail), facet
+    number, facet = numbers.number(facet)
+    return _row(intent.id, kind, number, times, attempts, usage, cost, detail), facet
 
 
 def _row(

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from lineclear.base.clock import Clock
-from lineclear.control.ingest.entry_row import FacetNumbers, orphan_row, refused_row, settled_row
+from lineclear.control.ingest.entry_row import FacetNumbers, orphan_row, refused_row, settled_row, storable
 from lineclear.control.ingest.reading import (
     OpenExchange,
     SegmentReading,
@@ -247,7 +249,8 @@ class Ingest:
         self._work.records += len(batch.records)
         self._work.reading = segment
         start = segment.high
-        for record, end in zip(batch.records, batch.ends, strict=True):
+        for written, end in zip(batch.records, batch.ends, strict=True):
+            record = _with_storable_id(written)
             if isinstance(record, Settle):
                 self._settle(source, segment, record, start)
             elif isinstance(record, Intent):
@@ -405,7 +408,15 @@ class _Work:
         self.deleted = 0
 
 
-def _replay_record(source: SourceReading, segment: SegmentReading, record: Record, start: int) -> None:
+def _with_storable_id(record: Record) -> Record:
+    """Ids are ours and plain; a defective one must not stop the ledger, which asks the database by it."""
+    if isinstance(record, Heartbeat) or "\0" not in record.id:
+        return record
+    return msgspec.structs.replace(record, id=storable(record.id))
+
+
+def _replay_record(source: SourceReading, segment: SegmentReading, written: Record, start: int) -> None:
+    record = _with_storable_id(written)
     if isinstance(record, Intent):
         if record.id not in source.open:
             source.open[record.id] = OpenExchange(record, segment, start)
