@@ -1,7 +1,7 @@
 """Small stand-ins for the roles, run by the real supervisor as `python fake_roles.py ROLE --life-fd N`.
 
 Files in the data directory steer them: `<role>.fail` (text: report failed with it and exit 1), `<role>.mute`
-(never become ready). Each appends `<part> <life> <event>` to `story`.
+(never become ready). Each appends `<part> <life> <event>` to `story`, and leaves its variables in `<role>.variables`.
 """
 
 import asyncio
@@ -98,6 +98,7 @@ def main() -> None:
     configure_log(f"{boot.role}.{boot.slot}", boot.log)
     life = Life(fd)
     tell(boot, "started")
+    (boot.data_dir / f"{boot.role}.variables").write_text(json.dumps(dict(os.environ)))
     failure = boot.data_dir / f"{boot.role}.fail"
     if failure.exists():
         life.report("failed", failure.read_text())

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from lineclear.base.log import LogChoice
-from lineclear.compose.child import start_ticks
+from lineclear.compose.child import HANDED_NAMES, HANDED_PREFIXES, start_ticks
 from lineclear.compose.up import UpConfig
 
 HERE = Path(__file__).parent
@@ -100,12 +100,15 @@ class Launcher:
         }
         return UpConfig(**{**plain, **changes})
 
-    def start(self, **changes: Any) -> Running:
+    def start(self, variables: Mapping[str, str] | None = None, **changes: Any) -> Running:
         config = self.config(**changes)
         self.data_dir.mkdir(exist_ok=True)
         with (self.home / "stderr").open("ab") as errors, (self.home / "stdout").open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / "fake_supervisor.py"), config.to_json()], stderr=errors, stdout=output
+                [sys.executable, str(HERE / "fake_supervisor.py"), config.to_json()],
+                stderr=errors,
+                stdout=output,
+                env={**os.environ, **(variables or {})},
             )
         running = Running(process, self.data_dir, config.ready_file or self.home / "none")
         self.started.append(running)
@@ -164,6 +167,24 @@ def test_first_start_brings_up_all_parts_and_writes_private_facts(launcher: Laun
     assert names == {"control", "accountant", "gateway.0", "gateway.1", "runtime.simulated"}
     up = json.loads((data_dir / "up.json").read_text())
     assert (up["pid"], up["admin_url"]) == (facts["pid"], facts["admin_url"])
+
+
+def test_only_control_is_given_what_the_environment_keeps_secret(launcher: Launcher) -> None:
+    secret = {"ACME_KEY": "sk-1", "LINECLEAR_DATABASE_URL": "postgresql://u:p@h/d", "LINECLEAR_TOKEN": "t"}
+    plain = {"LC_TIME": "C", "TZ": "UTC", "TMPDIR": "/tmp", "SSL_CERT_FILE": "/etc/ca.pem", "PYTHONUTF8": "1"}
+    running = launcher.start({**secret, **plain})
+    running.ready()
+    given = {role: given_to(running, role) for role in ("control", "accountant", "gateway", "runtime")}
+    assert given["control"].items() >= {**secret, **plain}.items()
+    for role in ("accountant", "gateway", "runtime"):
+        assert given[role].items() >= {**plain, "PATH": os.environ["PATH"]}.items()
+        allowed = given[role].keys() - HANDED_NAMES
+        assert all(name.startswith(HANDED_PREFIXES) for name in allowed), allowed
+        assert not given[role].keys() & secret.keys()
+
+
+def given_to(running: Running, role: str) -> dict[str, str]:
+    return dict(json.loads((running.data_dir / f"{role}.variables").read_text()))
 
 
 def test_second_start_keeps_token_and_key_and_shows_no_keys(launcher: Launcher) -> None:

@@ -17,6 +17,14 @@ from lineclear.compose.life import STARTING, STATUS_BYTES_MAX, Boot
 
 log = logging.getLogger(__name__)
 
+CONTROL = "control"
+"""The one role that resolves `${VARIABLE}`, and so the only one that is given the whole environment."""
+HANDED_NAMES = frozenset(
+    {"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "OMP_NUM_THREADS"}
+    | {"SSL_CERT_FILE", "SSL_CERT_DIR"}
+)
+HANDED_PREFIXES = ("LC_", "PYTHON", "COVERAGE_")
+"""What every other role gets: where things lie and how to speak, no vendor's key, no token, no database."""
 SPAWNED = "spawned"
 """The process exists and imports its modules, but has no boot message yet."""
 EXITED = "exited"
@@ -129,7 +137,7 @@ def spawn(part: str, role: str, life: int, command: Sequence[str], listeners: Se
         pid = os.posix_spawn(
             command[0],
             [*command, "--life-fd", str(theirs.fileno())],
-            os.environ,  # noqa: TID251 - handed on whole; config reads it in the child
+            environment_of(role, os.environ),  # noqa: TID251 - handed on by name; config reads it in the child
             file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)],
             setpgroup=0,
             setsigmask=[],
@@ -144,6 +152,13 @@ def spawn(part: str, role: str, life: int, command: Sequence[str], listeners: Se
             os.set_inheritable(fd, False)
         theirs.close()
     return Child(part, role, life, pid, start_ticks(pid) or 0, ours)
+
+
+def environment_of(role: str, whole: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a process of this role is started with, out of the supervisor's own."""
+    if role == CONTROL:
+        return dict(whole)
+    return {name: whole[name] for name in whole if name in HANDED_NAMES or name.startswith(HANDED_PREFIXES)}
 
 
 def reap(child: Child) -> bool:
