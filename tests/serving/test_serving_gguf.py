@@ -121,6 +121,27 @@ def test_a_request_without_a_cap_does_not_ramble_to_the_end_of_the_context(
     runtime.drain()
 
 
+@pytest.mark.parametrize(("path", "codec"), DIALECTS)
+@pytest.mark.parametrize("stream", [True, False])
+def test_no_name_of_the_engines_own_gets_past_the_cap(
+    smollm2: HostedModel, path: str, codec: Codec, stream: bool
+) -> None:
+    own = {"n_predict": 40, "n_cmpl": 2, "num_predict": 40, "max_new_tokens": 40, "max_output_tokens": 40}
+    options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    answer = smollm2.call(path, body("Tell a long story.", ignore_eos=True, **{"max_tokens": 3, **own}, **options))
+    events = stream_events(codec, answer.body) if stream else codec.read_whole(answer.body)
+    assert usage_of(events).output_tokens == 3
+    assert sum(isinstance(event, Finished) for event in events) == 1
+
+
+@pytest.mark.parametrize("cap", [{"max_completion_tokens": 3}, {"max_completion_tokens": 3, "max_tokens": 40}])
+def test_either_name_of_the_dialects_cap_holds(smollm2: HostedModel, cap: dict[str, int]) -> None:
+    asked = {**body("Tell a long story.", ignore_eos=True, n_predict=40)}
+    del asked["max_tokens"]
+    answer = smollm2.call(CHAT, {**asked, **cap})
+    assert usage_of(OPENAI_CHAT.read_whole(answer.body)).output_tokens == 3
+
+
 def test_a_real_model_obeys_no_simulation(smollm2: HostedModel) -> None:
     answer = smollm2.call(CHAT, body(), {"x-lineclear-simulate": "status=503"})
 

@@ -29,6 +29,9 @@ STEPS_WAIT_S = 2.0
 WHOLE_BYTES_MAX = 16 << 20
 HTTP_THREADS_SPARE = 6
 """llama.cpp serves each connection in a thread: one per slot, and these for the watch and for closing ones."""
+OWN_OUTPUT_FIELDS = frozenset({"n_predict", "n_cmpl"})
+"""llama.cpp's own names for the output cap and the number of answers. They beat `max_tokens` and `n`, which is what the
+gateway reserved for. Source: llama.cpp, tools/server/README.md, POST /completion."""
 PATHS = {
     Operation.CHAT: "/v1/chat/completions",
     Operation.MESSAGES: "/v1/messages",
@@ -170,7 +173,9 @@ def _can_fold(call: EngineCall) -> bool:
 
 
 def _engine_body(call: EngineCall, alias: str, output_tokens: int, *, is_folded: bool) -> bytes:
-    values: dict[str, Any] = dict(top_level(call.body))
+    values: dict[str, Any] = {
+        name: value for name, value in top_level(call.body).items() if name not in OWN_OUTPUT_FIELDS
+    }
     if call.operation is Operation.CHAT and call.view.max_output_tokens is None:
         values["max_tokens"] = encoded(output_tokens)
     values["model"] = encoded(alias)
