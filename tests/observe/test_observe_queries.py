@@ -11,6 +11,7 @@ from lineclear.control.endpoint import AdminCode, Call, Principal, Refused, chec
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.http import CheckRequest, LedgerDesk, ledger_endpoints
 from lineclear.domain.entry import HOUR_US
+from lineclear.domain.ledger import AttemptRecord
 from lineclear.domain.money import Price, Usage
 from lineclear.domain.permissions import Permission
 from lineclear.observe.period import instant_us, period_of, time_text
@@ -157,6 +158,26 @@ def test_explain_adds_up(desk: LedgerDesk, spool: Spool) -> None:
     assert found["usage"]["input_tokens"] == 121
     (line,) = [row for row in desk.logs(ask()).rows if row["id"] == exchange_id(1)]
     assert (line["cost_usd"], line["cost_basis"]) == (found["cost_usd"], found["cost_basis"])
+
+
+def test_what_has_no_price_is_not_shown_as_free(desk: LedgerDesk, spool: Spool) -> None:
+    free = AttemptRecord(1, "acme-small@2026-08", "acme", "ok", 200, "", 900, 2000, "up-1", 0)
+    spool.write(intent(1), settle(1, cost_basis="unpriced", cost_nano_usd=0, attempts=(free,)))
+    spool.write(intent(2), settle(2, cost_basis="priced", cost_nano_usd=0, attempts=(free,)))
+    spool.write(refusal(3), intent(4), settle(4))
+    costs = {row["id"]: (row["cost_usd"], row["cost_basis"]) for row in desk.logs(ask()).rows}
+    assert costs[exchange_id(1)] == (None, "unpriced")
+    assert costs[exchange_id(2)] == ("0.000000000", "priced")
+    assert costs[exchange_id(3)] == ("0.000000000", None)
+    unpriced, priced = (desk.explain(ask(path={"request_id": exchange_id(number)})) for number in (1, 2))
+    assert (unpriced["cost_usd"], unpriced["cost_basis"], unpriced["attempts"][0]["cost_usd"]) == (
+        None,
+        "unpriced",
+        None,
+    )
+    assert (priced["cost_usd"], priced["attempts"][0]["cost_usd"]) == ("0.000000000", "0.000000000")
+    (row,) = desk.usage(ask()).rows
+    assert (row["cost_usd"], row["unpriced_requests"]) == (f"0.{COST:09d}", 1)
 
 
 def test_cost_lines_are_left_out_where_they_would_mislead(desk: LedgerDesk, spool: Spool) -> None:

@@ -11,7 +11,7 @@ from lineclear.domain.entry import EntryDetail, EntryKind
 from lineclear.domain.ledger import STEPS, AttemptRecord, Intent
 from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, CostBasis, Price, Usage, cost_nano_usd, usd_text
 from lineclear.observe.entry import Entry, find_by_other_id, find_entries
-from lineclear.observe.logs import LOG_FACTS, cost_basis, milliseconds
+from lineclear.observe.logs import LOG_FACTS, cost_basis, cost_text, milliseconds
 from lineclear.observe.period import time_text
 from lineclear.store.ledger import Ledger
 
@@ -46,10 +46,10 @@ def explain_entry(entry: Entry, price_of: PriceOf) -> dict[str, Any]:
         "candidates": [
             {"model": one.model, "score": one.score, "exclusion": one.exclusion or None} for one in detail.candidates
         ],
-        "attempts": [_attempt(one) for one in detail.attempts],
+        "attempts": [_attempt(one, is_unpriced=cost_text(entry) is None) for one in detail.attempts],
         "attempt_count": entry.attempts,
         "usage": usage_shown(entry.usage),
-        "cost_usd": usd_text(entry.cost_nano_usd),
+        "cost_usd": cost_text(entry),
         "cost_basis": cost_basis(entry),
         "cost_lines": _cost_lines(entry, price_of),
         "price_version": entry.facts["price_version"] or None,
@@ -104,7 +104,9 @@ def usage_shown(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _attempt(record: AttemptRecord) -> dict[str, Any]:
+def _attempt(record: AttemptRecord, *, is_unpriced: bool) -> dict[str, Any]:
+    # In an unpriced exchange an attempt that cost something went to another model, which has a price.
+    is_known = record.cost_nano_usd or not is_unpriced
     return {
         "attempt": record.attempt,
         "model": record.model,
@@ -115,7 +117,7 @@ def _attempt(record: AttemptRecord) -> dict[str, Any]:
         "start_ms": milliseconds(record.start_us),
         "duration_ms": milliseconds(record.duration_us),
         "upstream_id": record.upstream_id or None,
-        "cost_usd": usd_text(record.cost_nano_usd),
+        "cost_usd": usd_text(record.cost_nano_usd) if is_known else None,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from lineclear.domain.entry import EntryKind
-from lineclear.domain.money import usd_text
+from lineclear.domain.money import CostBasis, usd_text
 from lineclear.observe.entry import Entry, EntryQuestion, list_entries
 from lineclear.observe.period import time_text
 from lineclear.store.ledger import Ledger
@@ -53,7 +53,7 @@ def log_line(entry: Entry) -> dict[str, Any]:
         "attempts": entry.attempts,
         "input_tokens": entry.usage.total_input_tokens,
         "output_tokens": entry.usage.total_output_tokens,
-        "cost_usd": usd_text(entry.cost_nano_usd),
+        "cost_usd": cost_text(entry),
         "cost_basis": cost_basis(entry),
         "waste_usd": usd_text(entry.waste_nano_usd),
         "duration_ms": milliseconds(entry.duration_us),
@@ -64,6 +64,12 @@ def log_line(entry: Entry) -> dict[str, Any]:
 def cost_basis(entry: Entry) -> str | None:
     """Where the cost comes from; None for a refusal, which called nothing."""
     return None if entry.kind is EntryKind.REFUSAL else str(entry.facts["cost_basis"])
+
+
+def cost_text(entry: Entry) -> str | None:
+    """The cost charged, in USD; None where no price is known, which is not the same as nothing."""
+    is_unpriced = cost_basis(entry) == CostBasis.UNPRICED
+    return None if is_unpriced else usd_text(entry.cost_nano_usd)
 
 
 def _asked_route(entry: Entry) -> str:
