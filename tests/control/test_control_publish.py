@@ -14,6 +14,7 @@ from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.snapshot import ACCESS_SHARDS
 from lineclear.handover.acks import write_ack
 from lineclear.handover.poke import PokeListener
+from lineclear.handover.spool import SpoolWriter
 from lineclear.store import control_rows as rows
 from lineclear.store.control_rows import DeploymentRow
 from lineclear.testing.control_plane import ControlPlane
@@ -167,3 +168,22 @@ def test_a_dead_gateway_is_not_waited_for(plane: ControlPlane, tmp_path: Path) -
     path.touch()
     path.unlink()
     assert plane.publisher.wait_acknowledged(plane.publisher.revision()).silent == ()
+
+
+def test_acknowledgements_of_dead_workers_are_removed(
+    plane: ControlPlane, open_plane: Open, listener: PokeListener
+) -> None:
+    acks = plane.directory / "acks"
+    revision = plane.publisher.revision()
+    # One listens, one only holds its spool, one is the accountant, which is down; the others are over.
+    writer = SpoolWriter(plane.directory / "spool", "local-b-0-1", plane.clock)
+    for source in ("local-b-0-0", "local-b-0-1", "accountant", "local-a-0-0", "local-a-1-0"):
+        write_ack(acks, source, 1, revision, at_us=1)
+    (acks / "local-a-2-0.json").write_text("{")
+    kept = {"local-b-0-0.json", "local-b-0-1.json", "accountant.json"}
+    assert plane.publisher.wait_acknowledged(revision).silent == ()
+    assert {path.name for path in acks.iterdir()} == kept
+    writer.close()
+    listener.close()
+    open_plane().start()
+    assert {path.name for path in acks.iterdir()} == {"accountant.json"}

@@ -23,14 +23,12 @@ from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys
 from lineclear.compose.life import DRAINING, FAILED, READY, STARTING, Boot, Life, life_fd, read_boot
 from lineclear.domain.snapshot import LimitsSection
-from lineclear.handover.acks import write_ack
+from lineclear.handover.acks import ACCOUNTANT, write_ack
 from lineclear.handover.checkpoint import CheckpointBroken
 from lineclear.handover.files import private_directory
 from lineclear.handover.poke import PokeListener
 from lineclear.handover.snapshot_dir import SnapshotReader, SnapshotRefused
 
-SOURCE: Final = "accountant"
-"""Its name among pokes and acknowledgements."""
 LOOK_INTERVAL_S: Final = 0.5
 """How often it looks for a new snapshot by itself, in case a poke was lost."""
 LOOKS_PER_REPORT: Final = 10
@@ -64,7 +62,7 @@ class LimitsWatch:
             return
         self.revision = loaded.manifest.revision
         at_us = self._clock.unix_us()
-        write_ack(self._acks, SOURCE, loaded.manifest.epoch, self.revision, at_us=at_us)
+        write_ack(self._acks, ACCOUNTANT, loaded.manifest.epoch, self.revision, at_us=at_us)
 
 
 async def run(boot: Boot, life: Life, clock: Clock) -> None:
@@ -79,7 +77,7 @@ async def run(boot: Boot, life: Life, clock: Clock) -> None:
     accountant = Accountant(boot.data_dir / "spool", directory / "checkpoint", clock)
     watch = LimitsWatch(boot, accountant, clock)
     watch.look()
-    pokes = PokeListener(boot.run_dir, SOURCE)
+    pokes = PokeListener(boot.run_dir, ACCOUNTANT)
     loop = asyncio.get_running_loop()
     pokes.attach(loop, watch.look)
     await accountant.serve(boot.run_dir / "accountant.sock")

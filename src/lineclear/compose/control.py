@@ -160,7 +160,8 @@ def open_core(boot: Boot) -> Core:
     clock = SystemClock()
     database = Database.open(read_settings().database_url or boot.data_dir / DATABASE_FILE)
     migrate(database, Lineage.CONTROL)
-    directories = Directories(boot.data_dir / "snapshot", boot.data_dir / "acks", boot.run_dir)
+    data = boot.data_dir
+    directories = Directories(data / "snapshot", data / "acks", boot.run_dir, data / "spool")
     publisher = Publisher(database, clock, MasterKeys(boot.master_key), directories, committed_prices())
     ledger = LedgerService(
         boot.data_dir,

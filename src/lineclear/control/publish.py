@@ -25,8 +25,9 @@ from lineclear.control.prices.book import PriceBook
 from lineclear.control.vault import Vault
 from lineclear.domain.manifest import Kind
 from lineclear.domain.money import Price
-from lineclear.handover.acks import read_acks
+from lineclear.handover.acks import forget_dead_acks, read_acks
 from lineclear.handover.poke import poke_all, poke_directory
+from lineclear.handover.segment import source_is_alive
 from lineclear.handover.snapshot_dir import SnapshotRefused, SnapshotWriter
 from lineclear.store import control_rows as rows
 from lineclear.store.control_rows import RevisionRow
@@ -59,6 +60,8 @@ class Directories:
     snapshot: Path
     acks: Path
     run: Path
+    spool: Path
+    """Where gateways write; a held segment tells that its source lives."""
 
 
 class Publisher:
@@ -113,6 +116,7 @@ class Publisher:
         Returns:
             The revision in force; 0 in a new database, where nothing is published.
         """
+        self._forget_dead_acks()
         with self._lock:
             with self.database.write() as tx:
                 last = rows.last_revision(tx)
@@ -167,6 +171,7 @@ class Publisher:
             if now_ns >= repoke_ns:
                 # Poking also removes the sockets of processes that died, which are not waited for.
                 poke_all(self._directories.run)
+                self._forget_dead_acks()
                 repoke_ns = now_ns + int(REPOKE_S * 1e9)
             found = self.acknowledgement(revision)
             if not found.silent or now_ns >= deadline_ns:
@@ -175,7 +180,7 @@ class Publisher:
 
     def acknowledgement(self, revision: int) -> Acknowledgement:
         """Who has `revision` in force now, among those that listen."""
-        living = {path.stem for path in poke_directory(self._directories.run).glob("*.sock")}
+        living = self._listening()
         acks = read_acks(self._directories.acks)
         told = {
             source
@@ -183,6 +188,17 @@ class Publisher:
             if source in acks and (acks[source].epoch, acks[source].revision) >= (self._epoch, revision)
         }
         return Acknowledgement(revision, tuple(sorted(told)), tuple(sorted(living - told)))
+
+    def _listening(self) -> set[str]:
+        return {path.stem for path in poke_directory(self._directories.run).glob("*.sock")}
+
+    def _forget_dead_acks(self) -> None:
+        """Each worker life leaves a report; one that neither listens nor holds its spool will not say anything more."""
+        listening = self._listening()
+        forget_dead_acks(
+            self._directories.acks,
+            lambda source: source in listening or source_is_alive(self._directories.spool, source),
+        )
 
     def _next_revision(self, tx: Connection, cause: str) -> RevisionRow:
         last = rows.last_revision(tx)

@@ -4,11 +4,16 @@ In: a source's own report, written after it swapped. Out: what each source said 
 died; whether a source lives is told by its spool lock. Must not wait.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from lineclear.handover.files import private_directory, write_durably
+
+ACCOUNTANT: Final = "accountant"
+"""The source name of the one process that has no spool of its own; its report is replaced by its next life's."""
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -48,3 +53,16 @@ def read_acks(directory: Path) -> dict[str, Ack]:
 def forget_ack(directory: Path, source: str) -> None:
     """Removes the report of a source that is no more."""
     (directory / f"{source}.json").unlink(missing_ok=True)
+
+
+def forget_dead_acks(directory: Path, is_alive: Callable[[str], bool]) -> tuple[str, ...]:
+    """Removes the reports of worker lives that are over, and what of them cannot be read; the accountant's stays.
+
+    Returns:
+        The sources that were forgotten.
+    """
+    paths = sorted(directory.glob("*.json")) if directory.is_dir() else ()
+    dead = tuple(path.stem for path in paths if path.stem != ACCOUNTANT and not is_alive(path.stem))
+    for source in dead:
+        forget_ack(directory, source)
+    return dead

@@ -61,7 +61,7 @@ class ControlPlane:
         migrate(self.database, Lineage.CONTROL)
         self.run_dir = directory / "run"
         self.run_dir.mkdir(mode=0o700, exist_ok=True)
-        directories = Directories(directory / "snapshot", directory / "acks", self.run_dir)
+        directories = Directories(directory / "snapshot", directory / "acks", self.run_dir, directory / "spool")
         self.publisher = Publisher(self.database, self.clock, self.keys_of_master, directories, committed_prices())
         self.changes = Changes(self.publisher, self.environment)
         self.keys = Keys(self.publisher)
