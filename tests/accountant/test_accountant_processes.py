@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 
@@ -21,7 +22,7 @@ from lineclear.domain.ledger import Settle
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.handover.acks import read_acks
-from lineclear.handover.checkpoint import load_checkpoint
+from lineclear.handover.checkpoint import CHECKPOINT_VERSION, load_checkpoint, save_checkpoint
 from lineclear.handover.poke import poke_all
 from lineclear.handover.spool import list_segments, read_segment
 from lineclear.testing.accountant import AccountantProcess, publish_limits
@@ -332,14 +333,40 @@ def test_a_second_accountant_waits_for_the_first_and_a_drain_writes_the_books(da
         second.kill()
 
 
-def test_a_checkpoint_that_cannot_be_trusted_stops_it_with_the_reason(data_dir: Path) -> None:
-    (data_dir / "accountant").mkdir()
-    (data_dir / "accountant" / "checkpoint").write_bytes(b"garbage")
+def unreadable_books(path: Path) -> None:
+    save_checkpoint(path, {}, b"books of another form")
+
+
+def another_version(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(msgspec.msgpack.encode([CHECKPOINT_VERSION + 1, {}, 0, b""]))
+
+
+def garbage(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"garbage")
+
+
+@pytest.mark.parametrize("spoil", [garbage, another_version, unreadable_books])
+def test_a_checkpoint_that_cannot_be_trusted_stops_it_and_says_the_way_out(
+    data_dir: Path, spoil: Callable[[Path], None]
+) -> None:
+    path = data_dir / "accountant" / "checkpoint"
+    spoil(path)
     process = AccountantProcess(data_dir)
     try:
-        assert "checkpoint" in str(process.until("failed")["reason"])
+        reason = str(process.until("failed")["reason"])
     finally:
         process.kill()
+    assert str(path) in reason
+    assert "backup" in reason
+    assert "move it away" in reason
+    path.rename(path.with_suffix(".damaged"))
+    again = AccountantProcess(data_dir)
+    try:
+        again.until("ready")
+    finally:
+        again.kill()
 
 
 async def until(is_so: Callable[[], bool]) -> None:

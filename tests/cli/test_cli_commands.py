@@ -154,6 +154,19 @@ def test_what_is_read_is_there_for_people_and_for_programs(terminal: Any, words:
     assert isinstance(answer(as_json.stdout), dict)
 
 
+def test_status_tells_a_reason_to_its_end(terminal: Any) -> None:
+    reason = f"exit code 1: the checkpoint /{'d/' * 40}checkpoint is damaged \x1b[2J; move it away"
+    parts = [{"name": "accountant", "state": "down", "pid": None, "reason": reason}, {"name": "control", "reason": ""}]
+    state = terminal.directory / "run" / "state.json"
+    state.write_text(json.dumps({"parts": parts}))
+    shown = terminal.run("status").stdout
+    state.unlink()
+    assert "d/checkpoint is damaged" in shown
+    assert shown.splitlines()[-1].startswith("accountant: exit code 1: ")
+    assert shown.endswith("; move it away\n")
+    assert "\x1b" not in shown
+
+
 def test_the_environment_can_name_the_server(terminal: Any) -> None:
     facts = answer((terminal.directory / "up.json").read_text())
     given = {"LINECLEAR_URL": facts["admin_url"], "LINECLEAR_TOKEN": "token-of-tests", "LINECLEAR_DATA": "/nowhere"}

@@ -118,8 +118,9 @@ def test_a_checkpoint_is_whole_or_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole.replace(b"state", b"stale"), b"", whole + b"x"):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointBroken):
+        with pytest.raises(CheckpointBroken, match="move it away") as caught:
             accountant_positions(path)
+        assert str(path) in str(caught.value)
 
 
 def test_a_poke_wakes_every_listener_and_clears_away_the_dead(tmp_path: Path) -> None:

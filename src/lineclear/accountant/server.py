@@ -15,9 +15,9 @@ from typing import Final, cast
 
 from lineclear.accountant.books import Books, Moment, Source
 from lineclear.accountant.fold import Fold
-from lineclear.accountant.state import dump_books, load_books
+from lineclear.accountant.state import StateUnreadable, dump_books, load_books
 from lineclear.base.clock import Clock
-from lineclear.handover.checkpoint import load_checkpoint, save_checkpoint
+from lineclear.handover.checkpoint import CheckpointBroken, load_checkpoint, save_checkpoint
 from lineclear.wire.accounts import (
     PROTOCOL_VERSION,
     FrameError,
@@ -50,13 +50,15 @@ class Accountant:
         """Reads checkpoint and spool; ready to serve when this returns.
 
         Raises:
-            CheckpointBroken: the checkpoint cannot be trusted.
-            StateUnreadable: its content is of another version.
+            CheckpointBroken: the checkpoint cannot be trusted, or its content is of another version.
         """
         self._clock = clock
         self._checkpoint_path = checkpoint
         saved = load_checkpoint(checkpoint)
-        self.books = load_books(saved.state, self.now()) if saved else Books()
+        try:
+            self.books = load_books(saved.state, self.now()) if saved else Books()
+        except StateUnreadable as error:
+            raise CheckpointBroken(checkpoint, f"holds books that cannot be read ({error})") from error
         self._fold = Fold(spool, self.books, saved.positions if saved else {})
         self.replayed_records = self._fold.catch_up(self.now())
         self.books.expire(self.now(), self._fold.dead_sources())

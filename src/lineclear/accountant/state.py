@@ -89,7 +89,7 @@ def load_books(state: bytes, at: Moment) -> Books:
     try:
         saved = msgspec.msgpack.decode(state, type=SavedBooks)
     except msgspec.MsgspecError as error:
-        raise StateUnreadable(f"the accountant's state cannot be read: {error}") from error
+        raise StateUnreadable(str(error)) from error
     books = Books()
     for row in saved.rows:
         books.row(row.account, row.period).posted = row.posted

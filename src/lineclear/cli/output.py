@@ -49,7 +49,7 @@ class Output:
     def value(self, value: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
         """One object: JSON as it is, or for a person `lines` (its fields if none are given)."""
         if self.format is Format.TABLE:
-            for line in lines or [f"{name}: {_text(item)}" for name, item in value.items()]:
+            for line in lines or [f"{name}: {shown_text(item)}" for name, item in value.items()]:
                 click.echo(line)
         else:
             self._json(value)
@@ -112,17 +112,18 @@ def table_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> li
 
 
 def _cell(value: object) -> str:
-    text = _text(value)
+    text = shown_text(value)
     return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 1] + "…"
 
 
-def _text(value: object) -> str:
+def shown_text(value: object) -> str:
+    """A value as one line of text that cannot steer the terminal; not cut."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        text = ",".join(_text(item) for item in value)
+        text = ",".join(shown_text(item) for item in value)
     elif isinstance(value, dict):
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     else:

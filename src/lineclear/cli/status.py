@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from lineclear.cli.connect import admin_command
-from lineclear.cli.output import Output, table_lines
+from lineclear.cli.output import Output, shown_text, table_lines
 from lineclear.client.admin import AdminClient, path_of
 
 
@@ -22,7 +22,12 @@ def status(client: AdminClient, output: Output) -> None:
     ]
     parts = _parts(answer["processes"])
     if parts:
-        lines += ["", *table_lines(parts, ["name", "state", "pid", "reason"])]
+        lines += ["", *table_lines(parts, ["name", "state", "pid"])]
+        # Whole and below the table: a reason ends with what to do about it.
+        reasons = [
+            f"{shown_text(part.get('name'))}: {shown_text(part['reason'])}" for part in parts if part.get("reason")
+        ]
+        lines += ["", *reasons] if reasons else []
     output.value(answer, lines)
 
 

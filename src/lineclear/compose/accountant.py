@@ -17,7 +17,6 @@ import msgspec
 import uvloop
 
 from lineclear.accountant.server import Accountant
-from lineclear.accountant.state import StateUnreadable
 from lineclear.base.clock import Clock, SystemClock
 from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys
@@ -69,7 +68,7 @@ async def run(boot: Boot, life: Life, clock: Clock) -> None:
     """Serves until the supervisor closes the life pipe.
 
     Raises:
-        CheckpointBroken, StateUnreadable: the books cannot be trusted.
+        CheckpointBroken: the books cannot be trusted.
         OSError: the run directory cannot be used.
     """
     directory = boot.data_dir / "accountant"
@@ -135,8 +134,8 @@ def main() -> None:
     clock = SystemClock()
     try:
         uvloop.run(run(boot, life, clock))
-    except (CheckpointBroken, StateUnreadable, OSError) as error:
-        log.exception("cannot keep the books")
+    except (CheckpointBroken, OSError) as error:
+        log.error("cannot keep the books: %s", error)  # noqa: TRY400 - the message says what to do, a trace does not
         life.report(FAILED, str(error))
         sys.exit(1)
 

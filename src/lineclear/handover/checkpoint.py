@@ -18,6 +18,14 @@ CHECKPOINT_VERSION: Final = 1
 class CheckpointBroken(Exception):
     """The file is there and cannot be trusted. Money spent would be forgotten by ignoring it."""
 
+    def __init__(self, path: Path, what: str) -> None:
+        """`what` is read after the file's name. The way out is in docs/processes.md too."""
+        super().__init__(
+            f"the accountant's checkpoint {path} {what}. Put a copy of this file from a backup back, or move it away: "
+            "the accountant then starts by itself, and until the month ends budgets count only what is still in the "
+            "spool, so compare `lineclear usage` with them and lower those that need it"
+        )
+
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
     """The file's content."""
@@ -53,12 +61,11 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     try:
         checkpoint = msgspec.msgpack.decode(content, type=Checkpoint)
     except msgspec.MsgspecError as error:
-        raise CheckpointBroken(f"{path} is no checkpoint this program reads: {error}") from error
-    if checkpoint.version != CHECKPOINT_VERSION or crc32(checkpoint.state) != checkpoint.state_crc:
-        raise CheckpointBroken(
-            f"{path} is damaged or of another version. Restore it from a backup; removing it makes budgets count only "
-            "what is still in the spool"
-        )
+        raise CheckpointBroken(path, f"is damaged or of another version ({error})") from error
+    if checkpoint.version != CHECKPOINT_VERSION:
+        raise CheckpointBroken(path, f"is of version {checkpoint.version}, this program reads {CHECKPOINT_VERSION}")
+    if crc32(checkpoint.state) != checkpoint.state_crc:
+        raise CheckpointBroken(path, "is damaged: its state does not match its check number")
     return checkpoint
 
 

@@ -105,6 +105,8 @@ class Ingest:
         self._lock = threading.Lock()
         self._sources: dict[str, SourceReading] | None = None
         self._work = _Work()
+        self._told = ""
+        """The accountant's trouble that was logged last: it lasts for many looks and is told once."""
 
     def catch_up(self) -> IngestReport:
         """Read everything that has been written by now; what it returns is in the ledger.
@@ -372,8 +374,11 @@ class Ingest:
         try:
             accounted = self._accountant_positions()
         except CheckpointBroken as error:
-            _log.warning("no spool segment is deleted: %s", error)
+            if str(error) != self._told:
+                self._told = str(error)
+                _log.warning("no spool segment is deleted: %s", error)
             return
+        self._told = ""
         is_synced = False
         for source in finished:
             # Oldest first and without gaps: a later segment may hold the settle of an earlier one's intent.
