@@ -36,6 +36,8 @@ GREETING_WAIT_S: Final = 1.0
 RECONNECT_FIRST_S: Final = 0.02
 RECONNECT_CAP_S: Final = 0.2
 """Below the accountant's muster after a restart, so that nobody is missed."""
+END_LINGER_S: Final = 0.002
+"""How long an end may wait for a reservation to ride with; a budget gets back what was not used so much later."""
 UNACKNOWLEDGED_MAX: Final = 65_536
 """Ends kept for sending again. Past this the oldest is left to the ledger's spool, which the accountant reads too."""
 
@@ -85,6 +87,7 @@ class AccountantClient:
         self._dialling: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_scheduled = False
+        self._is_lingering = False
         self._is_closed = False
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._sequence = 0
@@ -191,8 +194,16 @@ class AccountantClient:
             del self._ended[txn]
             self._held.pop(txn, None)
             self._counters["accountant_ends_dropped"] += 1
-        if self._line is not None:
-            self._queue(_Asked(op, None, 0))
+        if self._line is not None and self._loop is not None:
+            # Nobody waits for an end: it rides with the next reservation's frame, or goes alone a moment later.
+            self._queued.append(_Asked(op, None, 0))
+            if not self._is_scheduled and not self._is_lingering:
+                self._is_lingering = True
+                self._loop.call_later(END_LINGER_S, self._flush_ends)
+
+    def _flush_ends(self) -> None:
+        self._is_lingering = False
+        self._flush()
 
     def _queue(self, asked: _Asked) -> None:
         self._queued.append(asked)
