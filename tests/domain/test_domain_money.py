@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineclear.domain.money import (
+    TOKENS_PER_PRICE_UNIT,
     Price,
     Usage,
     cost_nano_usd,
-    dearest_cost_nano_usd,
+    dearest_input_per_mtok,
+    dearest_output_per_mtok,
     estimated_tokens,
     nano_usd,
     usd_text,
@@ -72,8 +74,9 @@ def test_the_sum_is_rounded_half_up_once(tokens: int, cost: int) -> None:
 
 @given(USAGES, PRICES)
 def test_the_bound_is_never_below_the_cost(usage: Usage, price: Price) -> None:
-    bound = dearest_cost_nano_usd(usage.total_input_tokens, usage.total_output_tokens, price)
-    assert cost_nano_usd(usage, price) <= bound
+    tokens_in, tokens_out = usage.total_input_tokens, usage.total_output_tokens
+    total = tokens_in * dearest_input_per_mtok(price) + tokens_out * dearest_output_per_mtok(price)
+    assert cost_nano_usd(usage, price) <= -(-total // TOKENS_PER_PRICE_UNIT) + price.per_request
 
 
 @given(st.integers(min_value=-(10**18), max_value=10**18))

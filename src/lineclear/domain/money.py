@@ -101,12 +101,6 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     return (total + half) // TOKENS_PER_PRICE_UNIT + price.per_request
 
 
-def dearest_cost_nano_usd(input_tokens: int, output_tokens: int, price: Price) -> int:
-    """An upper bound on the cost of `input_tokens` in and `output_tokens` out, whatever bucket they fall in."""
-    total = input_tokens * dearest_input_per_mtok(price) + output_tokens * dearest_output_per_mtok(price)
-    return -(-total // TOKENS_PER_PRICE_UNIT) + price.per_request
-
-
 def dearest_input_per_mtok(price: Price) -> int:
     """The highest rate that a token going in can have."""
     return max(
