@@ -16,7 +16,6 @@ Path: TypeAlias = tuple[str | int, ...]
 
 RUNTIMES_MAX = 64
 """Hosted model versions of one machine; the supervisor refuses more."""
-CREDENTIAL_PATH: Path = ("credential",)
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,6 @@ class LocalLimits:
         self._uses: dict[str, _Use] = {}
         self._open: dict[str, Reserve] = {}
 
-    def holds(self, txn: str) -> bool:
-        """Whether this call was let through here."""
-        return txn in self._open
-
     def reserve(self, op: Reserve, now_us: int) -> Reply | None:
         """Takes from every account or from none; None if one has a budget, which cannot be kept here.
 
