@@ -16,9 +16,10 @@ from lineclear.observe.dispatches import Dispatch
 from lineclear.observe.findings import Findings, Problem, Way, Wrong
 from lineclear.observe.price_check import PriceCheck
 from lineclear.observe.upstream_log import UpstreamLog
-from lineclear.store.ledger import AnomalyKind, Ledger, day_text, facet_id, read_rollups
+from lineclear.store.ledger import AnomalyKind, Ledger, day_text, facet_id
 from lineclear.store.ledger_tables import ENTRY_COLUMNS, ROLLUP_SUMS, entries, facets
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey, fold_rows
+from lineclear.store.standing_rollups import read_rollups
 
 ROWS_PER_FOLD = 20_000
 HOURS_PER_DAY = 24

@@ -13,9 +13,10 @@ from lineclear.domain.histogram import Histogram, quantile_us
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import usd_text
 from lineclear.observe.period import Period, time_text
-from lineclear.store.ledger import Ledger, day_text, read_rollups
+from lineclear.store.ledger import Ledger, day_text
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS
 from lineclear.store.rollup import Rollup, RollupKey
+from lineclear.store.standing_rollups import read_rollups
 
 GROUPS: tuple[str, ...] = (*DIMENSIONS, "day", "hour")
 """What `usage --by` accepts."""

@@ -19,18 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Table, and_, select, tuple_
+from sqlalchemy import Connection, Table, and_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
-from lineclear.domain import histogram
 from lineclear.domain.entry import check_number
 from lineclear.store.database import Database, Durability
 from lineclear.store.ledger_tables import (
-    DIMENSIONS,
     ENTRY_COLUMNS,
     FACET_COLUMNS,
-    ROLLUP_SUMS,
     anomalies,
     entries,
     facets,
@@ -39,15 +36,13 @@ from lineclear.store.ledger_tables import (
 )
 from lineclear.store.migrate import Lineage, migrate
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey, fold_rows
+from lineclear.store.standing_rollups import StandingRollups
 
 OPEN_DAYS_MAX = 8
 """Day files kept open at once; the one unused longest is closed first."""
-KEYS_PER_STATEMENT = 50
-"""Rollup keys looked up by one statement: ten values each, far below every driver's limit of parameters."""
 IDS_PER_STATEMENT = 500
 FIGURE_MAX = 2**53 - 1
 """The largest figure an entry keeps; above it nothing is a token count or a price any more."""
-SUM_MAX = 2**63 - 1
 INGEST_LOCK = 0x6C_63_69_6E
 """PostgreSQL advisory lock of one ingest transaction (the letters lcin): two controls must not merge one rollup."""
 
@@ -158,6 +153,7 @@ class Ledger:
         self._known_facets: dict[int, set[int]] = {}
         self._written_day: int | None = None
         self._partitions: set[int] = set()
+        self._standing = StandingRollups()
 
     @classmethod
     def open(cls, place: Path | Database) -> "Ledger":
@@ -301,7 +297,7 @@ class Ledger:
         """The rows that the database takes, found by halving; the others go to `refused` by id, with the reason."""
         trial = LedgerBatch(batch.day, rows, batch.facet_values)
         try:
-            with suppress(_TrialOver), self._day(batch.day).write() as tx:
+            with suppress(_TrialOver), self._transaction(batch.day) as tx:
                 self._put(tx, trial, rows)
                 raise _TrialOver
         except _ROW_REFUSED as error:
@@ -315,11 +311,21 @@ class Ledger:
         return rows
 
     def _write(self, batch: LedgerBatch, rows: Sequence[EntryRow]) -> Committed:
-        with self._day(batch.day).write() as tx:
+        with self._transaction(batch.day) as tx:
             committed = self._put(tx, batch, rows)
         self._partitions.add(batch.day)
         self._known_facets.setdefault(batch.day, set()).update(row[_FACET] for row in rows)
         return committed
+
+    @contextmanager
+    def _transaction(self, day: int) -> Iterator[Connection]:
+        try:
+            with self._day(day).write() as tx:
+                yield tx
+        except BaseException:
+            # Rolled back, or nobody knows: what was added in memory may not stand in the file.
+            self._standing.forget()
+            raise
 
     def _put(self, tx: Connection, batch: LedgerBatch, rows: Sequence[EntryRow]) -> Committed:
         is_sqlite = tx.dialect.name == "sqlite"
@@ -334,7 +340,7 @@ class Ledger:
         _upsert(tx, facets, new_facets, update=False)
         if rows:
             _insert_entries(tx, rows, is_sqlite=is_sqlite)
-        _upsert(tx, rollups, _merged(tx, folded))
+        _write_rollups(tx, self._standing.add(tx, folded))
         _upsert(tx, positions, [vars(position) for position in batch.positions])
         _upsert(tx, anomalies, [vars(anomaly) for anomaly in batch.anomalies], update=False)
         return Committed(folded)
@@ -356,53 +362,32 @@ def day_text(day: int) -> str:
     return (_EPOCH + timedelta(days=day)).isoformat()
 
 
-def read_rollups(connection: Connection, first_hour: int, last_hour: int) -> Iterator[tuple[RollupKey, Rollup]]:
-    """The rollups of the hours from `first_hour` to `last_hour`, both included."""
-    statement = select(rollups).where(rollups.c.hour.between(first_hour, last_hour))
-    for row in connection.execute(statement).mappings():
-        yield _rollup_of(row)
-
-
-def _rollup_of(values: RowMapping) -> tuple[RollupKey, Rollup]:
-    rollup = Rollup()
-    rollup.sums = [values[name] for name in ROLLUP_SUMS]
-    rollup.durations = histogram.decode(bytes(values["duration_histogram"]))
-    rollup.first_events = histogram.decode(bytes(values["first_event_histogram"]))
-    return (values["hour"], *(values[name] for name in DIMENSIONS)), rollup
-
-
-def _merged(tx: Connection, folded: Mapping[RollupKey, Rollup]) -> list[dict[str, Any]]:
-    """Rows that hold what stands there plus what is new."""
-    keys = list(folded)
-    columns = tuple_(rollups.c.hour, *(rollups.c[name] for name in DIMENSIONS))
-    standing: dict[RollupKey, Rollup] = {}
-    for start in range(0, len(keys), KEYS_PER_STATEMENT):
-        found = tx.execute(select(rollups).where(columns.in_(keys[start : start + KEYS_PER_STATEMENT])))
-        standing.update(_rollup_of(row) for row in found.mappings())
-    rows = []
-    for key, rollup in folded.items():
-        total = standing.get(key) or Rollup()
-        total.add(rollup)
-        row = dict(zip(("hour", *DIMENSIONS), key, strict=True))
-        row.update(zip(ROLLUP_SUMS, (min(figure, SUM_MAX) for figure in total.sums), strict=True))
-        row["duration_histogram"] = histogram.encode(total.durations)
-        row["first_event_histogram"] = histogram.encode(total.first_events)
-        rows.append(row)
-    return rows
-
-
 def _upsert(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, update: bool = True) -> None:
+    if rows:
+        tx.execute(_upsert_statement(table, tx.dialect.name, update=update), [dict(row) for row in rows])
+
+
+def _upsert_statement(table: Table, dialect: str, *, update: bool) -> sqlite.Insert | postgresql.Insert:
+    statement = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    keys = [column.name for column in table.primary_key.columns]
+    if not update:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+_SQLITE_ROLLUPS = str(_upsert_statement(rollups, "sqlite", update=True).compile(dialect=sqlite.dialect()))
+_ROLLUP_COLUMNS = tuple(column.name for column in rollups.columns)
+
+
+def _write_rollups(tx: Connection, rows: list[tuple[Any, ...]]) -> None:
     if not rows:
         return
-    insert = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table)
-    keys = [column.name for column in table.primary_key.columns]
-    if update:
-        changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    if tx.dialect.name == "sqlite":
+        # Past SQLAlchemy's handling of every single value, as with entries: hundreds of rows of thirty values each.
+        tx.exec_driver_sql(_SQLITE_ROLLUPS, rows)
     else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
-    tx.execute(statement, [dict(row) for row in rows])
+        _upsert(tx, rollups, [dict(zip(_ROLLUP_COLUMNS, row, strict=True)) for row in rows])
 
 
 _SQLITE_INSERT = str(entries.insert().compile(dialect=sqlite.dialect()))
