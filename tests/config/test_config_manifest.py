@@ -90,7 +90,7 @@ CASES = [
     (HOSTED + f'sha256: "{SHA}", replicas: §2}}\n', "not_yet_supported", "replicas other than 1"),
     (HOSTED + f'sha256: "{SHA}", settings: {{thraeds: §2}}}}\n', "invalid_value", "has no setting 'thraeds'"),
     (HOSTED + f'sha256: "{SHA}", settings: {{context: §1}}}}\n', "invalid_value", "whole number from"),
-    (VERSION + '{version: "1", engine: §onnx}\n', "not_yet_supported", "'onnx' is not yet supported"),
+    (VERSION + '{version: "1", engine: §sklearn}\n', "not_yet_supported", "'sklearn' is not yet supported"),
     (VERSION + '{version: "1", engine: simulated, artifact: §x}\n', "invalid_value", "has no `artifact`"),
     (VENDOR[:-2] + "}\n" + "data_classes: [§secret]\n", "invalid_value", "must be 'public'"),
     (VENDOR[:-2] + "}\n" + "cost_tier: §free\n", "invalid_value", "must be 'low'"),
@@ -158,7 +158,10 @@ def test_each_mistake_is_told_at_its_place(marked: str, code: str, words: str) -
 
 
 def test_all_mistakes_of_all_files_come_at_once() -> None:
-    files = [ManifestFile("a.yaml", "kind: Team\nnam: x\n---\nkind: Tem\n"), ManifestFile("b.yaml", "kind: [\n")]
+    files = [
+        ManifestFile("a.yaml", "kind: Team\nnam: x\n---\nkind: Tem\nname: y\n"),
+        ManifestFile("b.yaml", "kind: [\n"),
+    ]
     with pytest.raises(InvalidManifest) as caught:
         read_manifests(files)
     assert [(item.file, item.code) for item in caught.value.findings] == [
@@ -171,7 +174,7 @@ def test_all_mistakes_of_all_files_come_at_once() -> None:
 
 def test_findings_are_bounded_and_the_rest_is_counted() -> None:
     with pytest.raises(InvalidManifest) as caught:
-        read_manifests([ManifestFile("m.yaml", "---\n".join(["kind: Tem\n"] * 130))])
+        read_manifests([ManifestFile("m.yaml", "---\n".join(["kind: Elephant\n"] * 130))])
     assert (len(caught.value.findings), caught.value.left_out) == (100, 30)
 
 

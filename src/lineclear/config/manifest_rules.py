@@ -161,7 +161,11 @@ def _version(version: ModelVersion) -> Iterator[Mistake]:
     if not VERSION.fullmatch(version.version):
         yield ("version",), "invalid_value", f"{version.version!r} is not a version: letters, digits, . _ + -"
     if (version.provider is None) == (version.engine is None):
-        yield (), "invalid_value", "a version has either `provider` (a vendor's model) or `engine` (a hosted one)"
+        yield (
+            ("engine",),
+            "invalid_value",
+            "a version has either `provider` (a vendor's model) or `engine` (a hosted one)",
+        )
     elif version.engine is None:
         yield from _vendor_version(version)
     else:
@@ -176,7 +180,7 @@ def _version(version: ModelVersion) -> Iterator[Mistake]:
 
 def _vendor_version(version: ModelVersion) -> Iterator[Mistake]:
     if not version.upstream_id:
-        yield (), "missing_field", "`upstream_id` is missing: what the provider calls this version"
+        yield ("upstream_id",), "missing_field", "`upstream_id` is missing: what the provider calls this version"
     for name, given in (
         ("artifact", version.artifact is not None),
         ("sha256", version.sha256 is not None),
@@ -209,11 +213,11 @@ def _artifact(version: ModelVersion, engine: Engine) -> Iterator[Mistake]:
                 yield (name,), "invalid_value", f"a simulated model has no `{name}`"
         return
     if not version.artifact:
-        yield (), "missing_field", "`artifact` is missing: the path of the model file"
+        yield ("artifact",), "missing_field", "`artifact` is missing: the path of the model file"
     elif not version.artifact.startswith("/"):
         yield ("artifact",), "invalid_value", "must be an absolute path here"
     if version.sha256 is None:
-        yield (), "missing_field", "`sha256` of the model file is missing"
+        yield ("sha256",), "missing_field", "`sha256` of the model file is missing"
     elif not SHA256.fullmatch(version.sha256):
         yield ("sha256",), "invalid_value", "must be 64 lower-case hex digits"
 
