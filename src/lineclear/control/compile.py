@@ -18,6 +18,7 @@ from lineclear.config.manifest_rules import RESERVED_PROVIDER, VARIABLE
 from lineclear.control.desired import Desired
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry
+from lineclear.domain.capability import engine_operations
 from lineclear.domain.catalogue import Engine, ModelStatus
 from lineclear.domain.exchange import Dialect
 from lineclear.domain.manifest import Budget, Limits, Model, ModelVersion, Provider, model_version_id
@@ -175,6 +176,9 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             max_output_tokens=version.max_tokens,
             slow=version.slow,
             successor=version.successor,
+            operations=None
+            if version.engine is None
+            else engine_operations(Engine(version.engine.value), version.settings),
         )
         for id_, (model, version) in sorted(desired.versions.items())
     }

@@ -2,9 +2,10 @@
 
 import msgspec
 
+from lineclear.domain.capability import operation_gap
 from lineclear.domain.catalogue import DataClass, EnvironmentClass, ModelStatus, data_class_rank
 from lineclear.domain.errors import CallerError, ErrorCode
-from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Operation
+from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
 from lineclear.domain.snapshot import ModelVersionEntry
 
 
@@ -15,12 +16,16 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
     rule: str
     reason: str
     successor: str | None = None
+    offered: tuple[Operation, ...] = ()
+    """What the route can be asked instead."""
 
     def error(self, route: str) -> CallerError:
         """The refusal of a call for which no model was left."""
+        paths = ", ".join(OPERATION_PATH[operation] for operation in self.offered)
         hint = {
             ErrorCode.MODEL_RETIRED: f"use {self.successor} instead" if self.successor else "ask the route's team",
             ErrorCode.USE_NOT_APPROVED: "use a route whose models are approved for this task",
+            ErrorCode.OPERATION_NOT_SUPPORTED: f"this route answers POST {paths}" if paths else "ask the route's team",
             ErrorCode.DATA_CLASS_REFUSED: "use a route whose models may see this data, or send less sensitive data",
         }.get(self.code, "ask the route's team or its operator")
         return CallerError(
@@ -54,6 +59,9 @@ def judge(
         return Exclusion(
             ErrorCode.DATA_CLASS_REFUSED, "data-class.above-card", f"{version.id} may not see {data_class.value} data"
         )
+    gap = operation_gap(operation, version.operations, dialects)
+    if gap:
+        return Exclusion(ErrorCode.OPERATION_NOT_SUPPORTED, "operation.not-offered", f"{version.id} {gap}")
     if OPERATION_DIALECT[operation] not in dialects:
         spoken = ", ".join(dialects)
         return Exclusion(

@@ -41,6 +41,7 @@ class ErrorCode(StrEnum):
     VARIABLE_MISSING = "variable_missing"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_YET_SUPPORTED = "not_yet_supported"
+    OPERATION_NOT_SUPPORTED = "operation_not_supported"
     INVALID_API_KEY = "invalid_api_key"
     BUDGET_EXCEEDED = "budget_exceeded"
     TASK_NOT_ALLOWED = "task_not_allowed"

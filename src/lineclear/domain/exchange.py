@@ -28,14 +28,33 @@ class Operation(StrEnum):
     """Anthropic messages."""
     COUNT_TOKENS = "count_tokens"
     """Anthropic messages/count_tokens."""
+    COMPLETIONS = "completions"
+    """OpenAI's older text completions."""
+    EMBEDDINGS = "embeddings"
+    """OpenAI embeddings: text in, vectors out."""
+    CLASSIFY = "classify"
+    """Text in, a label and class probabilities out, as vLLM and SGLang spell it."""
 
 
 OPERATION_DIALECT = {
     Operation.CHAT: Dialect.OPENAI,
     Operation.MESSAGES: Dialect.ANTHROPIC,
     Operation.COUNT_TOKENS: Dialect.ANTHROPIC,
+    Operation.COMPLETIONS: Dialect.OPENAI,
+    Operation.EMBEDDINGS: Dialect.OPENAI,
+    Operation.CLASSIFY: Dialect.OPENAI,
 }
 """The dialect each operation is spoken in."""
+
+OPERATION_PATH = {
+    Operation.CHAT: "/v1/chat/completions",
+    Operation.MESSAGES: "/v1/messages",
+    Operation.COUNT_TOKENS: "/v1/messages/count_tokens",
+    Operation.COMPLETIONS: "/v1/completions",
+    Operation.EMBEDDINGS: "/v1/embeddings",
+    Operation.CLASSIFY: "/v1/classify",
+}
+"""Where each operation is asked for: the data port's path, and that of a runtime's socket."""
 
 
 class StopReason(StrEnum):
@@ -169,10 +188,10 @@ class RequestView(msgspec.Struct, frozen=True, gc=False):
     """The wire field `model`: the route's public name."""
     stream: bool
     max_output_tokens: int | None
-    """The caller's own cap; None if not given."""
+    """The caller's own cap; None if not given, 0 where the operation puts out no tokens."""
     wants_stream_usage: bool
     """OpenAI `stream_options.include_usage` is true."""
     choices: int
-    """How many answers are asked for (`n`), at least 1."""
+    """How many answers are asked for (`n`, times the prompts of a completion), at least 1."""
     prompt_bytes: int
     """UTF-8 bytes of the whole body: an upper bound on input tokens of byte-level tokenizers."""

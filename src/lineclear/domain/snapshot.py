@@ -10,11 +10,11 @@ import zlib
 import msgspec
 
 from lineclear.domain.catalogue import CostTier, DataClass, Engine, EnvironmentClass, ModelStatus, RiskTier
-from lineclear.domain.exchange import Dialect
+from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.money import Price
 
 ACCESS_SHARDS = 64
-READER_VERSION = 1
+READER_VERSION = 2
 """The newest section format this program reads; a manifest with a higher `min_reader` is refused."""
 
 
@@ -90,6 +90,8 @@ class ModelVersionEntry(Section, frozen=True):
     """First events may take up to 60 s although another candidate exists (decision 26)."""
     successor: str | None
     """`name@version` or a route to use instead once retired."""
+    operations: tuple[Operation, ...] | None = None
+    """What it can be asked to do; None = whatever its provider's dialects spell."""
 
 
 class CatalogueSection(Section, frozen=True):

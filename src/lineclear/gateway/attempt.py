@@ -12,7 +12,7 @@ import msgspec
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import AttemptClass, ErrorCode, Sent, UpstreamError
-from lineclear.domain.exchange import Event, Operation
+from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Event, Operation
 from lineclear.gateway.live import TargetHealth
 from lineclear.gateway.reserve import Reserved
 from lineclear.gateway.snapshot import Candidate
@@ -32,7 +32,9 @@ FIRST_EVENT_S_WITH_OTHERS = 12.0
 FIRST_EVENT_S_ALONE = 60.0
 """Wait for a stream's first event, with and without another candidate (decision 26)."""
 
+ANTHROPIC_FIELD = b"anthropic-version"
 CHAT: Final = Operation.CHAT
+ANTHROPIC: Final = Dialect.ANTHROPIC
 """Reading an enum member through its class costs ten times a module name on Python 3.11."""
 _NS_PER_S = 1_000_000_000
 
@@ -281,7 +283,7 @@ def _body(reserved: Reserved, candidate: Candidate) -> bytes:
 def _head(reserved: Reserved, candidate: Candidate, where: Address, number: int, body_bytes: int) -> bytes:
     head = reserved.planned.admitted.parsed.identified.head
     extra = head.passed_on
-    if head.operation is not CHAT and b"anthropic-version" not in extra:
+    if head.operation is not CHAT and OPERATION_DIALECT[head.operation] is ANTHROPIC and ANTHROPIC_FIELD not in extra:
         extra += b"anthropic-version: " + ANTHROPIC_VERSION.encode() + b"\r\n"
     if head.simulate and candidate.is_hosted:
         extra += b"x-lineclear-simulate: " + head.simulate.encode() + b"\r\n"

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
-from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Operation
+from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
 from lineclear.gateway import local
 from lineclear.gateway.fields import id_fields
 from lineclear.gateway.parts import Parts
@@ -20,11 +20,7 @@ log = logging.getLogger("lineclear.gateway")
 
 Local = Callable[[Parts, Request, str], local.Answer]
 
-WALKS: dict[bytes, Operation] = {
-    b"/v1/chat/completions": Operation.CHAT,
-    b"/v1/messages": Operation.MESSAGES,
-    b"/v1/messages/count_tokens": Operation.COUNT_TOKENS,
-}
+WALKS: dict[bytes, Operation] = {path.encode(): operation for operation, path in OPERATION_PATH.items()}
 """POST paths that take the whole walk."""
 
 LOCALS: dict[bytes, Local] = {
@@ -35,6 +31,7 @@ LOCALS: dict[bytes, Local] = {
 """GET paths answered here."""
 
 MODEL_PREFIX = b"/v1/models/"
+TENSOR_PREFIX = b"/v2/"
 
 
 class Door:
@@ -85,11 +82,17 @@ class Door:
         if handler is None and request.path.startswith(MODEL_PREFIX):
             handler = local.model
         allowed = b"POST" if request.path in WALKS else b"GET, HEAD"
+        if request.path.startswith(TENSOR_PREFIX):
+            raise CallerError(
+                ErrorCode.NOT_YET_SUPPORTED,
+                "the Open Inference Protocol, which carries tensors, is not built yet",
+                hint="text goes to POST /v1/embeddings or /v1/classify",
+            )
         if handler is None and request.path not in WALKS:
             raise CallerError(
                 ErrorCode.NOT_FOUND,
                 f"there is nothing at {request.path[:200].decode('latin-1')!r}",
-                hint="POST /v1/chat/completions or /v1/messages; GET /v1/models. Management is on the admin port.",
+                hint=f"POST {', '.join(OPERATION_PATH.values())}; GET /v1/models. Management is on the admin port.",
             )
         if handler is None or request.method not in {b"GET", b"HEAD"}:
             error = CallerError(

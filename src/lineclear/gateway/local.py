@@ -95,7 +95,13 @@ def _identified(parts: Parts, request: Request, request_id: str) -> Identified:
 
 def _openai_model(parts: Parts, identified: Identified, name: str) -> dict[str, Any]:
     route = parts.current.snapshot().routes[identified.environment, name]
-    return {"id": name, "object": "model", "created": 0, "owned_by": route.team}
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": route.team,
+        "operations": route.operations,
+    }
 
 
 def _anthropic_model(name: str) -> dict[str, Any]:

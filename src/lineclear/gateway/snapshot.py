@@ -13,6 +13,7 @@ import msgspec
 
 from lineclear.base.secret import Secret
 from lineclear.domain.admission import Exclusion, judge
+from lineclear.domain.capability import CONVERSATIONS
 from lineclear.domain.catalogue import DATA_CLASS_ORDER, DataClass, EnvironmentClass, data_class_rank
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
@@ -34,6 +35,7 @@ from lineclear.domain.snapshot import (
     PromptEntry,
     ProviderEntry,
     ProvidersSection,
+    ReleaseEntry,
     RouteSection,
     Section,
     SnapshotManifest,
@@ -127,6 +129,8 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     timeouts: Timeouts
     max_tokens: int | None
     admissions: dict[tuple[Operation, str, DataClass], Admission]
+    operations: tuple[Operation, ...]
+    """What it can be asked to do in at least one task and data class."""
     accounts: Accounts
     """The route's own account, if it has a limit."""
     fields: str
@@ -302,6 +306,12 @@ def _route_view(
 ) -> RouteView:
     release = section.stable
     rank = data_class_rank(section.data_class)
+    admissions = {
+        (operation, task, data_class): _admission(section, environment_class, book, operation, task, data_class)
+        for operation in Operation
+        for task in section.tasks or ("",)
+        for data_class in DATA_CLASS_ORDER[rank:]
+    }
     return RouteView(
         name=section.route,
         environment=section.environment,
@@ -314,12 +324,12 @@ def _route_view(
         prompt=release.prompt,
         timeouts=release.timeouts,
         max_tokens=release.max_tokens,
-        admissions={
-            (operation, task, data_class): _admission(section, environment_class, book, operation, task, data_class)
+        admissions={call: _with_offer(call, admission, admissions) for call, admission in admissions.items()},
+        operations=tuple(
+            operation
             for operation in Operation
-            for task in section.tasks or ("",)
-            for data_class in DATA_CLASS_ORDER[rank:]
-        },
+            if any(call[0] is operation and admission.refusal is None for call, admission in admissions.items())
+        ),
         accounts=_accounts([f"route:{section.environment}/{section.route}"], limits),
         fields=(
             f"x-lineclear-route: {section.route}\r\nx-lineclear-release: {release.id}\r\n"
@@ -327,6 +337,20 @@ def _route_view(
             "x-lineclear-cache: off\r\n"
         ),
     )
+
+
+def _with_offer(
+    call: tuple[Operation, str, DataClass],
+    admission: Admission,
+    admissions: dict[tuple[Operation, str, DataClass], Admission],
+) -> Admission:
+    """A refused operation's refusal with what the route can be asked instead, in the same task and data class."""
+    refusal = admission.refusal
+    if refusal is None or refusal.code is not ErrorCode.OPERATION_NOT_SUPPORTED:
+        return admission
+    _, task, data_class = call
+    offered = tuple(operation for operation in Operation if admissions[operation, task, data_class].refusal is None)
+    return msgspec.structs.replace(admission, refusal=msgspec.structs.replace(refusal, offered=offered))
 
 
 def _app_view(app: AppEntry, limits: dict[str, AccountLimits]) -> AppView:
@@ -361,7 +385,9 @@ def _admission(
     excluded: list[CandidateRecord] = []
     refusal: Exclusion | None = None
     for model in dict.fromkeys([*(target.model for target in release.targets), *release.fallback]):
-        exclusion = book.judge(model, environment_class, operation, task, data_class)
+        exclusion = book.judge(model, environment_class, operation, task, data_class) or _prompt_in_the_way(
+            release, operation
+        )
         if exclusion is None:
             allowed[model] = book.candidate(section.environment, model)
         else:
@@ -385,6 +411,17 @@ def _admission(
         orders=tuple(_order(first, backups, excluded) for first, _ in chosen_first),
         excluded=tuple(excluded),
         refusal=None,
+    )
+
+
+def _prompt_in_the_way(release: ReleaseEntry, operation: Operation) -> Exclusion | None:
+    """A prompt that could not be put into the request is refused, never left out."""
+    if release.prompt is None or operation in CONVERSATIONS:
+        return None
+    return Exclusion(
+        ErrorCode.OPERATION_NOT_SUPPORTED,
+        "operation.no-prompt",
+        f"the route's prompt {release.prompt.name!r} has no place in {operation.value}",
     )
 
 

@@ -26,6 +26,9 @@ _PATHS = {
     Operation.CHAT: "/chat/completions",
     Operation.MESSAGES: "/messages",
     Operation.COUNT_TOKENS: "/messages/count_tokens",
+    Operation.COMPLETIONS: "/completions",
+    Operation.EMBEDDINGS: "/embeddings",
+    Operation.CLASSIFY: "/classify",
 }
 
 

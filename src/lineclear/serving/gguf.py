@@ -1,8 +1,8 @@
 """The gguf engine: llama.cpp's own server inside this process, on a private Unix socket.
 
-In: OpenAI chat and Anthropic messages bodies. Out: its answers. Whole answers are asked for as streams and
-folded here, because llama.cpp notices a caller that hung up only while it writes. The model file's path never
-leaves: answers name the alias.
+In: bodies of OpenAI chat and completions and of Anthropic messages. Out: its answers. Whole answers are asked for as
+streams and folded here, because llama.cpp notices a caller that hung up only while it writes. The model file's path
+never leaves: answers name the alias.
 """
 
 import importlib
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lineclear.base.clock import Clock
+from lineclear.domain.capability import TEXT_OPERATIONS
 from lineclear.domain.errors import CallerError, ErrorCode, PlatformFault, UpstreamError
-from lineclear.domain.exchange import Dialect, Event, Failed, Operation, Started, Terminated
+from lineclear.domain.exchange import OPERATION_PATH, Dialect, Event, Failed, Operation, Started, Terminated
 from lineclear.domain.runtimes import RuntimeSettings
 from lineclear.net.upstream import Origin, Pool, UpstreamCall
 from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCut, EngineRefused, Outlet
@@ -29,20 +30,18 @@ STEPS_WAIT_S = 2.0
 WHOLE_BYTES_MAX = 16 << 20
 HTTP_THREADS_SPARE = 6
 """llama.cpp serves each connection in a thread: one per slot, and these for the watch and for closing ones."""
+GENERATED = frozenset({Operation.CHAT, Operation.MESSAGES, Operation.COMPLETIONS})
+"""Operations whose answer is generated token by token."""
 OWN_OUTPUT_FIELDS = frozenset({"n_predict", "n_cmpl"})
 """llama.cpp's own names for the output cap and the number of answers. They beat `max_tokens` and `n`, which is what the
 gateway reserved for. Source: llama.cpp, tools/server/README.md, POST /completion."""
-PATHS = {
-    Operation.CHAT: "/v1/chat/completions",
-    Operation.MESSAGES: "/v1/messages",
-    Operation.COUNT_TOKENS: "/v1/messages/count_tokens",
-}
 
 
 class GGUFEngine:
     """One GGUF model, loaded once."""
 
     obeys_directives = False
+    operations = GENERATED | {Operation.COUNT_TOKENS}
 
     def __init__(
         self, artifact: Path, alias: str, settings: RuntimeSettings, *, private_dir: Path, pool: Pool, clock: Clock
@@ -100,7 +99,7 @@ class GGUFEngine:
         is_folded = _can_fold(call)
         upstream = self._request(
             "POST",
-            PATHS[call.operation],
+            OPERATION_PATH[call.operation],
             _engine_body(call, self._alias, self._settings.output_tokens, is_folded=is_folded),
         )
         try:
@@ -167,16 +166,16 @@ class GGUFEngine:
 
 def _can_fold(call: EngineCall) -> bool:
     """False for a stream, and for what canonical events do not carry: several answers, log-probabilities."""
-    if call.operation is Operation.COUNT_TOKENS or call.view.stream:
+    if call.operation not in GENERATED or call.view.stream:
         return False
-    return call.view.choices == 1 and not call.tree.get("logprobs") and not call.tree.get("n_probs")
+    return call.view.choices == 1 and call.tree.get("logprobs") in (None, False) and not call.tree.get("n_probs")
 
 
 def _engine_body(call: EngineCall, alias: str, output_tokens: int, *, is_folded: bool) -> bytes:
     values: dict[str, Any] = {
         name: value for name, value in top_level(call.body).items() if name not in OWN_OUTPUT_FIELDS
     }
-    if call.operation is Operation.CHAT and call.view.max_output_tokens is None:
+    if call.operation in GENERATED and call.view.max_output_tokens is None:
         values["max_tokens"] = encoded(output_tokens)
     values["model"] = encoded(alias)
     if is_folded:

@@ -1,4 +1,4 @@
-"""The simulated engine: no model, but real answers in both dialects, and faults on demand.
+"""The simulated engine: no model, but real answers to every operation, and faults on demand.
 
 In: a request and its directives. Out: canonical events, encoded by the dialect's own writer. Equal messages get
 equal answers. It says in its text that it is simulated. It must not read a clock into an answer.
@@ -27,6 +27,10 @@ from lineclear.domain.exchange import (
 from lineclear.domain.money import Usage, estimated_tokens
 from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCut, Outlet
 from lineclear.serving.simulate import FaultKind
+from lineclear.serving.simulated_items import DIMENSIONS, input_tokens, response_id, simulated_class, simulated_vector
+from lineclear.wire.openai_classify import write_classes
+from lineclear.wire.openai_embeddings import dimensions_of, encoding_of, write_embeddings
+from lineclear.wire.openai_inputs import read_inputs
 from lineclear.wire.problems import problem
 
 OPENING = ("This", " answer", " is", " simulated", ":")
@@ -68,6 +72,7 @@ class SimulatedEngine:
     """Answers without a model."""
 
     obeys_directives = True
+    operations = frozenset(Operation)
 
     def __init__(self, model: str) -> None:
         """`model` is the name that answers give as theirs."""
@@ -100,6 +105,8 @@ class SimulatedEngine:
             _write_error(call, outlet, directives.status)
         elif call.operation is Operation.COUNT_TOKENS:
             outlet.whole(200, JSON_HEAD, b'{"input_tokens":%d}' % _input_tokens(call.tree))
+        elif call.operation is Operation.EMBEDDINGS or call.operation is Operation.CLASSIFY:
+            await self._items(call, outlet)
         else:
             plan = plan_answer(call)
             await (self._stream if call.view.stream else self._whole)(call, plan, outlet)
@@ -134,7 +141,27 @@ class SimulatedEngine:
         if call.directives.event_delay_ms:
             await asyncio.sleep(len(plan.tokens) * call.directives.event_delay_ms / 1000)
         body = call.codec.write_whole(self._events(plan), plan.response_id, self._model, CREATED)
-        match plan.fault:
+        await self._send(call, body, plan.fault, outlet)
+
+    async def _items(self, call: EngineCall, outlet: Outlet) -> None:
+        """An item for each input; a fault comes after so many of them."""
+        directives = call.directives
+        inputs = read_inputs(call.tree)
+        if directives.event_delay_ms:
+            await asyncio.sleep(len(inputs) * directives.event_delay_ms / 1000)
+        tokens = sum(map(input_tokens, inputs)) if directives.usage else None
+        if call.operation is Operation.CLASSIFY:
+            body = write_classes([simulated_class(each) for each in inputs], self._model, tokens, response_id(inputs))
+        else:
+            dimensions = dimensions_of(call.tree) or DIMENSIONS
+            vectors = [simulated_vector(each, dimensions) for each in inputs]
+            body = write_embeddings(vectors, self._model, tokens, encoding_of(call.tree))
+        is_faulty = directives.fault is not None and directives.fault_after <= len(inputs)
+        await self._send(call, body, directives.fault if is_faulty else None, outlet)
+
+    async def _send(self, call: EngineCall, body: bytes, fault: FaultKind | None, outlet: Outlet) -> None:
+        """A whole answer, or what a fault leaves of it."""
+        match fault:
             case None:
                 outlet.whole(200, JSON_HEAD, body)
             case FaultKind.ERROR:
@@ -148,7 +175,7 @@ class SimulatedEngine:
             case FaultKind.HANG:
                 await self._never.wait()
             case _:
-                assert_never(plan.fault)
+                assert_never(fault)
 
     def _events(self, plan: SimulatedPlan) -> Iterator[Event]:
         yield Started(plan.response_id, self._model)
@@ -171,8 +198,8 @@ def plan_answer(call: EngineCall) -> SimulatedPlan:
         raise CallerError(
             ErrorCode.INVALID_REQUEST,
             f"the simulated model gives one answer, not {view.choices}",
-            hint="leave `n` out",
-            param="n",
+            hint="ask for one answer to one prompt",
+            param="prompt" if call.operation is Operation.COMPLETIONS and call.tree.get("n") in (None, 1) else "n",
         )
     digest = hashlib.sha256(_conversation(call.tree)).digest()
     directives = call.directives
@@ -202,6 +229,8 @@ def _tokens(digest: bytes) -> Iterator[str]:
 
 
 def _conversation(tree: dict[str, Any]) -> bytes:
+    if "prompt" in tree and "messages" not in tree:
+        return msgspec.json.encode(tree["prompt"])
     return msgspec.json.encode([tree.get("system"), tree.get("messages")])
 
 

@@ -9,17 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from lineclear.domain.errors import LineclearError
-from lineclear.domain.exchange import Dialect, Event, RequestView
+from lineclear.domain.exchange import Event, RequestView
 from lineclear.wire import codec
-from lineclear.wire.native_errors import read_native_error
+from lineclear.wire.openai_dialect import OpenAIDialect, wants_usage, with_usage
 from lineclear.wire.openai_events import ChatStreamReader, read_chat_answer
 from lineclear.wire.openai_writer import ChatStreamWriter, write_chat_answer
-from lineclear.wire.problems import openai_error_body
 from lineclear.wire.request_fields import (
     CHOICES_MAX,
     OUTPUT_TOKENS_MAX,
-    flag,
     is_stream,
     model_of,
     refused,
@@ -35,13 +32,10 @@ SYSTEM_ROLES = frozenset({"system", "developer"})
 _CAP = (CAP_FIELD,)
 _LEGACY_CAP = (LEGACY_CAP_FIELD,)
 _BOTH_CAPS = (CAP_FIELD, LEGACY_CAP_FIELD)
-_INCLUDE_USAGE = b'{"include_usage":true}'
 
 
-class OpenAIChat:
+class OpenAIChat(OpenAIDialect):
     """Codec of POST /v1/chat/completions."""
-
-    dialect: Final = Dialect.OPENAI
 
     def view(self, tree: dict[str, Any], body_bytes: int) -> RequestView:
         """See `codec.Codec.view`."""
@@ -56,7 +50,7 @@ class OpenAIChat:
             model=model,
             stream=is_stream(tree),
             max_output_tokens=cap if cap is not None else legacy_cap,
-            wants_stream_usage=_wants_usage(tree),
+            wants_stream_usage=wants_usage(tree),
             choices=choices or 1,
             prompt_bytes=body_bytes,
         )
@@ -66,7 +60,7 @@ class OpenAIChat:
         values: dict[str, bytes | msgspec.Raw] = dict(top_level(body))
         values["model"] = encoded(patch.upstream_model)
         if patch.include_usage:
-            values["stream_options"] = _with_usage(tree, values.get("stream_options"))
+            values["stream_options"] = with_usage(tree, values.get("stream_options"))
         if patch.output_cap is not None:
             for name in _cap_fields(tree):
                 values[name] = encoded(patch.output_cap)
@@ -88,17 +82,6 @@ class OpenAIChat:
         """See `codec.Codec.write_whole`."""
         return write_chat_answer(events, response_id, model, created)
 
-    def error_frame(self, error: LineclearError, request_id: str) -> bytes:
-        """A `data:` event with an `error` object, which the official SDK raises; no `[DONE]` follows it."""
-        return b"data: " + openai_error_body(error, request_id) + b"\n\n"
-
-    def cost_comment(self, cost_text: str, basis: str) -> bytes:
-        return codec.cost_comment(cost_text, basis)
-
-    def read_error(self, body: bytes) -> tuple[str, str]:
-        """See `codec.Codec.read_error`."""
-        return read_native_error(body)
-
 
 def _cap_fields(tree: dict[str, Any]) -> tuple[str, ...]:
     """The fields that carry the caller's cap; the one to add if there is none.
@@ -109,24 +92,6 @@ def _cap_fields(tree: dict[str, Any]) -> tuple[str, ...]:
     if tree.get(CAP_FIELD) is None:
         return _LEGACY_CAP
     return _CAP if tree.get(LEGACY_CAP_FIELD) is None else _BOTH_CAPS
-
-
-def _wants_usage(tree: dict[str, Any]) -> bool:
-    options = tree.get("stream_options")
-    if options is None:
-        return False
-    if type(options) is not dict:
-        raise refused("stream_options", "has to be an object", 'Send {"include_usage": true} or leave it out.')
-    return flag(options, "include_usage", "stream_options.include_usage")
-
-
-def _with_usage(tree: dict[str, Any], options: bytes | msgspec.Raw | None) -> bytes:
-    """The caller's stream options with `include_usage` true and the others as they were."""
-    if options is None or not tree.get("stream_options"):
-        return _INCLUDE_USAGE
-    inner = top_level(options)
-    inner["include_usage"] = encoded(True)
-    return join(inner)
 
 
 def _with_prompt(tree: dict[str, Any], messages: bytes | msgspec.Raw, text: str, mode: str) -> bytes:

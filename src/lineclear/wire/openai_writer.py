@@ -135,7 +135,7 @@ class ChatStreamWriter:
 
     def _fail(self, message: str, native_type: str) -> bytes:
         self._failed = True
-        return b"data: " + _error_body(message, native_type) + b"\n\n"
+        return b"data: " + said_error_body(message, native_type) + b"\n\n"
 
 
 class _Fold:
@@ -194,11 +194,11 @@ def write_chat_answer(events: Iterable[Event], response_id: str, model: str, cre
     for event in events:
         fold.add(event)
     if fold.failed is not None:
-        return _error_body(fold.failed.message, fold.failed.native_type)
+        return said_error_body(fold.failed.message, fold.failed.native_type)
     native = fold.finish.native if fold.finish is not None else ""
     reason = FINISH_REASONS.get(fold.finish.reason) if fold.finish is not None else None
     if reason is None:
-        return _error_body(f"The model stopped with {native!r}.", "server_error")
+        return said_error_body(f"The model stopped with {native!r}.", "server_error")
     answer: dict[str, Any] = {
         "id": response_id,
         "object": "chat.completion",
@@ -211,7 +211,8 @@ def write_chat_answer(events: Iterable[Event], response_id: str, model: str, cre
     return _ENCODE(answer)
 
 
-def _error_body(message: str, native_type: str) -> bytes:
+def said_error_body(message: str, native_type: str) -> bytes:
+    """What a target said went wrong, as an OpenAI error object."""
     return _ENCODE(
         {
             "error": {

@@ -57,6 +57,7 @@ ROWS: Final[dict[ErrorCode, Row]] = {
     ErrorCode.TASK_REQUIRED: _BAD_REQUEST,
     ErrorCode.VARIABLE_MISSING: _BAD_REQUEST,
     ErrorCode.NOT_YET_SUPPORTED: _BAD_REQUEST,
+    ErrorCode.OPERATION_NOT_SUPPORTED: _BAD_REQUEST,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: Row(415, "invalid_request_error", "invalid_request_error"),
     ErrorCode.INVALID_API_KEY: Row(401, "authentication_error", "authentication_error"),
     ErrorCode.BUDGET_EXCEEDED: Row(402, "insufficient_quota", "billing_error"),
