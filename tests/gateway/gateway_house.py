@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import hmac
+import json
 import os
 import socket
 import zlib
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -262,6 +264,9 @@ class House:
                 {
                     "vendor": provider,
                     "openai-only": msgspec.structs.replace(provider, name="openai-only", dialects=(Dialect.OPENAI,)),
+                    "anthropic-only": msgspec.structs.replace(
+                        provider, name="anthropic-only", dialects=(Dialect.ANTHROPIC,)
+                    ),
                     "dead": msgspec.structs.replace(provider, name="dead", base_url="http://127.0.0.1:9/v1"),
                 }
             ),
@@ -286,6 +291,17 @@ class House:
             return await connection.call(call)
         finally:
             await connection.close()
+
+    async def get(self, path: str, **fields: str) -> tuple[int, Any]:
+        """Status and JSON body; header fields with `_` for `-`."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split(b" ")[1]), json.loads(body)
 
     def records(self) -> list[Record]:
         """Everything in the spool so far."""

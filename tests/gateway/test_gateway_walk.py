@@ -1,7 +1,6 @@
 """The walk through real sockets, in this process: answers, refusals, recovery, records."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -211,37 +210,27 @@ def test_a_prompt_with_its_variable_reaches_the_vendor(tmp_path: Path) -> None:
 
 
 def test_the_model_list_shows_what_a_key_may_call(tmp_path: Path) -> None:
-    async def get(house: House, path: str, **fields: str) -> tuple[int, Any]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(house.url.rsplit(":", 1)[1]))
-        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n".encode())
-        answer = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split(b" ")[1]), json.loads(body)
-
     async def play(house: House) -> None:
-        status, found = await get(house, "/v1/models", authorization=f"Bearer {KEY}")
+        status, found = await house.get("/v1/models", authorization=f"Bearer {KEY}")
         assert status == 200
         assert "good" in [entry["id"] for entry in found["data"]]
-        status, found = await get(house, "/v1/models", x_api_key=make_key("poor"), anthropic_version="2023-06-01")
+        status, found = await house.get("/v1/models", x_api_key=make_key("poor"), anthropic_version="2023-06-01")
         assert [entry["id"] for entry in found["data"]] == ["retired"]
         assert found["has_more"] is False
-        status, found = await get(house, "/v1/models/good", authorization=f"Bearer {KEY}")
+        status, found = await house.get("/v1/models/good", authorization=f"Bearer {KEY}")
         assert (status, found["id"]) == (200, "good")
-        status, found = await get(house, "/v1/models/good", x_api_key=KEY, anthropic_version="2023-06-01")
+        status, found = await house.get("/v1/models/good", x_api_key=KEY, anthropic_version="2023-06-01")
         assert (status, found["display_name"]) == (200, "good")
-        status, _ = await get(house, "/v1/models/absent", authorization=f"Bearer {KEY}")
+        status, _ = await house.get("/v1/models/absent", authorization=f"Bearer {KEY}")
         assert status == 404
-        status, _ = await get(house, "/v1/models")
+        status, _ = await house.get("/v1/models")
         assert status == 401
-        assert (await get(house, "/livez"))[0] == 200
-        status, found = await get(house, "/readyz")
+        assert (await house.get("/livez"))[0] == 200
+        status, found = await house.get("/readyz")
         assert (status, found["status"], found["snapshot"]) == (200, "ready", 1)
-        assert (await get(house, "/nowhere"))[0] == 404
-        assert (await get(house, "/v1/chat/completions"))[0] == 405
-        assert (await get(house, "/v1/messages", anthropic_version="x"))[0] == 405
+        assert (await house.get("/nowhere"))[0] == 404
+        assert (await house.get("/v1/chat/completions"))[0] == 405
+        assert (await house.get("/v1/messages", anthropic_version="x"))[0] == 405
 
     run(tmp_path, GATED, play)
 
@@ -385,6 +374,17 @@ def test_deadlines_cut_a_silent_target(tmp_path: Path) -> None:
     timeouts = Timeouts(first_event_s=0.1, between_events_s=0.1, total_s=5.0)
     routes = (route("alone", "ill"), route("quick", "ill", fallback=("good@1",), timeouts=timeouts))
     run(tmp_path, Plan(models=(model("ill"),), routes=routes), play)
+
+
+def test_a_target_that_trickles_bytes_is_as_silent_as_one_that_sends_no_event(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("ill", always="trickle-ms=1")  # an event has some two hundred bytes
+        answer = await house.call(chat_call(KEY, "quick", "x", stream=True))
+        assert b"upstream_timeout" in answer.body
+        assert house.settle_of(answer).outcome == "truncated"
+
+    timeouts = Timeouts(first_event_s=10.0, between_events_s=0.1, total_s=20.0)
+    run(tmp_path, Plan(models=(model("ill"),), routes=(route("quick", "ill", timeouts=timeouts),)), play)
 
 
 @pytest.mark.parametrize("script", ["hang", "hang-after=3"])

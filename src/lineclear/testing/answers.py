@@ -1,6 +1,6 @@
 """Deterministic answers of a scripted upstream in both dialects, built without the product's own codecs.
 
-In: a dialect, a request's JSON and a Script. Out: usage, a whole body, or a stream's frames.
+In: a path, a request's JSON and a Script. Out: usage, a whole body, or a stream's frames.
 The same request and script always give the same bytes, so tests can compare them.
 """
 
@@ -9,10 +9,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from lineclear.testing.item_answers import CLASSIFY, EMBEDDINGS, item_answer
 from lineclear.testing.script import Script
 
 OPENAI = "openai"
 ANTHROPIC = "anthropic"
+COMPLETIONS = "completions"
 CREATED = 1_700_000_000
 """A fixed `created` keeps answers equal from run to run."""
 
@@ -38,9 +40,17 @@ class Asked:
     include_usage: bool
     input_tokens: int
     answer_id: str
+    kind: str
+    """The last part of the path: what is asked."""
+    tree: dict[str, Any]
+
+    @property
+    def puts_out_tokens(self) -> bool:
+        """Whether words come back, and not vectors or labels."""
+        return self.kind not in (EMBEDDINGS, CLASSIFY)
 
 
-def read_request(dialect: str, body: bytes) -> Asked:
+def read_request(path: str, body: bytes) -> Asked:
     """Facts of a request body; a body that is not a JSON object counts as empty."""
     try:
         tree: Any = json.loads(body)
@@ -49,14 +59,18 @@ def read_request(dialect: str, body: bytes) -> Asked:
     if not isinstance(tree, dict):
         tree = {}
     options = tree.get("stream_options") or {}
-    text = json.dumps(tree.get("messages", []), sort_keys=True)
+    said = tree.get("messages") or tree.get("prompt") or tree.get("input") or []
+    text = json.dumps(said, sort_keys=True)
+    kind = path.strip("/").rpartition("v1/")[2]
     return Asked(
-        dialect=dialect,
+        dialect=ANTHROPIC if "messages" in kind else OPENAI,
         model=str(tree.get("model", "")),
         stream=tree.get("stream") is True,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         input_tokens=1 + len(text) // 4,
         answer_id=hashlib.sha256(text.encode()).hexdigest()[:20],
+        kind=kind,
+        tree=tree,
     )
 
 
@@ -72,6 +86,8 @@ def answer_text(script: Script) -> str:
 
 def whole_answer(asked: Asked, script: Script) -> bytes:
     """The body of a whole answer."""
+    if not asked.puts_out_tokens:
+        return item_answer(asked.kind, asked.tree, asked.input_tokens, no_usage=script.no_usage)
     text = answer_text(script)
     if asked.dialect == ANTHROPIC:
         tree: dict[str, Any] = {
@@ -83,6 +99,15 @@ def whole_answer(asked: Asked, script: Script) -> bytes:
             "stop_reason": "end_turn",
             "stop_sequence": None,
             "usage": _anthropic_usage(asked, script.tokens),
+        }
+    elif asked.kind == COMPLETIONS:
+        tree = {
+            "id": f"cmpl-{asked.answer_id}",
+            "object": "text_completion",
+            "created": CREATED,
+            "model": asked.model,
+            "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}],
+            "usage": _openai_usage(asked, script.tokens),
         }
     else:
         tree = {
@@ -102,6 +127,8 @@ def whole_answer(asked: Asked, script: Script) -> bytes:
 
 def stream_answer(asked: Asked, script: Script) -> Stream:
     """The frames of a streamed answer."""
+    if asked.kind == COMPLETIONS:
+        return _completion_stream(asked, script)
     return _anthropic_stream(asked, script) if asked.dialect == ANTHROPIC else _openai_stream(asked, script)
 
 
@@ -176,6 +203,28 @@ def _openai_stream(asked: Asked, script: Script) -> Stream:
     return Stream(
         preamble=(chunk({"role": "assistant", "content": ""}, None),),
         content=tuple(chunk({"content": token_text(i, script)}, None) for i in range(script.tokens)),
+        closing=tuple(closing),
+        terminator=b"data: [DONE]\n\n",
+    )
+
+
+def _completion_stream(asked: Asked, script: Script) -> Stream:
+    base = {
+        "id": f"cmpl-{asked.answer_id}",
+        "object": "text_completion",
+        "created": CREATED,
+        "model": asked.model,
+    }
+
+    def chunk(text: str, finish: str | None) -> bytes:
+        return _openai_frame({**base, "choices": [{"index": 0, "text": text, "finish_reason": finish}]})
+
+    closing = [chunk("", "stop")]
+    if asked.include_usage and not script.no_usage:
+        closing.append(_openai_frame({**base, "choices": [], "usage": _openai_usage(asked, script.tokens)}))
+    return Stream(
+        preamble=(),
+        content=tuple(chunk(token_text(i, script), None) for i in range(script.tokens)),
         closing=tuple(closing),
         terminator=b"data: [DONE]\n\n",
     )

@@ -104,6 +104,29 @@ def messages_call(key: str, route: str, text: str, *, stream: bool = False, **mo
     return Call("/v1/messages", headers, json.dumps(tree).encode())
 
 
+def completions_call(key: str, route: str, prompt: Any, *, stream: bool = False, **more: Any) -> Call:
+    """An OpenAI text completion of a text, a list of texts, or tokens."""
+    tree = {"model": route, "prompt": prompt, **more}
+    if stream:
+        tree["stream"] = True
+    return _openai_call(key, "/v1/completions", tree)
+
+
+def embeddings_call(key: str, route: str, given: Any, **more: Any) -> Call:
+    """OpenAI embeddings of a text, a list of texts, or tokens."""
+    return _openai_call(key, "/v1/embeddings", {"model": route, "input": given, **more})
+
+
+def classify_call(key: str, route: str, given: Any, **more: Any) -> Call:
+    """The classes of a text or a list of texts."""
+    return _openai_call(key, "/v1/classify", {"model": route, "input": given, **more})
+
+
+def _openai_call(key: str, path: str, tree: dict[str, Any]) -> Call:
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    return Call(path, headers, json.dumps(tree).encode())
+
+
 class LoadConnection:
     """One keep-alive connection that makes one call at a time and reconnects when the server closed it."""
 

@@ -25,7 +25,6 @@ import httptools
 
 from lineclear.base.clock import Clock, SystemClock
 from lineclear.testing.answers import (
-    ANTHROPIC,
     OPENAI,
     Asked,
     error_body,
@@ -37,6 +36,7 @@ from lineclear.testing.answers import (
 )
 from lineclear.testing.script import Script, parse_script
 
+RECENT_MAX = 16
 HUNG_UP_MAX = 10_000
 """Remembered hang-ups; older ones are forgotten."""
 _DIRECTIVE = re.compile(rb"\[\[([a-zA-Z0-9=,.%:\- _]+)\]\]")
@@ -74,6 +74,8 @@ class ScriptedUpstream:
         self._server: asyncio.Server | None = None
         self.dispatches = 0
         self.connections_made = 0
+        self.recent: deque[tuple[dict[str, str], bytes]] = deque(maxlen=RECENT_MAX)
+        """Header fields and body of the newest dispatches."""
         self.hung_up: deque[dict[str, Any]] = deque(maxlen=HUNG_UP_MAX)
         """Dispatches whose client left before the answer was complete: `x_request_id`, `t_us`."""
 
@@ -128,6 +130,7 @@ class ScriptedUpstream:
     def record(self, dispatch: _Dispatch, asked: Asked, script: Script) -> None:
         """Append this dispatch to the log; called before the first byte of its answer."""
         self.dispatches += 1
+        self.recent.append((dispatch.headers, dispatch.body))
         if self._log_fd is None:
             return
         key = dispatch.headers.get("authorization") or dispatch.headers.get("x-api-key") or ""
@@ -165,7 +168,10 @@ def _expected_usage(asked: Asked, script: Script) -> dict[str, int] | None:
         return None
     if asked.stream and asked.dialect == OPENAI and not asked.include_usage:
         return None
-    return {"input_tokens": asked.input_tokens, "output_tokens": script.tokens}
+    return {
+        "input_tokens": asked.input_tokens,
+        "output_tokens": script.tokens if asked.puts_out_tokens else 0,
+    }
 
 
 class _Connection(asyncio.Protocol):
@@ -266,8 +272,8 @@ class _Connection(asyncio.Protocol):
 
     async def _model_call(self, dispatch: _Dispatch) -> None:
         path = dispatch.path.partition("?")[0]
-        dialect = OPENAI if path.endswith("/chat/completions") else ANTHROPIC
-        asked = read_request(dialect, dispatch.body)
+        asked = read_request(path, dispatch.body)
+        dialect = asked.dialect
         script = self._upstream.script_for(asked.model, dispatch.body)
         if script.close_reused and dispatch.reused:
             self.abort()
