@@ -119,15 +119,16 @@ def test_a_bad_request_behind_a_good_one_is_told_after_its_answer() -> None:
 def test_chunked_requests_and_answers() -> None:
     async def handler(request: Request, reply: Reply) -> None:
         assert request.content_length is None
-        reply.begin(200, b"content-type: text/event-stream\r\n")
-        reply.chunk(await request.read_body(100))
+        body = await request.read_body(100)
+        reply.begin(200, b"content-type: text/event-stream\r\n", body[:2])
+        reply.chunk(body[2:])
         reply.chunk(b"")
         reply.end(b"last")
         assert reply.bytes_out == len(said_whole)
 
     said_whole = (
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        b"5\r\nabcde\r\n4\r\nlast\r\n0\r\n\r\n"
+        b"2\r\nab\r\n3\r\ncde\r\n4\r\nlast\r\n0\r\n\r\n"
     )
 
     async def scene() -> None:

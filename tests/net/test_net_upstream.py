@@ -48,6 +48,23 @@ async def whole(call: UpstreamCall, pieces: list[bytes] | None = None) -> bytes:
     return b"".join(pieces)
 
 
+async def passed_on(call: UpstreamCall, pieces: list[bytes] | None = None) -> bytes:
+    """As `whole`, by the way that a stream takes; it looks up after every second piece."""
+    pieces = [] if pieces is None else pieces
+    ends: list[bytes] = []
+
+    def passage(data: bytes) -> bool:
+        (pieces if data else ends).append(data)
+        return len(pieces) % 2 == 0
+
+    while not ends:
+        await call.pass_on(passage)
+    return b"".join(pieces)
+
+
+Taking = Callable[[UpstreamCall, list[bytes] | None], Awaitable[bytes]]
+
+
 async def until(claim: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not claim():  # noqa: ASYNC110 -- the claim is about state that has no event
@@ -123,9 +140,10 @@ FRAMED = {
 }
 
 
+@pytest.mark.parametrize("take", [whole, passed_on])
 @pytest.mark.parametrize("step", [1, 1000])
 @pytest.mark.parametrize("name", FRAMED)
-def test_answers_end_where_they_end_however_they_are_cut(name: str, step: int) -> None:
+def test_answers_end_where_they_end_however_they_are_cut(name: str, step: int, take: Taking) -> None:
     said, body, is_kept = FRAMED[name]
 
     async def script(client: RawClient, _: int) -> None:
@@ -139,7 +157,7 @@ def test_answers_end_where_they_end_however_they_are_cut(name: str, step: int) -
         call = pool.call(origin, "c", HEAD, BODY)
         await call.open()
         assert b"link" not in call.headers
-        assert await whole(call) == body
+        assert await take(call, None) == body
         if (not is_kept and "surplus" in name) or "noise" in name:
             await asyncio.sleep(0.02)  # a byte that comes after release closes the idle connection as well
         call.release()
@@ -229,8 +247,9 @@ BROKEN_BODIES = {
 }
 
 
+@pytest.mark.parametrize("take", [whole, passed_on])
 @pytest.mark.parametrize("name", BROKEN_BODIES)
-def test_a_broken_body_gives_what_came_and_then_the_failure(name: str) -> None:
+def test_a_broken_body_gives_what_came_and_then_the_failure(name: str, take: Taking) -> None:
     said, code = BROKEN_BODIES[name]
 
     async def act(pool: Pool, origin: Origin) -> None:
@@ -238,7 +257,7 @@ def test_a_broken_body_gives_what_came_and_then_the_failure(name: str) -> None:
         await call.open()
         got: list[bytes] = []
         with pytest.raises(UpstreamError) as raised:
-            await whole(call, got)
+            await take(call, got)
         assert b"".join(got).startswith(b"pong")
         assert (raised.value.code, raised.value.sent, raised.value.phase) == (code, Sent.YES, "body")
         with pytest.raises(UpstreamError):
@@ -497,6 +516,33 @@ def test_an_answer_before_the_request_was_sent_is_not_reused() -> None:
         await call.open()
         assert call.status == 413
         assert await call.read() == b""
+        call.release()
+        assert pool.idle_count == 0
+
+    scene_with(script, act)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.02])
+def test_what_a_passage_raises_reaches_whoever_waits(wait_s: float) -> None:
+    async def script(client: RawClient, _: int) -> None:
+        await take_request(client)
+        client.send(CHUNKED[:-9])
+        await asyncio.sleep(wait_s)
+        client.send(CHUNKED[-9:])
+        await client.read_some()
+
+    def passage(_: bytes) -> bool:
+        raise KeyError("defect")
+
+    async def pass_all(call: UpstreamCall) -> None:
+        while True:
+            await call.pass_on(passage)
+
+    async def act(pool: Pool, origin: Origin) -> None:
+        call = pool.call(origin, "c", HEAD, BODY)
+        await call.open()
+        with pytest.raises(KeyError):
+            await pass_all(call)
         call.release()
         assert pool.idle_count == 0
 

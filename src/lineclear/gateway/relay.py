@@ -34,6 +34,7 @@ from lineclear.gateway.fields import (
     timing_fields,
     upstream_rate_fields,
 )
+from lineclear.gateway.passage import UNLIMITED, Passage
 from lineclear.gateway.reserve import STREAM_SLICE_TOKENS, cost_bound_nano_usd, denial
 from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply
@@ -147,50 +148,46 @@ def _end(opened: Opened, line: Line, error: LineclearError | None, first_event_u
 
 async def _pass_stream(opened: Opened, line: Line) -> None:
     """Pass a stream's frames on until its terminator, an error frame or its end."""
-    reader, watch, call, reply = opened.reader, opened.watch, opened.call, line.reply
-    if reader is None:
+    if opened.reader is None:
         raise PlatformFault(ErrorCode.INTERNAL_ERROR, "a stream without a reader reached relay")
-    reply.begin(200, _head(opened, line, STREAM_FIELDS))
-    if opened.first_bytes:
-        reply.chunk(opened.first_bytes)
-    total_ns = total_deadline_ns(opened.reserved, line.trace)
-    between_ns = int(opened.reserved.planned.admitted.route.timeouts.between_events_s * _NS_PER_S)
-    checkpoint_ns = line.clock.monotonic_ns() + CHECKPOINT_NS
+    reply, clock = line.reply, line.clock
+    reply.begin(200, _head(opened, line, STREAM_FIELDS), opened.first_bytes)
+    passage = Passage(opened.call, opened.reader, opened.watch, reply, clock.monotonic_ns)
+    between_s = opened.reserved.planned.admitted.route.timeouts.between_events_s
+    passage.begin(total_deadline_ns(opened.reserved, line.trace), int(between_s * _NS_PER_S))
+    passage.look_up_ns = clock.monotonic_ns() + CHECKPOINT_NS
     paid_tokens = opened.reserved.slice_tokens
-    while not watch.terminated and watch.failed is None:
-        now_ns = line.clock.monotonic_ns()
-        if now_ns >= checkpoint_ns:
-            line.ledger.append(_checkpoint(opened, line))
-            checkpoint_ns = now_ns + CHECKPOINT_NS
-        quiet_ns = now_ns + between_ns
-        call.deadline(*((quiet_ns, "between_events") if quiet_ns < total_ns else (total_ns, "total")))
-        data = await call.read()
+    passage.paid_bytes = _paid_bytes(opened, paid_tokens)
+    while not passage.is_over:
+        await opened.call.pass_on(passage.take)
         if line.trace.gone:
             raise ClientGone("the caller closed the connection")
-        passed = watch.take(reader.feed(data) if data else reader.end())
-        while _needs_slice(opened, paid_tokens):
+        while opened.watch.output_bytes > passage.paid_bytes:
             paid_before, paid_tokens = paid_tokens, await _pay_next_slice(opened, line, paid_tokens)
             if paid_tokens == paid_before:
                 break
-        if passed:
-            reply.chunk(passed)
+            passage.paid_bytes = _paid_bytes(opened, paid_tokens)
+        if passage.held:
+            reply.chunk(passage.held)
+            passage.held = b""
+        if reply.is_behind:
             await reply.drained()
-        if not data:
-            return
+        if clock.monotonic_ns() >= passage.look_up_ns:
+            line.ledger.append(_checkpoint(opened, line))
+            passage.look_up_ns = clock.monotonic_ns() + CHECKPOINT_NS
 
 
-def _needs_slice(opened: Opened, paid_tokens: int) -> bool:
-    """Whether the output seen has come within half a slice of what is paid for, and more may come."""
+def _paid_bytes(opened: Opened, paid_tokens: int) -> int:
+    """Output up to which no more has to be paid for: half a slice less than is paid, since bytes bound tokens."""
     if not 0 < paid_tokens < opened.reserved.output_bound:
-        return False
-    return opened.watch.output_bytes > paid_tokens - STREAM_SLICE_TOKENS // 2
+        return UNLIMITED
+    return paid_tokens - STREAM_SLICE_TOKENS // 2
 
 
 async def _pass_long_answer(opened: Opened, line: Line) -> None:
     """A whole answer too long to be held goes out as it comes, without its cost in the head."""
     reply, call = line.reply, opened.call
-    reply.begin(200, _head(opened, line, JSON_FIELDS))
-    reply.chunk(opened.body)
+    reply.begin(200, _head(opened, line, JSON_FIELDS), opened.body)
     call.deadline(total_deadline_ns(opened.reserved, line.trace), "total")
     parts = [opened.body]
     while data := await call.read():

@@ -7,7 +7,7 @@ Callbacks never raise: they note the first failure. Must not choose connections 
 import asyncio
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import httptools
 
@@ -42,6 +42,10 @@ HEAD: Final = Stage.HEAD
 BODY: Final = Stage.BODY
 COMPLETE: Final = Stage.COMPLETE
 BROKEN: Final = Stage.BROKEN
+
+
+Passage: TypeAlias = Callable[[bytes], bool]
+"""Takes body bytes as they arrive, in the socket's callback; False = whoever waits has to look."""
 
 
 class AnswerOwner(Protocol):
@@ -89,6 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         "is_reused",
         "lane",
         "opened_ns",
+        "passage",
         "phase",
         "pieces",
         "stage",
@@ -124,6 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.pieces: list[bytes] = []
         self.unread_bytes = 0
         self.error: Exception | None = None
+        self.passage: Passage | None = None
         self.is_keep_alive = False
         self._waiter: asyncio.Future[None] | None = None
         self._body_bytes = 0
@@ -231,8 +237,23 @@ class UpstreamConnection(asyncio.Protocol):
             self._parse_failed(error)
         self._check_sizes()
         waiter = self._waiter
-        if waiter is not None and not waiter.done() and (self.pieces or self.stage is not HEAD):
+        if waiter is None or waiter.done():
+            return
+        if self.stage is BODY and self.passage is not None:
+            if self.pieces and not self._pass_on(self.passage):
+                waiter.set_result(None)
+        elif self.pieces or self.stage is not HEAD:
             waiter.set_result(None)
+
+    def _pass_on(self, passage: Passage) -> bool:
+        """Whether the wait goes on. What the passage raises becomes this answer's failure, as any other."""
+        try:
+            return passage(self.take() or b"")
+        except Exception as error:  # noqa: BLE001 - noted here, raised to whoever reads on
+            self.stage = BROKEN
+            self.is_keep_alive = False
+            self.error = error
+            return False
 
     def eof_received(self) -> bool | None:
         if self.stage is BODY and not self._is_length_known:

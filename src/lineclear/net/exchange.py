@@ -230,15 +230,16 @@ class Reply:
         self.bytes_out = len(out)
         self._connection.transport.write(out)
 
-    def begin(self, status: int, head: bytes) -> None:
-        """The head of an answer whose length is not known; `chunk` and `end` follow."""
+    def begin(self, status: int, head: bytes, data: bytes = b"") -> None:
+        """The head of an answer of unknown length, with its first part in the same write; `chunk` and `end` follow."""
         if self.gone:
             return
         line = self._start(status)
         if self._framing is CHUNKED:
-            out = b"%b%btransfer-encoding: chunked\r\n\r\n" % (line, head)
+            part = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            out = b"%b%btransfer-encoding: chunked\r\n\r\n%b" % (line, head, part)
         else:
-            out = b"%b%b\r\n" % (line, head)
+            out = b"%b%b\r\n%b" % (line, head, data if self._framing is BY_CLOSE else b"")
         self.bytes_out = len(out)
         self._connection.transport.write(out)
 
@@ -246,7 +247,8 @@ class Reply:
         """A part of the answer, in one write. Empty data writes nothing."""
         if self.gone or not data or self._framing is SILENT:
             return
-        self._check_open()
+        if self.ended or not self.begun:
+            self._check_open()
         out = b"%x\r\n%b\r\n" % (len(data), data) if self._framing is CHUNKED else data
         self.bytes_out += len(out)
         self._connection.transport.write(out)
@@ -275,6 +277,11 @@ class Reply:
             return
         self.ended = True
         self._connection.cut_short(is_reset_needed=self._framing is BY_CLOSE)
+
+    @property
+    def is_behind(self) -> bool:
+        """The caller takes less than comes: wait with `drained` before the next part."""
+        return self._connection.is_write_paused
 
     async def drained(self) -> None:
         """Waits until the caller has taken enough; returns at once below the high-water mark.

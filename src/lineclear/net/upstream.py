@@ -12,7 +12,7 @@ import msgspec
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import AttemptClass, ClientGone, ErrorCode, Sent, UpstreamError
-from lineclear.net.answer import HEAD, UNUSED, UpstreamConnection, late
+from lineclear.net.answer import HEAD, UNUSED, Passage, UpstreamConnection, late
 from lineclear.net.failures import upstream_failure
 from lineclear.net.head import FieldNames, is_one_head
 from lineclear.net.limits import NS_PER_S, PoolLimits
@@ -342,6 +342,27 @@ class UpstreamCall:
             await connection.wait()
             data = connection.take()
         return data
+
+    async def pass_on(self, passage: Passage) -> None:
+        """Hands over what arrives until `passage` says False; b"" = the answer is complete.
+
+        What arrives during the wait is handed over in the socket's callback, so that it goes on without a turn of
+        the task. Returns early where there is a reason to look; call it again for more.
+
+        Raises:
+            UpstreamError: the answer broke; what came before it has been handed over.
+            Exception: what `passage` raised.
+        """
+        connection = self._connection
+        data = connection.take() if connection is not None else b""
+        if connection is None or data is not None:
+            passage(data or b"")
+            return
+        connection.passage = passage
+        try:
+            await connection.wait()
+        finally:
+            connection.passage = None
 
     def read_nowait(self) -> bytes | None:
         """What is already there; b"" = the answer is complete; None if it has to be waited for."""
