@@ -28,9 +28,10 @@ from lineclear.domain.money import Usage
 from lineclear.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from lineclear.wire.codec import Codec
 from lineclear.wire.openai_chat import OPENAI_CHAT
+from lineclear.wire.openai_completions import OPENAI_COMPLETIONS
 from lineclear.wire.sse import fields
 
-CODECS = [OPENAI_CHAT, ANTHROPIC_MESSAGES]
+CODECS = [OPENAI_CHAT, ANTHROPIC_MESSAGES, OPENAI_COMPLETIONS]
 STARTED = Started("r1", "m1")
 USAGE = UsageReported(Usage(input_tokens=11, output_tokens=5))
 FINISHED = Finished(StopReason.END, "end")

@@ -1,7 +1,7 @@
 """OpenAI text completions ↔ canonical events, whole and streamed.
 
 In: a vendor's bytes, or the events of an answer. Out: events, or bytes. Must not: change bytes that travel, or
-turn a failure into a success. A completion is text only: reasoning, refusals and tools have no place in it.
+turn a failure into a success. A completion is text only: a refusal is text, reasoning and tools have no place in it.
 """
 
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ from lineclear.domain.exchange import (
     Failed,
     Finished,
     Malformed,
+    RefusalDelta,
     Started,
     Terminated,
     TextDelta,
@@ -21,7 +22,7 @@ from lineclear.domain.exchange import (
 )
 from lineclear.domain.money import Usage
 from lineclear.wire.native_errors import UNREADABLE, failure, native_name
-from lineclear.wire.openai_events import DONE, STOP_REASONS, UNKNOWN_REASON
+from lineclear.wire.openai_events import DONE, OBFUSCATION, STOP_REASONS, UNKNOWN_REASON
 from lineclear.wire.openai_writer import FINISH_REASONS, said_error_body
 from lineclear.wire.sse import FrameReader, fields
 from lineclear.wire.usage import openai_counts, openai_usage
@@ -54,6 +55,9 @@ class CompletionStreamReader(FrameReader):
     """Reads one stream of chunks up to `[DONE]`."""
 
     __slots__ = ("_named",)
+
+    padding = OBFUSCATION
+    stops_unmarked = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +132,7 @@ class CompletionStreamWriter:
         """The bytes to send now; see `codec.StreamWriter`."""
         if self._failed:
             return b""
-        if isinstance(event, TextDelta):
+        if isinstance(event, TextDelta | RefusalDelta):
             return self._choice(event.text, None)
         if isinstance(event, Finished):
             reason = FINISH_REASONS.get(event.reason)
@@ -163,7 +167,7 @@ def write_completion_answer(events: Iterable[Event], response_id: str, model: st
     finish: Finished | None = None
     usage: Usage | None = None
     for event in events:
-        if isinstance(event, TextDelta):
+        if isinstance(event, TextDelta | RefusalDelta):
             text.append(event.text)
         elif isinstance(event, Finished):
             finish = event
