@@ -15,8 +15,10 @@ from lineclear.testing.hosted import HostedModel, smollm2_spec
 from lineclear.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from lineclear.wire.codec import Codec
 from lineclear.wire.openai_chat import OPENAI_CHAT
+from lineclear.wire.openai_completions import OPENAI_COMPLETIONS
 
 CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
 MESSAGES = "/v1/messages"
 DIALECTS = [(CHAT, OPENAI_CHAT), (MESSAGES, ANTHROPIC_MESSAGES)]
 LONG = {"max_tokens": 3500, "ignore_eos": True}
@@ -88,9 +90,50 @@ def test_the_engines_own_pages_are_not_reachable(smollm2: HostedModel, path: str
     assert smollm2.call(path).status == 404
 
 
-def test_several_choices_and_log_probabilities_come_as_the_engine_gives_them(smollm2: HostedModel) -> None:
-    assert len(smollm2.call(CHAT, body(n=2)).json["choices"]) == 2
+def test_log_probabilities_come_as_the_engine_gives_them(smollm2: HostedModel) -> None:
     assert smollm2.call(CHAT, body(logprobs=True, top_logprobs=2)).json["choices"][0]["logprobs"]["content"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        (CHAT, {"n": 2}, "n"),
+        (COMPLETIONS, {"n": 2}, "n"),
+        (COMPLETIONS, {"prompt": ["a", "b"]}, "prompt"),
+        (COMPLETIONS, {"best_of": 2}, "best_of"),
+        (COMPLETIONS, {"echo": True}, "echo"),
+        (COMPLETIONS, {"suffix": "end"}, "suffix"),
+    ],
+)
+def test_what_the_engine_would_ignore_or_miscount_is_refused(
+    smollm2: HostedModel, path: str, fields: dict[str, Any], param: str
+) -> None:
+    answer = smollm2.call(path, body(**{"prompt": "Once", **fields}))
+    assert (answer.status, answer.json["error"]["param"]) == (400, param)
+    assert answer.json["error"]["hint"]
+
+
+@pytest.mark.parametrize("prompt", ["Once upon a time", ["Once upon a time"], [504, 3, 253, 655]])
+def test_a_completion_goes_on_with_the_prompt(smollm2: HostedModel, prompt: object) -> None:
+    asked: dict[str, Any] = {"model": "smollm2", "prompt": prompt, "max_tokens": 8, "temperature": 0}
+    whole = smollm2.call(COMPLETIONS, asked)
+    streamed = smollm2.call(COMPLETIONS, {**asked, "stream": True, "stream_options": {"include_usage": True}})
+
+    assert whole.json["object"] == "text_completion"
+    assert whole.json["model"] == "smollm2"
+    whole_events = OPENAI_COMPLETIONS.read_whole(whole.body)
+    events = stream_events(OPENAI_COMPLETIONS, streamed.body)
+    assert text_of(whole_events) == text_of(events) != ""
+    assert next(event.reason for event in events if isinstance(event, Finished)) is StopReason.LENGTH
+    assert isinstance(events[-1], Terminated)
+    assert usage_of(events).output_tokens == usage_of(whole_events).output_tokens == 8
+    assert smollm2.call(COMPLETIONS, {**asked, "logprobs": 2}).json["choices"][0]["logprobs"]
+
+
+def test_a_chat_model_is_not_asked_for_vectors(smollm2: HostedModel) -> None:
+    answer = smollm2.call("/v1/embeddings", {"model": "smollm2", "input": "hello"})
+    assert answer.status == 400
+    assert "/v1/completions" in answer.json["error"]["hint"]
 
 
 def test_count_tokens(smollm2: HostedModel) -> None:

@@ -14,15 +14,18 @@ from lineclear.testing.hosted import HostedModel
 from lineclear.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from lineclear.wire.codec import Codec
 from lineclear.wire.openai_chat import OPENAI_CHAT
+from lineclear.wire.openai_completions import OPENAI_COMPLETIONS
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
-DIALECTS = [(CHAT, OPENAI_CHAT), (MESSAGES, ANTHROPIC_MESSAGES)]
+COMPLETIONS = "/v1/completions"
+DIALECTS = [(CHAT, OPENAI_CHAT), (MESSAGES, ANTHROPIC_MESSAGES), (COMPLETIONS, OPENAI_COMPLETIONS)]
 DOCS = Path(__file__).parents[2] / "docs" / "simulated.md"
 
 
 def body(text: str = "hello", **more: object) -> dict[str, Any]:
-    return {"model": "simulated", "max_tokens": 1000, "messages": [{"role": "user", "content": text}], **more}
+    messages = [{"role": "user", "content": text}]
+    return {"model": "simulated", "max_tokens": 1000, "messages": messages, "prompt": text, **more}
 
 
 def simulate(directives: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, LineclearError, PlatformFault
-from lineclear.domain.exchange import Dialect, Operation
+from lineclear.domain.exchange import OPERATION_PATH, Dialect, Operation
 from lineclear.domain.runtimes import RuntimeState
 from lineclear.net.server import Reply, Request
 from lineclear.serving.admission import Admission
@@ -23,11 +23,7 @@ from lineclear.wire.problems import problem
 
 BODY_BYTES_MAX = 32 << 20
 NOT_READY_RETRY_MS = 2_000
-CALLS: dict[bytes, Operation] = {
-    b"/v1/chat/completions": Operation.CHAT,
-    b"/v1/messages": Operation.MESSAGES,
-    b"/v1/messages/count_tokens": Operation.COUNT_TOKENS,
-}
+CALLS: dict[bytes, Operation] = {path.encode(): operation for operation, path in OPERATION_PATH.items()}
 SERVING_STATES = (RuntimeState.READY, RuntimeState.DRAINING)
 
 

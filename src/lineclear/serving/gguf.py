@@ -17,6 +17,7 @@ from lineclear.domain.exchange import OPERATION_PATH, Dialect, Event, Failed, Op
 from lineclear.domain.runtimes import RuntimeSettings
 from lineclear.net.upstream import Origin, Pool, UpstreamCall
 from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCut, EngineRefused, Outlet
+from lineclear.serving.gguf_limits import check_for_llama
 from lineclear.wire.openai_chat import OPENAI_CHAT
 from lineclear.wire.splice import encoded, join, top_level
 
@@ -96,6 +97,7 @@ class GGUFEngine:
         return parameters
 
     async def answer(self, call: EngineCall, outlet: Outlet) -> None:
+        check_for_llama(call)
         is_folded = _can_fold(call)
         upstream = self._request(
             "POST",
@@ -165,10 +167,10 @@ class GGUFEngine:
 
 
 def _can_fold(call: EngineCall) -> bool:
-    """False for a stream, and for what canonical events do not carry: several answers, log-probabilities."""
+    """False for a stream, and for what canonical events do not carry: log-probabilities."""
     if call.operation not in GENERATED or call.view.stream:
         return False
-    return call.view.choices == 1 and call.tree.get("logprobs") in (None, False) and not call.tree.get("n_probs")
+    return call.tree.get("logprobs") in (None, False) and not call.tree.get("n_probs")
 
 
 def _engine_body(call: EngineCall, alias: str, output_tokens: int, *, is_folded: bool) -> bytes:
