@@ -168,6 +168,7 @@ def test_text_for_a_person_names_what_is_not_answering() -> None:
     facts: dict[str, object] = {
         "gateway_url": "http://127.0.0.1:1",
         "admin_url": None,
+        "console_url": None,
         "admin_token": "lca_secret",
         "keys": None,
         "degraded": ["control"],

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 import lineclear
 from lineclear.api.body import read_body
@@ -40,8 +41,10 @@ Authenticate = Callable[[str], Principal | None]
 """Who a bearer token belongs to; None if nobody."""
 
 
-def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate) -> FastAPI:
-    """The application that serves `endpoints`.
+def build_application(
+    endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Sequence[BaseRoute] = ()
+) -> FastAPI:
+    """The application that serves `endpoints`, and beside them what another door of this port serves itself.
 
     Raises:
         ValueError: if an endpoint may not be served, e.g. because it declares no permission.
@@ -66,6 +69,7 @@ def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate)
             response_model=None,
             openapi_extra=described(endpoint),
         )
+    application.router.routes.extend(routes)
     application.add_exception_handler(HTTPException, _no_route)
     # FastAPI's own way to give a description of one's own is to replace this method.
     application.openapi = functools.cache(lambda: describe_application(application, endpoints))  # type: ignore[method-assign]  # documented hook

@@ -7,7 +7,7 @@ import asyncio
 import socket
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 DRAIN_S = 5
 """Longest wait for running admin calls at the end."""
@@ -18,7 +18,7 @@ CONNECTIONS_MAX = 512
 class AdminServer(uvicorn.Server):
     """uvicorn without its own log, loop and headers, with an event for the moment it answers."""
 
-    def __init__(self, application: FastAPI) -> None:
+    def __init__(self, application: ASGIApp) -> None:
         """Must be made inside a running loop."""
         super().__init__(
             uvicorn.Config(

@@ -28,6 +28,7 @@ DRAIN_S = 600.0
 @click.option("-f", "--file", "files", type=click.Path(path_type=Path), multiple=True, help="Manifest file to apply.")
 @click.argument("more_files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option("--ready-file", type=click.Path(path_type=Path), default=None, help="Write URLs, token and keys here.")
+@click.option("--root-path", default=None, help="Path that a proxy puts in front of the admin port's paths.")
 @click.option("--drain-s", type=click.FloatRange(0, 3600), default=DRAIN_S, help="Longest wait for running exchanges.")
 @click.option(
     "--log-format", type=click.Choice(["auto", "json", "human"]), default="auto", help="auto = human on a terminal."
@@ -43,6 +44,7 @@ def up(
     files: tuple[Path, ...],
     more_files: tuple[Path, ...],
     ready_file: Path | None,
+    root_path: str | None,
     drain_s: float,
     log_format: str,
     log_level: str,
@@ -67,6 +69,7 @@ def up(
         "behind_proxy": behind_proxy,
         "log": {"format": log_format, "level": log_level},
         "drain_s": drain_s,
+        "root_path": read_settings().root_path if root_path is None else root_path.rstrip("/"),
     }
     # The command line's own modules are of no use to a supervisor that lives for months, so it starts clean.
     # -P: files in the current directory are not modules.

@@ -55,6 +55,11 @@ class AdminClient:
         self._server = server
         self._timeout_s = timeout_s
 
+    @property
+    def url(self) -> str:
+        """The server's address as it was given or found."""
+        return self._server.url
+
     def get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> Any:
         """The decoded JSON of `GET path`; parameters that are None are not sent.
 
@@ -64,8 +69,9 @@ class AdminClient:
         return self._call("GET", path, query, None)
 
     def post(self, path: str, body: object) -> Any:
-        """The decoded JSON of `POST path` with `body` as JSON. Raises as `get`."""
-        return self._call("POST", path, None, json.dumps(body, ensure_ascii=False).encode())
+        """The decoded JSON of `POST path` with `body` as JSON, None for no body. Raises as `get`."""
+        sent = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        return self._call("POST", path, None, sent)
 
     def delete(self, path: str, query: Mapping[str, str | int | None] | None = None) -> Any:
         """The decoded JSON of `DELETE path`; parameters as in `get`. Raises as `get`."""

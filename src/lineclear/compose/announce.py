@@ -34,7 +34,7 @@ def ready_facts(config: UpConfig, data: DataDirectory, parts: Iterable[Part], ga
         "admin_url": said.get("admin_url"),
         "admin_token": data.admin_token,
         "keys": said.get("keys"),
-        "console_url": None,
+        "console_url": said.get("console_url"),
         "pid": os.getpid(),
         "data_dir": str(config.data_dir),
         "degraded": sorted(part.name for part in by_name.values() if not part.is_ready),
@@ -62,6 +62,8 @@ def ready_text(facts: dict[str, object]) -> str:
         f"  data port   {facts['gateway_url']}",
         f"  admin port  {facts['admin_url'] or 'down'}",
     ]
+    if facts["console_url"]:
+        lines.append(f"  console     {facts['console_url']}  (opens once, within ten minutes)")
     lines.append(f"  admin token in {Path(str(data_dir)) / 'admin.token'}")
     if isinstance(keys, dict):
         lines += ["  keys of app `default`, shown this once:"]

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvloop
 
 from lineclear.api.application import build_application
+from lineclear.api.prefix import under_prefix
 from lineclear.api.server import AdminServer
 from lineclear.base.clock import SystemClock
 from lineclear.base.log import configure_log
@@ -27,6 +28,7 @@ from lineclear.base.secret import Secret
 from lineclear.compose.life import DRAINING, FAILED, READY, STARTING, Boot, Life, life_fd, read_boot
 from lineclear.config.manifest import InvalidManifest, read_file
 from lineclear.config.settings import process_environment, read_settings
+from lineclear.console.application import Console, ConsoleParts
 from lineclear.control import audit_http
 from lineclear.control.bootstrap import bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
@@ -38,6 +40,8 @@ from lineclear.control.keys.keys import Keys
 from lineclear.control.ledger.service import LedgerService
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.publish import Directories, Publisher
+from lineclear.control.sessions import http as sessions_http
+from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.permissions import Permission
@@ -50,7 +54,11 @@ _log = logging.getLogger(__name__)
 LOCK_WAIT_S = 20.0
 """How long a new control waits for the one before it to let go of control.lock."""
 LOCK_LOOK_S = 0.05
+YOUNG_OBJECTS_MAX = 50_000
+"""Objects that may be made, less those that died, before the collector looks at the young ones."""
 DATABASE_FILE = "lineclear.db"
+ADMIN = Principal("admin", frozenset(Permission))
+"""Who holds the admin token, or a link that its holder made."""
 
 
 class StartRefused(Exception):
@@ -66,6 +74,7 @@ class Core:
     changes: Changes
     keys: Keys
     ledger: LedgerService
+    sessions: Sessions
 
 
 @dataclass(frozen=True)
@@ -126,12 +135,16 @@ async def _run(boot: Boot, life: Life) -> None:
         os.close(lock_fd)
 
 
-async def _follow_life(server: AdminServer, life: Life, facts: Mapping[str, object], reason: str) -> None:
+async def _follow_life(
+    server: AdminServer, console: Console, life: Life, facts: Mapping[str, object], reason: str
+) -> None:
     """Report ready as soon as the server answers, and end it when the supervisor says so or dies."""
     await server.is_up.wait()
     life.report(READY, reason, facts)
     await life.wait_eof()
     life.report(DRAINING)
+    # Open pages follow streams that end only when told to; the server would wait for them.
+    console.close()
     server.stop()
 
 
@@ -170,7 +183,9 @@ def open_core(boot: Boot) -> Core:
         price_of=publisher.price_of,
         revision=publisher.revision,
     )
-    return Core(database, publisher, Changes(publisher, process_environment()), Keys(publisher), ledger)
+    changes, keys = Changes(publisher, process_environment()), Keys(publisher)
+    sessions = Sessions(database, clock, {ADMIN.name: ADMIN}.get)
+    return Core(database, publisher, changes, keys, ledger, sessions)
 
 
 def first_state(core: Core, boot: Boot) -> FirstState:
@@ -222,6 +237,9 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
         *keys_http.endpoints(core.keys),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *audit_http.endpoints(core.database),
+        *sessions_http.endpoints(
+            core.sessions, str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
+        ),
         *ledger,
     )
 
@@ -229,10 +247,9 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
 def authenticator(data_dir: Path) -> Callable[[str], Principal | None]:
     """Knows the one admin identity there is: who holds the admin token may do everything."""
     expected = (data_dir / "admin.token").read_text(encoding="ascii").strip().encode()
-    admin = Principal("admin", frozenset(Permission))
 
     def authenticate(token: str) -> Principal | None:
-        return admin if hmac.compare_digest(token.encode("utf-8", "replace"), expected) else None
+        return ADMIN if hmac.compare_digest(token.encode("utf-8", "replace"), expected) else None
 
     return authenticate
 

@@ -22,6 +22,8 @@ READY_FAILURES_MAX = 4
 """Where callers wait, a process that had been ready counts no further than this: starting works, so the next start
 comes within a second. Source: reliability-security.md §2, row S10."""
 WAITED_FOR_ROLES = frozenset({"gateway", "accountant"})
+SECRET_FACTS = frozenset({"keys", "console_url"})
+"""What control says once for the ready file; state.json and status are read by more people than that."""
 SETTLED_FAILURES = 3
 """After so many failures in a row nobody waits for the part any more; it is listed as degraded."""
 
@@ -98,7 +100,7 @@ class Part:
                 "start_ticks": child.start_ticks,
                 "state": "draining" if child.leaving else child.state,
                 "reason": child.reason,
-                "facts": dict(child.facts),
+                "facts": {name: fact for name, fact in child.facts.items() if name not in SECRET_FACTS},
                 "failures": self.failures,
             }
             for child in self.children()

@@ -83,6 +83,7 @@ class Supervisor:
             "admin_url": self.admin_url,
             "gateway_url": self.gateway_url,
             "behind_proxy": self.config.behind_proxy,
+            "root_path": self.config.root_path,
         }
         self.keeper.parts["control"] = Part("control", "control", 0, control, (self.held.admin,))
         self.keeper.parts["accountant"] = Part("accountant", "accountant", 0, {})

@@ -7,6 +7,7 @@ Standard library and base only.
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import time
@@ -23,6 +24,7 @@ from lineclear.compose.listeners import bind_admin, bind_slots, is_loopback
 log = logging.getLogger(__name__)
 
 WORKERS_MAX = 64
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 LEFTOVER_DRAIN_S = 15.0
 """How long processes of a supervisor that died may finish what they were doing before they are killed."""
 
@@ -45,6 +47,8 @@ class UpConfig:
     log: LogChoice
     drain_s: float
     """How long running exchanges may go on after a stop was asked for."""
+    root_path: str = ""
+    """What a proxy puts in front of every path of the admin port, such as `/ai/gateway`; empty = nothing."""
 
     def to_json(self) -> str:
         plain = {**asdict(self), "files": [str(path) for path in self.files], "data_dir": str(self.data_dir)}
@@ -106,6 +110,8 @@ def _check(config: UpConfig) -> None:
         raise UpRefused(f"--workers {config.workers} is not between 1 and {WORKERS_MAX}")
     if config.port == config.admin_port != 0:
         raise UpRefused(f"--port and --admin-port are both {config.port}; the data and admin doors are two ports")
+    if not _ROOT_PATH.fullmatch(config.root_path):
+        raise UpRefused(f"--root-path {config.root_path!r} is not a path such as /ai/gateway, without / at its end")
     if not is_loopback(config.host) and not config.behind_proxy:
         raise UpRefused(
             f"--host {config.host} can be reached by other machines, and keys would travel in the clear;"

@@ -24,6 +24,7 @@ SETTINGS = (
     Setting("LINECLEAR_TOKEN", "Admin token that the CLI sends.", "from the data directory"),
     Setting("LINECLEAR_DATA", "Data directory.", "$XDG_DATA_HOME/lineclear"),
     Setting("LINECLEAR_DATABASE_URL", "Database of control, `postgresql://…`.", "SQLite in the data directory"),
+    Setting("LINECLEAR_ROOT_PATH", "Path that a proxy puts in front of the admin port's paths.", "none"),
     Setting("XDG_DATA_HOME", "Where the model store and the default data directory live.", "~/.local/share"),
 )
 
@@ -37,6 +38,8 @@ class Settings:
     data_dir: Path
     database_url: str | None
     """None = SQLite inside the data directory."""
+    root_path: str
+    """Such as `/ai/gateway`, without `/` at its end; empty = none."""
     model_store: Path
     """Where `models pull` puts weights, shared by all data directories."""
 
@@ -57,5 +60,6 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         token=variables.get("LINECLEAR_TOKEN") or None,
         data_dir=Path(data) if data else share,
         database_url=variables.get("LINECLEAR_DATABASE_URL") or None,
+        root_path=variables.get("LINECLEAR_ROOT_PATH", "").rstrip("/"),
         model_store=share / "models",
     )

@@ -26,11 +26,16 @@ class AuditAction(StrEnum):
 
     MANIFEST_CREATED = "manifest.created"
     MANIFEST_UPDATED = "manifest.updated"
+    MANIFEST_DELETED = "manifest.deleted"
     DEPLOYMENT_MOVED = "deployment.moved"
+    DEPLOYMENT_REMOVED = "deployment.removed"
     CREDENTIAL_SET = "credential.set"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     CHANGE_APPLIED = "change.applied"
+    SIGN_IN_LINK_CREATED = "sign-in-link.created"
+    SIGNED_IN = "session.opened"
+    SIGNED_OUT = "session.closed"
 
 
 @dataclass(frozen=True)

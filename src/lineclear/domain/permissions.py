@@ -23,3 +23,4 @@ class Permission(StrEnum):
     AUDIT_READ = "audit:read"
     STATUS_READ = "status:read"
     METRICS_READ = "metrics:read"
+    SESSION_CREATE = "session:create"

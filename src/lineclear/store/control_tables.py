@@ -112,3 +112,24 @@ audit = Table(
     Column("hash", Text, nullable=False),
 )
 """Who changed what; each row's hash covers the row and the hash before it. Never updated, never deleted."""
+
+sign_in_links = Table(
+    "sign_in_links",
+    CONTROL,
+    Column("hash", Text, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)
+"""One-use links into the console that nobody has used yet; SHA-256 of their tokens only."""
+
+sessions = Table(
+    "sessions",
+    CONTROL,
+    Column("hash", Text, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)
+"""Browsers that are signed in; SHA-256 of their cookies only. `expires_us` moves while they are used."""

@@ -28,6 +28,8 @@ from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.publish import Directories, Publisher
+from lineclear.control.sessions import http as sessions_http
+from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.domain.permissions import Permission
 from lineclear.handover.snapshot_dir import LoadedSnapshot, SnapshotReader
@@ -38,6 +40,7 @@ MASTER_KEY = bytes(range(32))
 TOKEN = "token-of-tests"
 START_S = 10.0
 AUTHOR = Author("tester")
+TESTER = Principal("tester", frozenset(Permission))
 
 
 class ControlPlane:
@@ -65,6 +68,7 @@ class ControlPlane:
         self.publisher = Publisher(self.database, self.clock, self.keys_of_master, directories, committed_prices())
         self.changes = Changes(self.publisher, self.environment)
         self.keys = Keys(self.publisher)
+        self.sessions = Sessions(self.database, self.clock, {TESTER.name: TESTER}.get)
 
     def start(self, bundled: Sequence[Mapping[str, Any]] = ()) -> "ControlPlane":
         """What control does first: catch up, bootstrap."""
@@ -94,6 +98,7 @@ class ControlPlane:
             *keys_http.endpoints(self.keys),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database),
+            *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),
         )
 
     def close(self) -> None:
@@ -104,7 +109,7 @@ class ControlPlane:
 def authenticate_tests(token: str) -> Principal | None:
     """Knows TOKEN, who may do everything, and `nobody`, who may do nothing."""
     if token == TOKEN:
-        return Principal("tester", frozenset(Permission))
+        return TESTER
     return Principal("nobody", frozenset()) if token == "nobody" else None
 
 

@@ -1,0 +1,295 @@
+"""The console as routes of the admin port: pages, their twins, static files, sign-in and sign-out.
+
+In: endpoints, sessions, facts of this server. Out: Starlette routes for the admin application to serve. A page's
+HTML, JSON and CSV are one value rendered three ways; nothing is decided here.
+"""
+
+import csv
+import io
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from lineclear.base.clock import Clock
+from lineclear.console import guard
+from lineclear.console.assets import Asset, read_assets
+from lineclear.console.desk import Desk
+from lineclear.console.live import Streams
+from lineclear.console.page import Feed, Page, Visit
+from lineclear.console.pages import FEEDS, PAGES
+from lineclear.console.render import CONSOLE, Links, Renderer, part
+from lineclear.control.endpoint import API_ROOT, HTTP_STATUS, AdminCode, Endpoint, Principal, Refused
+from lineclear.control.sessions.sessions import Session, Sessions
+from lineclear.domain.errors import LineclearError
+
+_log = logging.getLogger(__name__)
+
+QUERY_VALUE_CHARS_MAX = 4_096
+YEAR_S = 31_536_000
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes text that begins so for a formula."""
+
+Authenticate = Callable[[str], Principal | None]
+"""Who an admin token belongs to; None if nobody."""
+
+
+@dataclass(frozen=True)
+class ConsoleParts:
+    """What the console is made of."""
+
+    endpoints: Sequence[Endpoint]
+    sessions: Sessions
+    authenticate: Authenticate
+    clock: Clock
+    server_name: str
+    """Tells this server's cookie from that of another one on the same host."""
+    root_path: str = ""
+    """What a proxy puts in front of every path, such as `/ai/gateway`; empty for none."""
+
+
+class Console:
+    """Every page of one server."""
+
+    def __init__(self, parts: ConsoleParts) -> None:
+        self._parts = parts
+        self._assets = read_assets()
+        self._desk = Desk(parts.endpoints)
+        self._links = Links(parts.root_path, self._assets)
+        self._renderer = Renderer(self._links)
+        self._streams = Streams()
+        self._cookie = guard.Cookie(parts.server_name, parts.root_path)
+
+    def close(self) -> None:
+        """End what open pages follow."""
+        self._streams.close()
+
+    def routes(self) -> list[BaseRoute]:
+        """The console, and the way to it from the port's root."""
+        inner: list[BaseRoute] = [
+            Route("/static/{name}", self._static, methods=["GET"]),
+            Route("/sign-in", self._sign_in, methods=["GET"]),
+            Route("/sign-in", self._sign_in_with_token, methods=["POST"]),
+            Route("/sign-out", self._sign_out, methods=["POST"]),
+        ]
+        inner += [Route(feed.path, self._feed(feed), methods=["GET"]) for feed in FEEDS]
+        for page in PAGES:
+            for twin in ("json", "csv") if page.rows else ("json",):
+                inner.append(Route(f"{page.path or '/home'}.{twin}", self._page(page, twin), methods=["GET"]))
+            inner.append(Route(page.path or "/", self._page(page, "html"), methods=["GET"]))
+        handlers: Mapping[Any, Any] = {HTTPException: self._no_page}
+        application = Starlette(routes=inner, exception_handlers=handlers)
+        return [Route("/", self._to_console, methods=["GET"]), Mount(CONSOLE, application)]
+
+    # pages
+
+    def _page(self, page: Page, twin: str) -> Callable[[Request], Any]:
+        async def serve(request: Request) -> Response:
+            try:
+                session, principal = await run_in_threadpool(self._who, request)
+                if principal is None:
+                    return self._signed_out(request, twin)
+                query = _query(page.query, request)
+                visit = Visit(self._desk, principal, self._parts.clock.unix_us(), dict(request.path_params), query)
+                return guard.guarded(await run_in_threadpool(self._rendered, page, twin, visit, session))
+            except Refused as refused:
+                return self._refusal(refused, twin)
+            except LineclearError as error:
+                return self._refusal(Refused(AdminCode.UNAVAILABLE, error.message, hint=error.hint), twin)
+            except Exception:  # noqa: BLE001 - the process edge: said once in the log, to the caller without details
+                _log.exception("a page failed", extra={"facts": {"page": page.path or "/", "twin": twin}})
+                words = "the page failed inside the server; its log says why"
+                return self._refusal(Refused(AdminCode.INTERNAL_ERROR, words), twin)
+
+        return serve
+
+    def _feed(self, feed: Feed) -> Callable[[Request], Any]:
+        async def serve(request: Request) -> Response:
+            try:
+                _, principal = await run_in_threadpool(self._who, request)
+                if principal is None:
+                    return self._signed_out(request, "json")
+                query = _query(feed.query, request)
+                visit = Visit(self._desk, principal, self._parts.clock.unix_us(), {}, query)
+                news = await run_in_threadpool(feed.begin, visit)
+            except Refused as refused:
+                return self._refusal(refused, "json")
+
+            def look() -> tuple[str, str] | None:
+                value = news()
+                return None if value is None else (feed.event, self._renderer.render(feed.template, value=value))
+
+            return guard.guarded(self._streams.response(look, is_once=feed.is_once))
+
+        return serve
+
+    def _rendered(self, page: Page, twin: str, visit: Visit, session: Session | None) -> Response:
+        value = page.load(visit)
+        if twin == "json":
+            return Response(msgspec.json.encode(value), media_type="application/json")
+        if twin == "csv":
+            return Response(_csv(value[page.rows]), media_type="text/csv; charset=utf-8")
+        frame = self._frame(visit.principal, session, page, visit)
+        return Response(self._renderer.render(page.template, **frame, value=value), media_type="text/html")
+
+    def _frame(self, principal: Principal, session: Session | None, page: Page, visit: Visit) -> dict[str, Any]:
+        """What the layout shows around every page."""
+        status = self._desk.ask(principal, "GET", f"{API_ROOT}/status")
+        path = page.path.format_map({name: part(value) for name, value in visit.parts.items()})
+        return {
+            "here": page.path,
+            "path": path,
+            "query": dict(visit.query),
+            "twins": [(twin, f"{path or '/home'}.{twin}") for twin in (("json", "csv") if page.rows else ("json",))],
+            "who": principal.name,
+            "form_token": session.form_token if session is not None else "",
+            "version": status["version"],
+            "is_demo": bool(status.get("demo", False)),
+        }
+
+    def _who(self, request: Request) -> tuple[Session | None, Principal | None]:
+        session = self._parts.sessions.find(self._cookie.read(request))
+        if session is not None:
+            return session, session.principal
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return None, self._parts.authenticate(token.strip()) if scheme.lower() == "bearer" else None
+
+    def _refusal(self, refused: Refused, twin: str = "html") -> Response:
+        status = HTTP_STATUS[refused.code]
+        problem = {"code": refused.code.value, "message": refused.message, "hint": refused.hint}
+        if twin != "html":
+            return guard.guarded(Response(msgspec.json.encode(problem), status, media_type="application/json"))
+        body = self._renderer.render("refusal.html", status=status, **problem)
+        return guard.guarded(Response(body, status, media_type="text/html"))
+
+    async def _no_page(self, request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        words = f"there is no page at {request.url.path}" if status == 404 else "this page cannot be asked for so"
+        response = self._refusal(Refused(AdminCode.NOT_FOUND, words, hint="the navigation lists every page"))
+        response.status_code = status
+        return response
+
+    async def _to_console(self, _request: Request) -> Response:
+        return guard.guarded(RedirectResponse(self._links.page(), 303))
+
+    async def _static(self, request: Request) -> Response:
+        wanted = request.path_params["name"]
+        asset: Asset | None = next((one for one in self._assets.values() if one.name == wanted), None)
+        if asset is None:
+            raise HTTPException(404)
+        response = Response(asset.content, media_type=asset.media_type)
+        response.headers["cache-control"] = f"public, max-age={YEAR_S}, immutable"
+        return guard.guarded(response, is_cacheable=True)
+
+    # sign-in
+
+    def _signed_out(self, request: Request, twin: str) -> Response:
+        refused = Refused(
+            AdminCode.UNAUTHENTICATED,
+            "you are not signed in",
+            hint="open the link that `lineclear console` prints, or send the admin token as `Authorization: Bearer`",
+        )
+        if twin != "html":
+            return self._refusal(refused, twin)
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            # The cookie is not sent along a link from another site; a step from our own page brings it.
+            body = self._renderer.render("onward.html", target=self._links.page(_inner(request)))
+            return guard.guarded(Response(body, media_type="text/html"))
+        return guard.guarded(RedirectResponse(self._links.page("/sign-in", next=_inner(request)), 303))
+
+    async def _sign_in(self, request: Request) -> Response:
+        token = request.query_params.get("token", "")
+        if not token:
+            _, principal = await run_in_threadpool(self._who, request)
+            if principal is not None:
+                return guard.guarded(RedirectResponse(self._links.page(), 303))
+            return self._sign_in_page(request, "", 200)
+        try:
+            session = await run_in_threadpool(self._parts.sessions.use_link, token)
+        except Refused as refused:
+            return self._sign_in_page(request, f"{refused.message}; {refused.hint}", HTTP_STATUS[refused.code])
+        return self._welcome(request, session, "")
+
+    async def _sign_in_with_token(self, request: Request) -> Response:
+        try:
+            guard.demand_same_origin(request)
+            form = await guard.read_form(request)
+        except Refused as refused:
+            return self._refusal(refused)
+        principal = self._parts.authenticate(form.get("admin_token", "").strip())
+        if principal is None:
+            return self._sign_in_page(request, "that is not the admin token of this server", 401)
+        session = await run_in_threadpool(self._parts.sessions.open, principal)
+        return self._welcome(request, session, form.get("next", ""))
+
+    def _sign_in_page(self, request: Request, complaint: str, status: int) -> Response:
+        onward = request.query_params.get("next", "")
+        body = self._renderer.render("sign_in.html", complaint=complaint, next=onward)
+        return guard.guarded(Response(body, status, media_type="text/html"))
+
+    def _welcome(self, request: Request, session: Session, onward: str) -> Response:
+        response = RedirectResponse(self._links.page(onward if _is_inner(onward) else ""), 303)
+        self._cookie.write(request, response, session)
+        return guard.guarded(response)
+
+    async def _sign_out(self, request: Request) -> Response:
+        try:
+            guard.demand_same_origin(request)
+            form = await guard.read_form(request)
+            session = await run_in_threadpool(self._parts.sessions.find, self._cookie.read(request))
+            if session is not None:
+                guard.demand_form_token(session, form)
+                await run_in_threadpool(self._parts.sessions.sign_out, session)
+        except Refused as refused:
+            return self._refusal(refused)
+        response = RedirectResponse(self._links.page("/sign-in"), 303)
+        self._cookie.remove(request, response)
+        return guard.guarded(response)
+
+
+def _query(declared: Sequence[str], request: Request) -> dict[str, str]:
+    query: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in declared:
+            known = ", ".join(declared) or "none"
+            raise Refused(AdminCode.INVALID_REQUEST, f"this page takes no {name!r}", hint=f"it takes: {known}")
+        if name in query or len(value) > QUERY_VALUE_CHARS_MAX:
+            raise Refused(AdminCode.INVALID_REQUEST, f"{name!r} stands twice or is too long")
+        if value:
+            query[name] = value
+    return query
+
+
+def _inner(request: Request) -> str:
+    """The path and query of a request below the console, to come back to."""
+    path = request.scope["path"].partition(CONSOLE)[2] or "/"
+    return path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _is_inner(path: str) -> bool:
+    """A path below the console: it is put behind our own prefix, so it cannot lead elsewhere."""
+    return path.startswith("/") and len(path) <= QUERY_VALUE_CHARS_MAX and "\\" not in path and path.isprintable()
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of plain values; the first row names them. Text that a spreadsheet would run is made plain text."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(names)
+    writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return "'" + value
+    return msgspec.json.encode(value).decode() if isinstance(value, (list, dict)) else value

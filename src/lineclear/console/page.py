@@ -1,0 +1,78 @@
+"""What a page is: a path, the value it shows, a template. The value is also its JSON twin.
+
+In: a visit (who asks, for what). Out: a value of plain JSON types. Must not know HTTP.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lineclear.console.desk import Desk
+from lineclear.control.endpoint import Principal
+
+API = "/api/v1"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One look at one page."""
+
+    desk: Desk
+    principal: Principal
+    now_us: int
+    parts: Mapping[str, str]
+    """What stands in the braces of the page's path."""
+    query: Mapping[str, str]
+    """Declared parameters with a value."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None, **parts: str) -> Any:
+        """The answer of `GET /api/v1<path>`. Raises as `Desk.ask`."""
+        return self.desk.ask(self.principal, "GET", API + path, parts=parts, query=query)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page and its twins."""
+
+    path: str
+    """Below the console, such as `/requests/{request_id}`; empty for Home."""
+    template: str
+    load: Callable[[Visit], dict[str, Any]]
+    query: Sequence[str] = ()
+    """Parameters that it takes; others are refused."""
+    rows: str = ""
+    """The list in its value that is also offered as CSV; empty = none."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a page follows while it is open."""
+
+    path: str
+    """Below the console, such as `/requests/stream`."""
+    template: str
+    """Renders what was found; gets `value`."""
+    event: str
+    """The event's name."""
+    begin: Callable[[Visit], Callable[[], dict[str, Any] | None]]
+    """Called once per stream; what it returns is called every second and says what is new, None for nothing."""
+    query: Sequence[str] = ()
+    is_once: bool = False
+    """True: the stream ends with its first find."""
+
+
+@dataclass(frozen=True)
+class NavEntry:
+    """One line of the navigation."""
+
+    path: str
+    word: str
+
+
+NAVIGATION: Mapping[str, Sequence[NavEntry]] = {
+    "": (NavEntry("", "Home"), NavEntry("/start", "Get started"), NavEntry("/requests", "Requests")),
+    "Run": (NavEntry("/routes", "Routes"), NavEntry("/models", "Models and runtimes"), NavEntry("/cost", "Cost")),
+    "Know": (NavEntry("/catalogue", "Catalogue"), NavEntry("/providers", "Providers")),
+    "Control": (NavEntry("/keys", "Keys"),),
+}
+"""Groups of the navigation, in order."""

@@ -1,0 +1,186 @@
+"""Home: what needs a person, how it goes, what was spent, what changed."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from lineclear.console.page import Page, Visit
+from lineclear.domain.entry import HOUR_US
+from lineclear.domain.limits import month_period, zone_named
+from lineclear.observe.period import time_text
+
+CHANGES_SHOWN = 10
+SPENT_SHARE_NOTED = Decimal("0.8")
+ERROR_SHARE_NOTED = 0.05
+ERROR_REQUESTS_LEAST = 20
+"""Below so many requests a share of errors says little."""
+RESTING_STATES = frozenset({"ready", "draining", "unloaded", "starting", "waiting", "loading", "warming", "verifying"})
+HOURS = 24
+
+
+def load(visit: Visit) -> dict[str, Any]:
+    """Everything on the page."""
+    status = visit.get("/status")
+    by_hour = visit.get("/usage", {"by": "hour", "since": f"{HOURS}h"})
+    budgets = find_budgets(visit)
+    return {
+        "attention": [
+            *_processes(status),
+            *_budgets_near_end(budgets),
+            *_errors(visit),
+            *_unpriced(by_hour["total"]),
+            *_standing(visit),
+        ],
+        "gateway_url": status["gateway_url"],
+        "revision": status["revision"],
+        "tiles": _tiles(by_hour, visit.now_us),
+        "budgets": budgets,
+        "changes": visit.get("/changes", {"limit": str(CHANGES_SHOWN)})["changes"],
+        "has_requests": by_hour["total"]["requests"] > 0 or bool(visit.get("/requests", {"limit": "1"})["rows"]),
+    }
+
+
+def _tiles(report: Mapping[str, Any], now_us: int) -> list[dict[str, Any]]:
+    """Four figures of the last day, each with its hours."""
+    hours = [time_text((now_us // HOUR_US - back) * HOUR_US) for back in reversed(range(HOURS))]
+    found = {row["hour"]: row for row in report["rows"]}
+    rows = [found.get(hour) for hour in hours]
+    total = report["total"]
+    return [
+        {"name": "requests", "value": total["requests"], "series": [row["requests"] if row else 0 for row in rows]},
+        {
+            "name": "errors",
+            "value": total["errors"] / total["requests"] if total["requests"] else None,
+            "count": total["errors"],
+            "series": [row["errors"] if row else 0 for row in rows],
+        },
+        {
+            "name": "latency_p95",
+            "value": total["latency_ms_p95"],
+            "series": [row["latency_ms_p95"] if row else None for row in rows],
+        },
+        {
+            "name": "cost",
+            "value": total["cost_usd"],
+            "unpriced": total["unpriced_requests"],
+            "series": [float(row["cost_usd"]) if row else 0 for row in rows],
+        },
+    ]
+
+
+def _attention(level: str, what: str, why: str, following: str, path: str = "") -> dict[str, str]:
+    return {"level": level, "what": what, "why": why, "next": following, "path": path}
+
+
+def _processes(status: Mapping[str, Any]) -> Iterable[dict[str, str]]:
+    """Parts that do not answer, gateways that run an older revision."""
+    processes = status["processes"]
+    for part in processes.get("parts", ()) if isinstance(processes, dict) else ():
+        if part["state"] not in RESTING_STATES:
+            why = part["reason"] or "no reason was given"
+            yield _attention("bad", f"{part['name']} is {part['state']}", why, "see its state and log", "/models")
+    for source in status["gateways"]["silent"]:
+        what = f"{source} runs an older revision than {status['revision']}"
+        yield _attention("warn", what, "it did not acknowledge the newest one", "see whether it still answers")
+
+
+def _budgets_near_end(budgets: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:
+    for budget in budgets:
+        used = Decimal(budget["share"])
+        if used >= SPENT_SHARE_NOTED:
+            gone = used >= 1
+            effect = "calls are refused with 402" if gone and budget["mode"] == "strict" else "calls go on"
+            yield _attention(
+                "bad" if gone else "warn",
+                f"{budget['scope']} {budget['name']} has used {used * 100:.0f} % of its budget",
+                f"${budget['spent_usd']} of ${budget['usd_per_month']} in {budget['period']}; {effect}",
+                "raise `budget` in its manifest, or wait for the next month",
+                "/cost",
+            )
+
+
+def _errors(visit: Visit) -> Iterable[dict[str, str]]:
+    """A share of errors in the last hour that somebody should look at."""
+    total = visit.get("/usage", {"by": "outcome", "since": "1h"})["total"]
+    requests, errors = total["requests"], total["errors"]
+    if requests >= ERROR_REQUESTS_LEAST and errors / requests >= ERROR_SHARE_NOTED:
+        what = f"{errors:,} of {requests:,} requests did not succeed within the last hour"
+        yield _attention("warn", what, "each of them says why", "look at those that failed", "/requests?outcome=failed")
+
+
+def _unpriced(total: Mapping[str, Any]) -> Iterable[dict[str, str]]:
+    if total["unpriced_requests"]:
+        what = f"{total['unpriced_requests']:,} requests of the last 24 hours have no price"
+        why = "their cost is missing from every sum and no budget holds them"
+        yield _attention("warn", what, why, "give the model version a `price`", "/cost")
+
+
+def _standing(visit: Visit) -> Iterable[dict[str, str]]:
+    """Deployed model versions that should not be called any more."""
+    for version in visit.get("/model-versions")["versions"]:
+        if version["routes"] and version["status"] in ("deprecated", "retired", "blocked"):
+            refused = version["status"] != "deprecated"
+            why = "calls to it are refused" if refused else "it will be retired"
+            what = f"{version['model']} is {version['status']} and {len(version['routes'])} deployments name it"
+            yield _attention("bad" if refused else "warn", what, why, "point its routes elsewhere", "/catalogue")
+
+
+def find_budgets(visit: Visit) -> list[dict[str, Any]]:
+    """Every budget with what the ledger says was spent of it this month, most used first."""
+    teams = {item["name"]: item["manifest"] for item in visit.get("/teams")["items"]}
+    apps = {item["name"]: item["manifest"] for item in visit.get("/apps")["items"]}
+    holders: list[tuple[str, str, str, dict[str, str], Mapping[str, Any]]] = []
+    for name, team in teams.items():
+        if team.get("budget"):
+            holders.append(("team", name, name, {"team": name}, team["budget"]))
+    for name, app in apps.items():
+        if app.get("budget"):
+            holders.append(("app", name, app["team"], {"app": name}, app["budget"]))
+    for item in visit.get("/routes")["items"]:
+        for environment, deployed in item["manifest"]["environments"].items():
+            if deployed.get("budget"):
+                only = {"route": item["name"], "environment": environment}
+                holders.append(
+                    ("route", f"{item['name']} in {environment}", item["manifest"]["team"], only, deployed["budget"])
+                )
+    spent = _Spent(visit)
+    found = []
+    for scope, name, team, only, budget in holders:
+        zone = teams[team].get("time_zone") or "UTC" if team in teams else "UTC"
+        period, amount = spent.of(zone, only)
+        limit = Decimal(budget["usd_per_month"])
+        found.append(
+            {
+                "scope": scope,
+                "name": name,
+                "period": period,
+                "usd_per_month": budget["usd_per_month"],
+                "spent_usd": f"{amount:f}",
+                "share": f"{amount / limit if limit else Decimal(1):.4f}",
+                "mode": budget.get("mode") or "strict",
+            }
+        )
+    return sorted(found, key=lambda budget: (-Decimal(budget["share"]), budget["scope"], budget["name"]))
+
+
+class _Spent:
+    """Spending of the running month, asked once per time zone."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._by_zone: dict[str, tuple[str, list[Mapping[str, Any]]]] = {}
+
+    def of(self, zone: str, only: Mapping[str, str]) -> tuple[str, Decimal]:
+        """The month's name and what was spent in it by rows with these facts."""
+        if zone not in self._by_zone:
+            month = month_period(self._visit.now_us // 1_000_000, zone_named(zone))
+            since = datetime.fromtimestamp(month.start_s, UTC).isoformat()
+            report = self._visit.get("/usage", {"by": "team,app,route,environment", "since": since})
+            self._by_zone[zone] = month.id, report["rows"]
+        month_id, rows = self._by_zone[zone]
+        fitting = [row for row in rows if all(row[name] == value for name, value in only.items())]
+        return month_id, sum((Decimal(row["cost_usd"]) for row in fitting), Decimal(0))
+
+
+HOME = Page("", "home.html", load)

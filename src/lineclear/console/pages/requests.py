@@ -1,0 +1,109 @@
+"""Requests: what was asked lately, newest first, narrowed by what stands in the address."""
+
+import shlex
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from lineclear.console.page import Feed, Page, Visit
+from lineclear.domain.entry import HOUR_US
+from lineclear.domain.ledger import Outcome
+from lineclear.observe.period import period_of, time_text
+
+FILTERS = ("environment", "app", "route", "model", "outcome", "error_code", "key_id", "provider", "task", "team")
+"""Facts to narrow by; each is a parameter of `/api/v1/requests`."""
+SUMMED = frozenset(FILTERS) - {"error_code", "key_id"}
+"""Those that hourly sums know too."""
+SPANS = ("15m", "1h", "6h", "24h", "7d", "30d")
+SINCE_DEFAULT = "24h"
+PAGE_ROWS = 50
+SEEN_MAX = 1_000
+"""Ids that a stream remembers, so that a request which began earlier and ended later is shown once too."""
+COLUMNS_MAX = 168
+"""Hours drawn above the table; a longer period is drawn by day."""
+CLI_NAMES = {"environment": "--environment", "error_code": "--error"}
+
+
+def load(visit: Visit) -> dict[str, Any]:
+    """The rows, the way to older ones, sums by hour, and the same question for the command line."""
+    query = visit.query
+    since = query.get("since", SINCE_DEFAULT)
+    narrowed = {name: query[name] for name in (*FILTERS, "find") if name in query}
+    asked = {**narrowed, "since": since, "until": query.get("until", "")}
+    page = visit.get("/requests", {**asked, "before": query.get("before", ""), "limit": str(PAGE_ROWS)})
+    return {
+        "since": since,
+        "until": query.get("until"),
+        "filters": narrowed,
+        "rows": page["rows"],
+        "before": page["before"],
+        "by_time": _by_time(visit, since, narrowed) if not query.get("before") else None,
+        "choices": _choices(visit),
+        "command": _command(asked),
+    }
+
+
+def _by_time(visit: Visit, since: str, narrowed: dict[str, str]) -> dict[str, Any] | None:
+    """Requests and errors per hour or day; None where the hourly sums do not know a filter."""
+    if not narrowed.keys() <= SUMMED:
+        return None
+    until = visit.query.get("until")
+    period = period_of(since, until, visit.now_us)
+    first, last = period.since_us // HOUR_US, min(period.until_us - 1, visit.now_us) // HOUR_US
+    by = "hour" if last - first < COLUMNS_MAX else "day"
+    report = visit.get("/usage", {**narrowed, "by": by, "since": since, "until": until or ""})
+    found = {row[by]: row for row in report["rows"]}
+    names = [time_text(hour * HOUR_US) for hour in range(first, last + 1)]
+    if by == "day":
+        names = list(dict.fromkeys(name[:10] for name in names))
+    return {
+        "by": by,
+        "columns": [
+            {
+                "at": name,
+                "requests": found[name]["requests"] if name in found else 0,
+                "errors": found[name]["errors"] if name in found else 0,
+            }
+            for name in names
+        ],
+    }
+
+
+def _choices(visit: Visit) -> dict[str, list[str]]:
+    """What the filters offer."""
+    named = {
+        "environment": "/environments",
+        "app": "/apps",
+        "route": "/routes",
+    }
+    found = {name: [item["name"] for item in visit.get(path)["items"]] for name, path in named.items()}
+    return {**found, "outcome": [outcome.value for outcome in Outcome], "since": list(SPANS)}
+
+
+def _command(asked: dict[str, str]) -> str:
+    words = ["lineclear", "logs"]
+    for name, value in asked.items():
+        if value:
+            words += [CLI_NAMES.get(name, f"--{name.replace('_', '-')}"), value]
+    return shlex.join(words)
+
+
+REQUESTS = Page("/requests", "requests.html", load, query=(*FILTERS, "find", "since", "until", "before"), rows="rows")
+
+
+def begin_live(visit: Visit) -> Callable[[], dict[str, Any] | None]:
+    """Follow what ends from now on."""
+    query = {**visit.query, "since": "1h", "limit": str(PAGE_ROWS)}
+    seen: OrderedDict[str, None] = OrderedDict.fromkeys(row["id"] for row in visit.get("/requests", query)["rows"])
+
+    def news() -> dict[str, Any] | None:
+        fresh = [row for row in visit.get("/requests", query)["rows"] if row["id"] not in seen]
+        seen.update((row["id"], None) for row in fresh)
+        while len(seen) > SEEN_MAX:
+            seen.popitem(last=False)
+        return {"rows": fresh} if fresh else None
+
+    return news
+
+
+LIVE_REQUESTS = Feed("/requests/stream", "request_rows.html", "rows", begin_live, query=(*FILTERS, "find"))

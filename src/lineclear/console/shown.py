@@ -1,0 +1,136 @@
+"""How figures, times and foreign text are shown; the exact value stands beside it or in the JSON twin.
+
+In: values as the API gives them. Out: short text. Pure; nothing here marks text as safe.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+NOTHING = "\N{EN DASH}"
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""Characters that change how others are shown without being seen themselves: controls, direction marks."""
+_UNITS = ((1_000_000_000, "B"), (1_000_000, "M"), (10_000, "k"))
+
+OUTCOME_MARKS: Mapping[str, str] = {
+    "ok": "good",
+    "refused": "warn",
+    "rejected": "warn",
+    "client_gone": "calm",
+    "open": "calm",
+    "unknown": "calm",
+    "deadline": "bad",
+    "failed": "bad",
+    "truncated": "bad",
+    "fault": "bad",
+}
+STATUS_MARKS: Mapping[str, str] = {
+    "test": "calm",
+    "approved": "good",
+    "deprecated": "warn",
+    "retired": "bad",
+    "blocked": "bad",
+}
+STATE_MARKS: Mapping[str, str] = {
+    "ready": "good",
+    "active": "good",
+    "applied": "good",
+    "draining": "calm",
+    "unloaded": "calm",
+    "queued": "calm",
+    "waiting": "calm",
+    "starting": "calm",
+    "verifying": "calm",
+    "loading": "calm",
+    "warming": "calm",
+    "expired": "warn",
+    "revoked": "calm",
+    "failed": "bad",
+    "down": "bad",
+}
+
+
+def visible(value: Any) -> Any:
+    """Text with its invisible characters written out, everything else as it is; every template passes through."""
+    if value is None:
+        return NOTHING
+    if type(value) is str and _HIDDEN.search(value):
+        return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+    return value
+
+
+def usd(text: str | None) -> str:
+    """Money with as many digits as its size needs; None is said, never shown as nothing."""
+    if text is None:
+        return "unpriced"
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return text
+    if amount == 0:
+        return "$0"
+    size = abs(amount)
+    for least, digits in ((Decimal(1), 2), (Decimal("0.01"), 4), (Decimal("0.0001"), 6)):
+        if size >= least:
+            return f"${amount:,.{digits}f}"
+    return f"${amount:.9f}".rstrip("0")
+
+
+def count(number: int | None) -> str:
+    """A whole number with its thousands apart."""
+    return NOTHING if number is None else f"{number:,}"
+
+
+def short_count(number: int | None) -> str:
+    """A whole number for a tile: 1,234 · 56.7k · 8.9M."""
+    if number is None:
+        return NOTHING
+    for least, unit in _UNITS:
+        if number >= least:
+            scale = 1000 if unit == "k" else least
+            return f"{number / scale:,.1f}{unit}"
+    return f"{number:,}"
+
+
+def duration(milliseconds: float | None) -> str:
+    """A time span from microseconds to minutes."""
+    if milliseconds is None:
+        return NOTHING
+    if milliseconds < 1:
+        return f"{milliseconds * 1000:.0f} µs"
+    if milliseconds < 100:
+        return f"{milliseconds:.1f} ms"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    return f"{milliseconds / 1000:.2f} s" if milliseconds < 120_000 else f"{milliseconds / 60_000:.1f} min"
+
+
+def share(part: float | None, digits: int = 1) -> str:
+    """A share of 0 to 1 as a percentage."""
+    return NOTHING if part is None else f"{part * 100:.{digits}f} %"
+
+
+def moment(text: str | None) -> str:
+    """An ISO 8601 instant as a person reads it, in UTC; the page's script puts it into local time."""
+    if not text:
+        return NOTHING
+    try:
+        at = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def after(text: str, step: str) -> str:
+    """The ISO 8601 instant one hour or day (`step`) after another; a day alone is its midnight."""
+    at = datetime.fromisoformat(text).replace(tzinfo=UTC) + (
+        timedelta(hours=1) if step == "hour" else timedelta(days=1)
+    )
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def short_release(release: str | None) -> str:
+    """A release id cut to what tells it apart in a table."""
+    return release[:10] if release else NOTHING

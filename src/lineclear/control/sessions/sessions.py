@@ -1,0 +1,152 @@
+"""The life of a sign-in: a one-use link becomes a session, which slides while it is used and ends at sign-out.
+
+In: principals and tokens. Out: principals; a token's text only at the moment it is made. Stored are SHA-256 hashes:
+a token is 256 random bits, so a slow hash would add nothing. Each step but looking is an audit event.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from lineclear.base.clock import Clock
+from lineclear.base.secret import Secret
+from lineclear.control import audit
+from lineclear.control.audit import AuditAction, AuditEvent
+from lineclear.control.endpoint import AdminCode, Principal, Refused
+from lineclear.store import session_rows as rows
+from lineclear.store.database import Database
+from lineclear.store.session_rows import LinkRow, SessionRow
+
+TOKEN_BYTES = 32
+TOKEN_CHARS_MAX = 128
+"""A longer text is no token of ours and is not even hashed."""
+LINK_LIFE_S = 600
+"""Source: the outside contract, architecture §6: a link is valid for ten minutes."""
+IDLE_LIFE_S = 12 * 3600
+"""A session that nobody uses for so long ends."""
+LIFE_S_MAX = 7 * 24 * 3600
+"""However much it is used, a session ends after this long."""
+SEEN_STEP_S = 60
+"""Use is written down at most this often, so that looking at pages is not a stream of writes."""
+
+PrincipalOf = Callable[[str], Principal | None]
+"""The principal of a name as it stands now; None if it is gone."""
+
+
+@dataclass(frozen=True)
+class SignInLink:
+    """A link at the only moment its token is known."""
+
+    token: Secret
+    expires_at: str
+    """ISO 8601 UTC."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A signed-in browser."""
+
+    principal: Principal
+    token: Secret
+    """What the cookie holds."""
+
+    @property
+    def form_token(self) -> str:
+        """Proves that a form came from a page of this session; it cannot be turned back into the cookie."""
+        return hmac.new(self.token.reveal().encode(), b"form", hashlib.sha256).hexdigest()
+
+
+class Sessions:
+    """Makes links, turns them into sessions, finds and ends sessions."""
+
+    def __init__(self, database: Database, clock: Clock, principal_of: PrincipalOf) -> None:
+        self._database = database
+        self._clock = clock
+        self._principal_of = principal_of
+
+    def make_link(self, principal: str) -> SignInLink:
+        """A link that signs its first user in as `principal`, for LINK_LIFE_S."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        now_us = self._clock.unix_us()
+        row = LinkRow(_hash(token), principal, now_us, now_us + LINK_LIFE_S * 1_000_000)
+        with self._database.write() as tx:
+            rows.remove_expired(tx, now_us)
+            rows.add_link(tx, row)
+            self._record(tx, principal, AuditAction.SIGN_IN_LINK_CREATED, row.hash)
+        return SignInLink(Secret(token), _iso(row.expires_us))
+
+    def use_link(self, token: str) -> Session:
+        """Sign in with a link, which is gone then.
+
+        Raises:
+            Refused: `unauthenticated` if it was used, has expired, or never was.
+        """
+        now_us = self._clock.unix_us()
+        with self._database.write() as tx:
+            row = rows.take_link(tx, _hash(token)) if len(token) <= TOKEN_CHARS_MAX else None
+            principal = self._principal_of(row.principal) if row is not None and row.expires_us > now_us else None
+            session = None if principal is None else self._open(tx, principal, now_us)
+        if session is None:
+            raise Refused(
+                AdminCode.UNAUTHENTICATED,
+                "this sign-in link was used already or is older than ten minutes",
+                hint="`lineclear console` prints a new one",
+            )
+        return session
+
+    def open(self, principal: Principal) -> Session:
+        """Sign in somebody who proved otherwise who they are."""
+        with self._database.write() as tx:
+            return self._open(tx, principal, self._clock.unix_us())
+
+    def find(self, token: str) -> Session | None:
+        """The session of a cookie, None if it ended; using one moves its end on."""
+        if not token or len(token) > TOKEN_CHARS_MAX:
+            return None
+        now_us = self._clock.unix_us()
+        with self._database.read() as tx:
+            row = rows.read_session(tx, _hash(token))
+        if row is None or row.expires_us <= now_us:
+            return None
+        principal = self._principal_of(row.principal)
+        if principal is None:
+            return None
+        if now_us - row.seen_us >= SEEN_STEP_S * 1_000_000:
+            with self._database.write() as tx:
+                rows.move_session(tx, row.hash, now_us, _end_us(row.created_us, now_us))
+        return Session(principal, Secret(token))
+
+    def sign_out(self, session: Session) -> None:
+        """End a session everywhere its cookie is."""
+        token_hash = _hash(session.token.reveal())
+        with self._database.write() as tx:
+            rows.remove_session(tx, token_hash)
+            self._record(tx, session.principal.name, AuditAction.SIGNED_OUT, token_hash)
+
+    def _open(self, tx: Connection, principal: Principal, now_us: int) -> Session:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        row = SessionRow(_hash(token), principal.name, now_us, now_us, _end_us(now_us, now_us))
+        rows.add_session(tx, row)
+        self._record(tx, principal.name, AuditAction.SIGNED_IN, row.hash)
+        return Session(principal, Secret(token))
+
+    def _record(self, tx: Connection, actor: str, action: AuditAction, token_hash: str) -> None:
+        # Eight digits tell sessions apart and say nothing about the token.
+        audit.record(tx, self._clock, actor, [AuditEvent(action, f"session/{token_hash[:8]}")])
+
+
+def _end_us(created_us: int, now_us: int) -> int:
+    return min(now_us + IDLE_LIFE_S * 1_000_000, created_us + LIFE_S_MAX * 1_000_000)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _iso(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")

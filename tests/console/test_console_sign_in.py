@@ -1,0 +1,107 @@
+"""Who gets in: one-use links, the cookie, forms of this session only, the way out."""
+
+from console_visitor import Visitor
+
+from lineclear.testing.platform import Platform
+
+
+def fresh(platform: Platform) -> Visitor:
+    return Visitor(platform.cli_json("console")["url"])
+
+
+def test_link_of_the_ready_file_signs_in_once(platform: Platform, visitor: Visitor) -> None:
+    assert platform.facts["console_url"].startswith(platform.admin_url + "/console/sign-in?token=")
+    assert visitor.get("/").status == 200
+    again = Visitor(visitor.link)
+    answer = again.sign_in()
+    assert answer.status == 401
+    assert "used already" in answer.text
+    assert again.cookies == {}
+
+
+def test_cookie_stays_with_this_server_and_out_of_scripts(platform: Platform) -> None:
+    visitor = fresh(platform)
+    answer = visitor.sign_in()
+    assert (answer.status, answer.location) == (303, "/console/")
+    cookie = answer.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    assert "Secure" not in cookie
+    behind_tls = fresh(platform)
+    parts = behind_tls.link.partition("/console")
+    answer = behind_tls.ask("GET", "/console" + parts[2], x_forwarded_proto="https")
+    assert "Secure" in answer.headers["set-cookie"]
+
+
+def test_nobody_sees_a_page_without_signing_in(platform: Platform, visitor: Visitor) -> None:
+    stranger = Visitor(visitor.link)
+    page = stranger.get("/requests?since=1h")
+    assert (page.status, page.location) == (303, "/console/sign-in?next=%2Frequests%3Fsince%3D1h")
+    assert stranger.get("/sign-in").status == 200
+    twin = stranger.get("/requests.json")
+    assert (twin.status, twin.json()["code"]) == (401, "unauthenticated")
+    assert stranger.get("/requests/stream").status == 401
+    assert stranger.get("/", cookie="x=y").status == 303
+    stranger.cookies = dict.fromkeys(visitor.cookies, "A" * 43)
+    assert stranger.get("/").status == 303
+
+
+def test_link_from_another_site_is_followed_by_a_step_of_our_own(visitor: Visitor) -> None:
+    answer = Visitor(visitor.link).get("/requests?app=a%22b", sec_fetch_site="cross-site")
+    assert answer.status == 200
+    assert 'content="0;url=/console/requests?app=a%22b"' in answer.text
+
+
+def test_admin_token_signs_in_and_leads_on_inside_only(platform: Platform, visitor: Visitor) -> None:
+    token = str(platform.facts["admin_token"])
+    wrong = Visitor(visitor.link).post("/sign-in", {"admin_token": "lca_wrong"})
+    assert wrong.status == 401
+    for onward, target in (
+        ("/requests?since=1h", "/console/requests?since=1h"),
+        ("//evil.test/", "/console//evil.test/"),
+    ):
+        answer = Visitor(visitor.link).post("/sign-in", {"admin_token": token, "next": onward})
+        assert (answer.status, answer.location) == (303, target)
+    for onward in ("https://evil.test/", "\\\\evil.test", "/a\r\nx: y"):
+        answer = Visitor(visitor.link).post("/sign-in", {"admin_token": token, "next": onward})
+        assert answer.location == "/console/"
+
+
+def test_forms_come_from_this_session_and_this_site(platform: Platform) -> None:
+    visitor = fresh(platform)
+    visitor.sign_in()
+    token = visitor.form_token()
+    assert visitor.post("/sign-out", {}).status == 403
+    assert visitor.post("/sign-out", {"form_token": "0" * 64}).status == 403
+    assert visitor.post("/sign-out", {"form_token": token}, sec_fetch_site="cross-site").status == 403
+    assert visitor.post("/sign-out", {"form_token": token}, origin="http://evil.test").status == 403
+    other = fresh(platform)
+    other.sign_in()
+    assert other.post("/sign-out", {"form_token": token}).status == 403
+    assert visitor.get("/").status == 200
+
+
+def test_sign_out_ends_the_session_everywhere(platform: Platform) -> None:
+    visitor = fresh(platform)
+    visitor.sign_in()
+    kept = dict(visitor.cookies)
+    assert visitor.post("/sign-out", {"form_token": visitor.form_token()}).status == 303
+    assert visitor.cookies == {}
+    visitor.cookies = kept
+    assert visitor.get("/").status == 303
+
+
+def test_each_step_is_in_the_audit_trail(platform: Platform) -> None:
+    visitor = fresh(platform)
+    visitor.sign_in()
+    visitor.post("/sign-out", {"form_token": visitor.form_token()})
+    events = platform.admin("GET", "/api/v1/audit-events")["events"]
+    assert [event["action"] for event in events[-3:]] == ["sign-in-link.created", "session.opened", "session.closed"]
+    assert {event["actor"] for event in events[-3:]} == {"admin"}
+    assert platform.admin("GET", "/api/v1/audit-events/verdict")["ok"]
+
+
+def test_no_token_is_told_to_who_may_read_status(platform: Platform) -> None:
+    text = str(platform.admin("GET", "/api/v1/status"))
+    assert "sign-in?token" not in text
+    assert "lc_test_" not in text
+    assert "console_url" not in (platform.data_dir / "up.json").read_text()
