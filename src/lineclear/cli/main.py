@@ -15,6 +15,7 @@ COMMANDS = {
     "validate": CommandRow("lineclear.cli.apply:validate", "Check manifest files without a server."),
     "plan": CommandRow("lineclear.cli.apply:plan", "Show what applying manifest files would change."),
     "apply": CommandRow("lineclear.cli.apply:apply", "Apply manifest files."),
+    "console": CommandRow("lineclear.cli.console:console", "Print a link that opens the console."),
     "keys": CommandRow("lineclear.cli.keys:keys", "Create, list and revoke API keys."),
     "apps": CommandRow("lineclear.cli.apps:apps", "List the applications that may call."),
     "models": CommandRow("lineclear.cli.models:models", "List models, fetch bundled ones."),
