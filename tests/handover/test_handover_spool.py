@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from lineclear.base.clock import SystemClock
 from lineclear.domain.errors import ErrorCode, PlatformFault
-from lineclear.domain.ledger import Record
-from lineclear.handover.segment import MAGIC, SegmentUnreadable, Tail, read_header
+from lineclear.domain.ledger import Heartbeat, Record
+from lineclear.handover.segment import HEADER_BYTES_MAX, MAGIC, SegmentUnreadable, Tail, read_header
 from lineclear.handover.spool import (
     SpoolLimits,
     SpoolWriter,
@@ -320,6 +320,25 @@ def test_an_altered_record_is_named_and_the_ones_around_it_still_read(spool: Pat
     batch = read_segment(path)
     assert [record.id for record in batch.records if not hasattr(record, "counters")] == ["r0", "r2"]
     assert batch.damaged == ((first, second),)
+    assert batch.tail is Tail.SEALED
+
+
+def test_a_record_longer_than_what_is_read_at_once_is_read_whole(spool: Path) -> None:
+    writer = SpoolWriter(spool, SOURCE, SystemClock())
+    wanted: list[Record] = [an_intent("a"), Heartbeat(1, {f"name{n}": n for n in range(9_000)}), a_settle("a")]
+    for record in wanted:
+        writer.append(record)
+    writer.close()
+    path = list_segments(spool)[0].path
+    found: list[Record] = []
+    ends: list[int] = []
+    batch = read_segment(path, limit_bytes=HEADER_BYTES_MAX)
+    while batch.records:
+        found += batch.records
+        ends += batch.ends
+        batch = read_segment(path, batch.offset, limit_bytes=HEADER_BYTES_MAX)
+    assert found == wanted
+    assert ends == read_segment(path).ends
     assert batch.tail is Tail.SEALED
 
 

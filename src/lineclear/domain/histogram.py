@@ -5,7 +5,7 @@ to days and apps to teams without loss.
 """
 
 from collections.abc import Iterable, Mapping
-from math import log2
+from math import ceil, log2
 from typing import TypeAlias
 
 import msgspec
@@ -25,7 +25,7 @@ def bucket_of(duration_us: int) -> int:
     if duration_us <= 1:
         return 0
     # ceil, so that a power of two is the upper edge of its own bucket.
-    return -int(-BUCKETS_PER_OCTAVE * log2(duration_us) // 1)
+    return ceil(BUCKETS_PER_OCTAVE * log2(duration_us))
 
 
 def upper_us(bucket: int) -> float:

@@ -27,6 +27,8 @@ FRAME_BYTES: Final = FRAME.size
 SEAL_LENGTH: Final = 0xFFFFFFFF
 SEAL_FRAME: Final = FRAME.pack(SEAL_LENGTH, crc32(b"sealed"))
 RECORD_BYTES_MAX: Final = 1 << 20
+WHOLE_RECORD_BYTES: Final = FRAME_BYTES + RECORD_BYTES_MAX
+"""As many bytes hold at least one whole record."""
 READ_BYTES_MAX: Final = 4 << 20
 HEADER_BYTES_MAX: Final = 4096
 SUFFIX: Final = ".seg"
@@ -138,7 +140,7 @@ def read_header(path: Path) -> SegmentHeader:
 
 
 def read_segment(path: Path, offset: int = 0, *, limit_bytes: int = READ_BYTES_MAX) -> SegmentBatch[Record]:
-    """Reads whole records from `offset` (0 or one that an earlier read gave), at most `limit_bytes` of them.
+    """Reads whole records from `offset` (0 or one that an earlier read gave), about `limit_bytes` of them.
 
     Raises:
         SegmentUnreadable: not a segment, or of another version.
@@ -156,14 +158,18 @@ def read_frames(
         SegmentUnreadable: not a segment, or of another version.
         FileNotFoundError: it was deleted.
     """
-    limit_bytes = max(limit_bytes, 2 * RECORD_BYTES_MAX)
-    data, size = _read(path, offset, limit_bytes)
+    data, size = _read(path, offset, max(limit_bytes, HEADER_BYTES_MAX))
     start = 0
     if offset == 0:
         if MAGIC.startswith(data[: len(MAGIC)]) and len(data) < len(MAGIC) + FRAME_BYTES:
             return SegmentBatch([], [], (), 0, Tail.TORN)
         start = _header(path.name, data)[1]
-    return _parse(data, start, offset, decode, at_end=offset + len(data) >= size)
+    at_end = offset + len(data) >= size
+    batch = _parse(data, start, offset, decode, at_end=at_end)
+    if batch.offset == offset and batch.tail is Tail.OPEN and not at_end and limit_bytes < WHOLE_RECORD_BYTES:
+        # A record longer than the limit; what is longer than this is none.
+        return read_frames(path, decode, offset, limit_bytes=WHOLE_RECORD_BYTES)
+    return batch
 
 
 def _parse(data: bytes, start: int, offset: int, decode: Callable[[memoryview], T], *, at_end: bool) -> SegmentBatch[T]:

@@ -117,9 +117,12 @@ class Metrics(Collector):
         with self._lock:
             for key, rollup in rollups.items():
                 labels = key[1:]
-                if labels not in self._series and len(self._series) >= SERIES_MAX:
-                    labels = (OVERFLOW,) * len(DIMENSIONS)
-                self._series.setdefault(labels, Rollup()).add(rollup)
+                series = self._series.get(labels)
+                if series is None:
+                    if len(self._series) >= SERIES_MAX:
+                        labels = (OVERFLOW,) * len(DIMENSIONS)
+                    series = self._series.setdefault(labels, Rollup())
+                series.add(rollup)
 
     def heartbeat(self, source: str, beat: Heartbeat) -> None:
         with self._lock:

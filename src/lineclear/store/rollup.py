@@ -4,8 +4,8 @@ In: rows in the order of `ENTRY_COLUMNS` and the facets they name. Out: rollups 
 writing, and again by `ledger check`, so that both figures come from one rule. No SQL here.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from operator import add
 from typing import Any, TypeAlias
 
 from lineclear.domain.entry import HOUR_US
@@ -25,20 +25,28 @@ _SETTLED = ENTRY_COLUMNS.index("settled_us")
 _DURATION = ENTRY_COLUMNS.index("duration_us")
 _FIRST_EVENT = ENTRY_COLUMNS.index("first_event_us")
 _ATTEMPTS = ENTRY_COLUMNS.index("attempts")
-_TOKENS = ENTRY_COLUMNS.index("input_tokens")
-_TOKENS_END = ENTRY_COLUMNS.index("audio_output_tokens") + 1
+_TOKENS = slice(ENTRY_COLUMNS.index("input_tokens"), ENTRY_COLUMNS.index("audio_output_tokens") + 1)
 _COST = ENTRY_COLUMNS.index("cost_nano_usd")
 _WASTE = ENTRY_COLUMNS.index("waste_nano_usd")
 _BASIS = FACET_COLUMNS.index("cost_basis")
+_DIMENSION_COUNT = len(DIMENSIONS)
 
 _SUMS = {name: place for place, name in enumerate(ROLLUP_SUMS)}
-_BASIS_COLUMNS: Mapping[str, tuple[int, int | None]] = {
-    CostBasis.REPORTED: (_SUMS["reported_nano_usd"], None),
-    CostBasis.PRICED: (_SUMS["priced_nano_usd"], None),
-    CostBasis.ESTIMATED: (_SUMS["estimated_nano_usd"], _SUMS["estimated_requests"]),
+_REQUESTS_SUM = _SUMS["requests"]
+_ATTEMPTS_SUM = _SUMS["attempts"]
+_RETRIED_SUM = _SUMS["retried_requests"]
+_TOKENS_SUM = _SUMS["input_tokens"]
+_WASTE_SUM = _SUMS["waste_nano_usd"]
+_DURATION_SUM = _SUMS["duration_us"]
+_FIRST_EVENT_SUM = _SUMS["first_event_us"]
+_BASIS_SUMS: Mapping[str, tuple[int, int | None]] = {
+    CostBasis.REPORTED.value: (_SUMS["reported_nano_usd"], None),
+    CostBasis.PRICED.value: (_SUMS["priced_nano_usd"], None),
+    CostBasis.ESTIMATED.value: (_SUMS["estimated_nano_usd"], _SUMS["estimated_requests"]),
     # An unpriced entry's cost is 0 by definition; whatever stands there is added to no money column but this.
-    CostBasis.UNPRICED: (_SUMS["estimated_nano_usd"], _SUMS["unpriced_requests"]),
+    CostBasis.UNPRICED.value: (_SUMS["estimated_nano_usd"], _SUMS["unpriced_requests"]),
 }
+"""By cost basis: the sum that the cost goes to, and the one that counts the entry."""
 
 
 class Rollup:
@@ -54,7 +62,7 @@ class Rollup:
 
     def add(self, other: "Rollup") -> None:
         """Add another rollup's sums to this one."""
-        self.sums = [mine + its for mine, its in zip(self.sums, other.sums, strict=True)]
+        self.sums = list(map(add, self.sums, other.sums))
         for mine, its in ((self.durations, other.durations), (self.first_events, other.first_events)):
             _add_counts(mine, its)
 
@@ -65,46 +73,52 @@ def fold_rows(rows: Iterable[EntryRow], facet_values: Mapping[int, FacetValues])
     Raises:
         KeyError: if a row names a facet that is not given.
     """
-    by_facet: dict[tuple[int, int], list[EntryRow]] = {}
-    for row in rows:
-        group = (row[_SETTLED] // HOUR_US, row[_FACET])
-        found = by_facet.get(group)
-        if found is None:
-            by_facet[group] = [row]
-        else:
-            found.append(row)
-    # Many facets share one rollup: few long columns are summed faster than many short ones.
-    by_key: dict[tuple[RollupKey, str], list[EntryRow]] = {}
-    for (hour, facet), facet_rows in by_facet.items():
-        values = facet_values[facet]
-        key = (hour, *values[: len(DIMENSIONS)])
-        by_key.setdefault((key, values[_BASIS]), []).extend(facet_rows)
     rollups: dict[RollupKey, Rollup] = {}
-    for (key, basis), key_rows in by_key.items():
-        _add_rows(rollups.setdefault(key, Rollup()), key_rows, basis)
+    # Many facets share one rollup, and its long key is slow to hash: each facet looks for its rollup once an hour.
+    by_hour: dict[int, dict[int, tuple[Rollup, tuple[int, int | None]]]] = {}
+    for row in rows:
+        hour = row[_SETTLED] // HOUR_US
+        by_facet = by_hour.get(hour)
+        if by_facet is None:
+            by_facet = by_hour[hour] = {}
+        found = by_facet.get(row[_FACET])
+        if found is None:
+            values = facet_values[row[_FACET]]
+            key = (hour, *values[:_DIMENSION_COUNT])
+            rollup = rollups.get(key)
+            if rollup is None:
+                rollup = rollups[key] = Rollup()
+            found = by_facet[row[_FACET]] = (rollup, _BASIS_SUMS[values[_BASIS]])
+        _add_row(found[0], row, found[1])
     return rollups
 
 
-def _add_rows(rollup: Rollup, rows: list[EntryRow], basis: str) -> None:
+def _add_row(rollup: Rollup, row: EntryRow, basis_sums: tuple[int, int | None]) -> None:
     sums = rollup.sums
-    # Column by column: sum() over a column runs in C, a Python loop over every cell does not.
-    columns = list(zip(*rows, strict=True))
-    attempts = columns[_ATTEMPTS]
-    sums[_SUMS["requests"]] += len(rows)
-    sums[_SUMS["attempts"]] += sum(attempts)
-    sums[_SUMS["retried_requests"]] += sum(1 for count in attempts if count > 1)
-    first_token = _SUMS["input_tokens"]
-    for place in range(_TOKENS, _TOKENS_END):
-        sums[first_token + place - _TOKENS] += sum(columns[place])
-    money, counter = _BASIS_COLUMNS[basis]
-    sums[money] += sum(columns[_COST])
+    sums[_REQUESTS_SUM] += 1
+    attempts = row[_ATTEMPTS]
+    sums[_ATTEMPTS_SUM] += attempts
+    if attempts > 1:
+        sums[_RETRIED_SUM] += 1
+    place = _TOKENS_SUM
+    for tokens in row[_TOKENS]:
+        # Most kinds of tokens are not in most exchanges.
+        if tokens:
+            sums[place] += tokens
+        place += 1
+    money, counter = basis_sums
+    sums[money] += row[_COST]
     if counter is not None:
-        sums[counter] += len(rows)
-    sums[_SUMS["waste_nano_usd"]] += sum(columns[_WASTE])
-    sums[_SUMS["duration_us"]] += sum(columns[_DURATION])
-    sums[_SUMS["first_event_us"]] += sum(columns[_FIRST_EVENT])
-    _add_counts(rollup.durations, Counter(map(bucket_of, columns[_DURATION])))
-    _add_counts(rollup.first_events, Counter(map(bucket_of, filter(None, columns[_FIRST_EVENT]))))
+        sums[counter] += 1
+    sums[_WASTE_SUM] += row[_WASTE]
+    duration_us, first_event_us = row[_DURATION], row[_FIRST_EVENT]
+    sums[_DURATION_SUM] += duration_us
+    bucket = bucket_of(duration_us)
+    rollup.durations[bucket] = rollup.durations.get(bucket, 0) + 1
+    if first_event_us:
+        sums[_FIRST_EVENT_SUM] += first_event_us
+        bucket = bucket_of(first_event_us)
+        rollup.first_events[bucket] = rollup.first_events.get(bucket, 0) + 1
 
 
 def _add_counts(mine: Histogram, its: Mapping[int, int]) -> None:
