@@ -4,7 +4,8 @@ In: a vendor's bytes. Out: events. Must not: change bytes; event types and block
 are forwarded and mean nothing or opaque content. Source: research/protocols.md §3; Anthropic API, "Streaming".
 """
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import msgspec
 
@@ -23,6 +24,7 @@ from lineclear.domain.exchange import (
     UsageReported,
 )
 from lineclear.domain.money import NO_USAGE
+from lineclear.wire.delta_shape import Padding
 from lineclear.wire.native_errors import UNREADABLE, failure, native_name
 from lineclear.wire.sse import FrameReader, fields
 from lineclear.wire.usage import anthropic_usage
@@ -86,6 +88,9 @@ _DECODE_BLOCK = msgspec.json.Decoder(_Block).decode
 _DECODE_MESSAGE = msgspec.json.Decoder(_Message).decode
 _ENCODE = msgspec.json.Encoder().encode
 
+SPACES: Final = Padding(re.compile(rb" *(?=\}\n\n\Z)"), re.compile(rb" *"), b"   ")
+"""Anthropic puts a varying number of spaces before an event's last brace, as the recordings show."""
+
 _DELTA_HEAD = b"event: content_block_delta\ndata: "
 _TERMINATED = (Terminated(),)
 
@@ -94,6 +99,8 @@ class MessagesStreamReader(FrameReader):
     """Reads one stream of named events up to `message_stop`."""
 
     __slots__ = ("_tool_block", "_usage")
+
+    padding = SPACES
 
     def __init__(self) -> None:
         super().__init__()

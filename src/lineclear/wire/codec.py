@@ -41,8 +41,13 @@ class StreamReader(Protocol):
         """
         ...
 
-    def end(self) -> list[Frame]:
-        """What stands unfinished at the end of the file; an event without its blank line never counts."""
+    def end(self, *, may_be_unmarked: bool = False) -> list[Frame]:
+        """What stands unfinished at the end of the file; an event without its blank line never counts.
+
+        Args:
+            may_be_unmarked: one answer was asked for, and the body was complete by its own framing. Then a stop
+                reason says that it ended well in dialects whose servers are known to leave the end marker out.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ or call an answer malformed for a field that we do not read.
 Source: research/protocols.md §3; the recordings in tests/recordings.
 """
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,7 @@ from lineclear.domain.exchange import (
     UsageReported,
 )
 from lineclear.domain.money import Usage
+from lineclear.wire.delta_shape import Padding
 from lineclear.wire.native_errors import UNREADABLE, failure, native_name
 from lineclear.wire.sse import FrameReader, fields
 from lineclear.wire.usage import openai_usage
@@ -34,6 +36,10 @@ TOOL_CALLS_MAX = 4096
 """Tool calls in one answer; a stream that starts more is malformed."""
 
 DONE = b"[DONE]"
+OBFUSCATION: Final = Padding(
+    re.compile(rb'(?<="obfuscation":")[^"\\\x00-\x1f]*(?=")'), re.compile(rb'[^"\\\x00-\x1f]*'), b"Xy0"
+)
+"""A field of random length. Source: OpenAI API reference, `stream_options.include_obfuscation`."""
 _TERMINATED = (Terminated(),)
 
 STOP_REASONS = {
@@ -106,6 +112,9 @@ class ChatStreamReader(FrameReader):
     """Reads one stream of chunks up to `[DONE]`."""
 
     __slots__ = ("_named", "_tools")
+
+    padding = OBFUSCATION
+    stops_unmarked = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,13 +5,16 @@ Must not: know any dialect. Source: WHATWG HTML, "Server-sent events", §9.2.5 a
 """
 
 import re
-from typing import NoReturn
+from typing import ClassVar, Final, NoReturn
 
 from lineclear.domain.errors import AttemptClass, ErrorCode, Sent, UpstreamError
-from lineclear.domain.exchange import Event, Frame, Terminated
+from lineclear.domain.exchange import Event, Finished, Frame, Malformed, ReasoningDelta, Terminated, TextDelta
+from lineclear.wire.delta_shape import DeltaShape, Padding
 
 LINE_BYTES_MAX = 1 << 20
 EVENT_BYTES_MAX = 16 << 20
+MISSES_MAX: Final = 4
+"""A stream in which so many shapes fitted no other event has none worth looking for."""
 
 BOM = b"\xef\xbb\xbf"
 # Atomic groups: `\r\n` is one line end and must not be split again to match as two.
@@ -56,6 +59,11 @@ class Splitter:
         if start < len(data):
             self._hold(data[start:] if start else data)
         return pieces
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing has come since the last complete event."""
+        return not self._held
 
     def rest(self) -> bytes:
         """What has come since the last complete event; empties the splitter."""
@@ -149,36 +157,73 @@ def event_frame(name: str, data: bytes) -> bytes:
 class FrameReader:
     """Base of the dialects' stream readers: splitting here, meaning in `_events`."""
 
-    __slots__ = ("_fresh", "_splitter")
+    __slots__ = ("_fresh", "_has_stopped", "_is_damaged", "_misses", "_shape", "_splitter")
+
+    padding: ClassVar[Padding | None] = None
+    """What the dialect's vendors vary between deltas that say the same."""
+    stops_unmarked: ClassVar[bool] = False
+    """Whether some servers of the dialect end a good stream without its end marker."""
 
     def __init__(self) -> None:
         self._splitter = Splitter()
         self._fresh = True
+        self._has_stopped = False
+        self._is_damaged = False
+        self._shape: DeltaShape | None = None
+        self._misses = 0
+        """Shapes tried since one fitted."""
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames completed by these bytes; see `codec.StreamReader`."""
-        pieces = self._splitter.feed(data)
-        if self._fresh and pieces:
-            self._fresh = False
-            first = pieces[0]
-            if first.startswith(BOM):
-                frames = [Frame(first, self._events(first[len(BOM) :]))]
-                frames.extend(Frame(raw, self._events(raw)) for raw in pieces[1:])
+        frames: list[Frame] = []
+        if self._shape is not None and self._splitter.is_empty and len(data) <= LINE_BYTES_MAX:
+            end = self._shape.take(data, frames)
+            if end:
+                self._misses = 0
+            if end == len(data):
                 return frames
-        events = self._events
-        return [Frame(raw, events(raw)) for raw in pieces]
+            data = data[end:]
+        for raw in self._splitter.feed(data):
+            if self._shape is None or not self._shape.take(raw, frames):
+                frames.append(Frame(raw, self._read(raw)))
+        return frames
 
-    def end(self) -> list[Frame]:
-        """The unfinished rest, at most one frame.
+    def end(self, *, may_be_unmarked: bool = False) -> list[Frame]:
+        """The unfinished rest, at most one frame; see `codec.StreamReader`.
 
-        It means nothing, as for every SSE reader, with one exception: a server that left out the blank
-        line after its end marker did say that the answer is complete.
+        It means nothing, as for every SSE reader, with two exceptions: a server that left out the blank line after
+        its end marker did say that the answer is complete, and so did one whose dialect `stops_unmarked`, if its
+        stop reason came and everything could be read. Source: research/protocols.md §3.3, parser hygiene.
         """
         rest = self._splitter.rest()
-        if not rest:
-            return []
-        events = self._events(rest + b"\n\n")
-        return [Frame(rest, events if _is_end_marker(events) else ())]
+        if rest:
+            events = self._events(rest + b"\n\n")
+            return [Frame(rest, events if _is_end_marker(events) else ())]
+        if may_be_unmarked and self.stops_unmarked and self._has_stopped and not self._is_damaged:
+            return [Frame(b"", (Terminated(),))]
+        return []
+
+    def _read(self, raw: bytes) -> tuple[Event, ...]:
+        """What an event means, by the full reader."""
+        if self._fresh:
+            self._fresh = False
+            if raw.startswith(BOM):
+                raw = raw[len(BOM) :]
+        events = self._events(raw)
+        for event in events:
+            kind = type(event)
+            if kind is Finished:
+                self._has_stopped = True
+            elif kind is Malformed:
+                self._is_damaged = True
+        if len(events) == 1 and self._misses < MISSES_MAX:
+            delta = events[0]
+            if type(delta) is TextDelta or type(delta) is ReasoningDelta:
+                shape = DeltaShape.of(raw, delta, self._events, self.padding)
+                if shape is not None:
+                    self._shape = shape
+                    self._misses += 1
+        return events
 
     def _events(self, raw: bytes) -> tuple[Event, ...]:
         raise NotImplementedError
