@@ -11,6 +11,7 @@ from lineclear.cli.output import ExitCode
 from lineclear.config.settings import SETTINGS
 from lineclear.control.endpoint import HTTP_STATUS, AdminCode
 from lineclear.domain.errors import ErrorCode
+from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Operation
 from lineclear.domain.ledger import STEPS
 from lineclear.domain.permissions import Permission
 
@@ -47,6 +48,11 @@ def test_map_names_every_folder_once() -> None:
     named = first_cells(page("map.md"))
     assert len(named) == len(set(named))
     assert set(named) == folders()
+
+
+def test_operations_page_lists_every_operation_with_its_path_and_dialect() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| `POST (\S+)` \| ([a-z]+) \|", page("operations.md"), re.MULTILINE)
+    assert rows == [(each.value, OPERATION_PATH[each], OPERATION_DIALECT[each].value) for each in Operation]
 
 
 def test_errors_page_lists_every_code() -> None:
