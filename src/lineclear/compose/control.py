@@ -121,10 +121,19 @@ async def _run(boot: Boot, life: Life) -> None:
     lock_fd = hold_lock(boot.data_dir / "control.lock")
     core = open_core(boot)
     first = first_state(core, boot)
-    server = AdminServer(build_application(endpoints(core, boot), authenticator(boot.data_dir)))
+    served, known = endpoints(core, boot), authenticator(boot.data_dir)
+    admin_url, root_path = str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
+    parts = ConsoleParts(served, core.sessions, known, SystemClock(), admin_url, root_path)
+    console = Console(parts)
+    server = AdminServer(under_prefix(build_application(served, known, console.routes()), root_path))
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
-    facts = {"admin_url": boot.options.get("admin_url"), "keys": first.keys, "revision": core.publisher.revision()}
-    follower = asyncio.create_task(_follow_life(server, life, facts, first.refused))
+    facts = {
+        "admin_url": boot.options.get("admin_url"),
+        "keys": first.keys,
+        "revision": core.publisher.revision(),
+        "console_url": sessions_http.link_facts(core.sessions, ADMIN.name, admin_url, root_path).url,
+    }
+    follower = asyncio.create_task(_follow_life(server, console, life, facts, first.refused))
     core.ledger.start()
     try:
         await server.serve(sockets=listeners)
