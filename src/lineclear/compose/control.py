@@ -5,6 +5,7 @@ In: the boot message. Out: status lines with the ready facts. The only place tha
 
 import asyncio
 import fcntl
+import gc
 import hmac
 import logging
 import os
@@ -134,6 +135,10 @@ async def _run(boot: Boot, life: Life) -> None:
         "console_url": sessions_http.link_facts(core.sessions, ADMIN.name, admin_url, root_path).url,
     }
     follower = asyncio.create_task(_follow_life(server, console, life, facts, first.refused))
+    # What the start built lives to the end, and ingest makes rows by the thousand that all die young.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
     core.ledger.start()
     try:
         await server.serve(sockets=listeners)
