@@ -60,7 +60,7 @@ def test_each_permission_opens_its_own_endpoints_only(plane: ControlPlane) -> No
         "status:read": {"GET /api/v1/status"},
         "change:plan": {"POST /api/v1/plans"},
         "change:apply": {"POST /api/v1/changes"},
-        "change:read": {"GET /api/v1/changes"},
+        "change:read": {"GET /api/v1/changes", "GET /api/v1/drift", "GET /api/v1/manifests"},
         "key:create": {"POST /api/v1/keys"},
         "key:read": {"GET /api/v1/keys"},
         "key:revoke": {"DELETE /api/v1/keys/{key_id}"},
@@ -70,6 +70,7 @@ def test_each_permission_opens_its_own_endpoints_only(plane: ControlPlane) -> No
                 for plural in ("teams", "apps", "providers", "models", "prompts", "environments")
                 for one in ("", "/{name}")
             ),
+            "GET /api/v1/manifest-schema",
             "GET /api/v1/model-versions",
         },
         "route:read": {"GET /api/v1/routes", "GET /api/v1/releases", "GET /api/v1/releases/{release}"},

@@ -186,11 +186,11 @@ def test_a_changed_prompt_is_a_new_release_of_every_route_that_uses_it(plane: Co
 
 DANGLING = [
     ("kind: App\nname: a\nteam: §suport\n", "no team 'suport'"),
-    ("kind: App\nname: a\nteam: support\nroutes: [§chatt]\n", "did you mean 'chat'?"),
+    ("kind: App\nname: a\nteam: support\nroutes: [§chatt]\n", "did you mean `chat`?"),
     ("kind: Model\nname: n\nowner: §nobody\nversions: [{version: a, provider: acme, upstream_id: x}]\n", "no team"),
     (
         "kind: Model\nname: n\nowner: support\nversions: [{version: a, provider: §acne, upstream_id: x}]\n",
-        "did you mean 'acme'?",
+        "did you mean `acme`?",
     ),
     (
         "kind: Model\nname: n\nowner: support\n"
@@ -198,7 +198,7 @@ DANGLING = [
         "no model version 'n@b'",
     ),
     ("kind: Route\nname: r\nteam: §x\nenvironments: {live: {targets: [{model: small@1}]}}\n", "no team 'x'"),
-    ("kind: Route\nname: r\nteam: support\nenvironments: {liv: §{targets: [{model: small@1}]}}\n", "'live'"),
+    ("kind: Route\nname: r\nteam: support\nenvironments: {§liv: {targets: [{model: small@1}]}}\n", "`live`"),
     ("kind: Route\nname: r\nteam: support\nenvironments: {live: {targets: [{model: §small@2}]}}\n", "'small@2'"),
     (
         "kind: Route\nname: r\nteam: support\n"
@@ -207,11 +207,11 @@ DANGLING = [
     ),
     (
         "kind: Route\nname: r\nteam: support\nenvironments: {live: {targets: [{model: small@1}], prompt: §voise}}\n",
-        "did you mean 'voice'?",
+        "did you mean `voice`?",
     ),
     (
         "kind: Provider\nname: q\ndialects: [openai]\nbase_url: https://q.example\n"
-        "credential: {prod: §'${ACME_KEY}'}\n",
+        "credential: {§prod: '${ACME_KEY}'}\n",
         "no environment 'prod'",
     ),
     (
@@ -223,9 +223,8 @@ DANGLING = [
         "small@1 is immutable",
     ),
     (
-        "kind: Model\nname: small\nowner: support\nversions: [{version: own, engine: gguf, artifact: /x, sha256: §'"
-        + "b" * 64
-        + "'}]\n",
+        "kind: Model\nname: small\nowner: support\n"
+        "versions: [{version: own, engine: gguf, artifact: /x.gguf, sha256: §'" + "b" * 64 + "'}]\n",
         "small@own is immutable",
     ),
 ]

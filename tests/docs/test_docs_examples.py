@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lineclear.cli.output import ExitCode
 from lineclear.testing.platform import Platform
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -25,12 +26,12 @@ def platform(tmp_path_factory: pytest.TempPathFactory, child_environment: Mappin
         yield platform
 
 
-def run(arguments: list[str], more: Mapping[str, str]) -> str:
+def run(arguments: list[str], more: Mapping[str, str], exit_code: int = 0) -> str:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         arguments, env={**os.environ, "PATH": path, **more}, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == exit_code, done.stderr
     return done.stdout
 
 
@@ -55,4 +56,4 @@ def test_manifest_is_accepted(platform: Platform, tmp_path: Path) -> None:
     data = str(platform.data_dir)
     for command in (["validate"], ["plan", "--data", data], ["apply", "--data", data]):
         arguments = [sys.executable, "-m", "lineclear", command[0], "-f", str(path), *command[1:]]
-        run(arguments, {"ACME_API_KEY": "not-a-real-key"})
+        run(arguments, {"ACME_API_KEY": "not-a-real-key"}, ExitCode.PLAN_HAS_CHANGES if "plan" in command else 0)

@@ -23,11 +23,11 @@ def list_apps(client: AdminClient, output: Output) -> None:
             "name": item["name"],
             "team": item["manifest"]["team"],
             "routes": item["manifest"]["routes"],
-            "owner": item["owner"],
+            "managed_by": item["managed_by"],
         }
         for item in answer["items"]
     ]
-    output.rows(rows, ["name", "team", "routes", "owner"], answer)
+    output.rows(rows, ["name", "team", "routes", "managed_by"], answer)
 
 
 @apps.command()

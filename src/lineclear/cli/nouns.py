@@ -11,7 +11,7 @@ from lineclear.cli.output import Output
 def show_noun(output: Output, facts: Mapping[str, Any]) -> None:
     """The noun as YAML for a person; in JSON formats the whole answer."""
     text = yaml.safe_dump(_without_empty(facts["manifest"]), sort_keys=False, allow_unicode=True)
-    output.value(facts, [f"# kept by {facts['owner']}, last change {facts['change']}", *text.splitlines()])
+    output.value(facts, [f"# managed by {facts['managed_by']}, last change {facts['change']}", *text.splitlines()])
 
 
 def _without_empty(value: Any) -> Any:

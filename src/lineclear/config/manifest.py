@@ -187,7 +187,7 @@ def _kind(tree: Tree, file: str) -> tuple[Kind | None, Finding | None]:
     if kind == Kind.POLICY.value:
         message = "kind Policy is not yet supported"
         return None, _finding(file, tree, "Policy", ("kind",), "not_yet_supported", message)
-    near = near_words(str(kind), [*names, Kind.POLICY.value])
+    near = near_words(kind, [*names, Kind.POLICY.value]) if isinstance(kind, str) else ""
     message = f"{kind!r} is not a kind; {near or 'one of ' + ', '.join(names)}"
     meant = next((name for name in names if f"`{name}`" in near), None)
     return Kind(meant) if meant else None, _finding(file, tree, "document", ("kind",), "unknown_kind", message)

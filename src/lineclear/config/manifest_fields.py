@@ -40,7 +40,6 @@ _DEPENDENT: Mapping[str, tuple[str, ...]] = {
     "engine": ("artifact", "sha256", "settings", "replicas", "upstream_id", "provider"),
     "provider": ("engine", "upstream_id", "artifact", "sha256", "settings", "replicas"),
     "private_network": ("base_url",),
-    "strategy": ("targets",),
     "name": ("class",),
 }
 """Fields whose rules rest on another one: where that is wrong, nothing can be said about them."""

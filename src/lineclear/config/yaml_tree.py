@@ -233,6 +233,7 @@ _SYNTAX_HINTS = {
     "cannot start any token": "; indent with spaces, and put a text that begins so in quotes",
     "undefined alias": "; an anchor holds for its own document only",
     "mapping values are not allowed": "; a text with a colon needs quotes",
+    "did not find expected ',' or": "; inside { } and [ ] a text such as ${VARIABLE} needs quotes",
     "did not find expected key": "; look at the indentation, and at quotes and brackets above",
 }
 _QUOTED = ("'", '"', "|", ">")

@@ -9,14 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lineclear.config.manifest import Document, read_values
-from lineclear.control.changes.apply import Author, Changes, Owner
+from lineclear.config.manifest import Document, Reading, read_values
+from lineclear.control.changes.apply import Author, Changes
+from lineclear.control.changes.plan import ChangeTerms
 from lineclear.control.keys.keys import Keys
 from lineclear.control.publish import Publisher, read_desired
-from lineclear.domain.manifest import Kind
+from lineclear.domain.manifest import Kind, ManagedBy
 from lineclear.store import control_rows as rows
 
-ACTOR = Author("bootstrap", Owner.BOOTSTRAP)
+ACTOR = Author("bootstrap", ChangeTerms(ManagedBy.BOOTSTRAP))
 DEFAULT = "default"
 """Name of the first team and the first app."""
 ENVIRONMENTS = ("test", "live")
@@ -38,7 +39,7 @@ def bootstrap(publisher: Publisher, changes: Changes, bundled: Sequence[Mapping[
     """Create what is missing and bring up to date what nobody changed since."""
     documents = _own(publisher, read_values([*_FIRST_DOCUMENTS, *bundled], "bundled"))
     if documents:
-        changes.apply(documents, {}, ACTOR, note="models that come with the product")
+        changes.apply(Reading(tuple(documents), ()), {}, ACTOR, note="models that come with the product")
 
 
 def make_first_keys(publisher: Publisher, keys: Keys) -> dict[str, str] | None:
@@ -71,5 +72,5 @@ def _own(publisher: Publisher, documents: Sequence[Document]) -> list[Document]:
     return [
         document
         for document in documents
-        if owners.get((document.kind.value, document.name), Owner.BOOTSTRAP.value) == Owner.BOOTSTRAP.value
+        if owners.get((document.kind.value, document.name), ManagedBy.BOOTSTRAP.value) == ManagedBy.BOOTSTRAP.value
     ]

@@ -1,13 +1,9 @@
 """Which value of a variable may be sent as a credential: it becomes part of a header line, byte for byte.
 
-In: a provider's credential, a value. Out: the flaw in words, never the value or a part of it. Pure.
+In: a value. Out: the flaw in words, never the value or a part of it. Pure.
 """
 
-from collections.abc import Iterator, Mapping
-
 from lineclear.base.secret import Secret
-from lineclear.control.compile import credential_variables
-from lineclear.domain.manifest import Provider
 
 FIRST_VISIBLE, LAST_VISIBLE = 0x21, 0x7E
 """A header field's value may hold these freely, RFC 9110 §5.5; we take no spaces, because no vendor's key has one."""
@@ -26,15 +22,3 @@ def flaw_of(value: Secret) -> str:
     if wrong[0].isspace():
         return "holds a space"
     return "holds a control character" if wrong[0].isascii() else "holds a character that is not ASCII"
-
-
-def named_variables(
-    provider: Provider, environments: Mapping[str, object]
-) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """Each variable that a provider names, once, with the path of the field that names it first."""
-    is_each = isinstance(provider.credential, dict)
-    seen: set[str] = set()
-    for environment, variable in sorted(credential_variables(provider, environments).items()):
-        if variable not in seen:
-            seen.add(variable)
-            yield variable, ("credential", environment) if is_each else ("credential",)

@@ -5,7 +5,7 @@ versions and route environments that a file leaves out are kept and reported.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -108,6 +108,14 @@ def kept_parts(before: Manifest | None, written: Manifest) -> list[str]:
     if isinstance(before, Route) and isinstance(written, Route):
         return [f"environment {name}" for name in before.environments if name not in written.environments]
     return []
+
+
+def without_other_parts(noun: Manifest, pinned: Collection[str]) -> Manifest | None:
+    """A model with only those of its versions that are pinned (`name@version`); None if there are none."""
+    if not isinstance(noun, Model):
+        return None
+    kept = tuple(item for item in noun.versions if model_version_id(noun.name, item.version) in pinned)
+    return dataclasses.replace(noun, versions=kept) if kept else None
 
 
 def plain(noun: Manifest) -> dict[str, Any]:

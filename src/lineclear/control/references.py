@@ -1,18 +1,19 @@
 """Whether everything that is named exists, and whether what must not change has not.
 
-In: the state before and the state wanted. Out: (kind, name, path, code, message) per mistake. Pure.
+In: the state before, the state wanted, the documents that make the difference. Out: findings at their places; what
+breaks in a noun that no document holds is told by its path. Pure.
 """
 
-import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from lineclear.config.manifest import Document
+from lineclear.config.manifest_names import Known, Mention, Named, known_names, mentions_of, unknown_words
 from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
+from lineclear.config.yaml_tree import PlainPath
 from lineclear.control.desired import Desired
-from lineclear.domain.manifest import Kind, Model, ModelVersion, Route
-
-Path: TypeAlias = tuple[str | int, ...]
+from lineclear.domain.findings import Finding
+from lineclear.domain.manifest import Environment, Kind, Manifest, Model, ModelVersion, kind_of
 
 RUNTIMES_MAX = 64
 """Hosted model versions of one machine; the supervisor refuses more."""
@@ -22,91 +23,78 @@ RUNTIMES_MAX = 64
 class Broken:
     """One mistake in the state as a whole."""
 
-    kind: Kind
-    name: str
-    path: Path
+    path: PlainPath
     message: str
     code: str = "unknown_reference"
+    is_key: bool = False
 
 
-def check_references(before: Desired, wanted: Desired) -> list[Broken]:
-    """Every dangling name and every forbidden change of the wanted state."""
-    return [*_apps(wanted), *_providers(wanted), *_models(wanted), *_routes(wanted), *_immutable(before, wanted)]
+def check_references(
+    before: Desired, wanted: Desired, documents: Sequence[Document], held: Sequence[Document]
+) -> Iterator[Finding]:
+    """Every dangling name and every forbidden change.
+
+    Args:
+        before: the state now.
+        wanted: the state with the documents taken in.
+        documents: what is to be applied.
+        held: documents that are left aside, since their nouns are managed elsewhere.
+    """
+    known = known_names(wanted.nouns.values())
+    written: set[tuple[Kind, str]] = set()
+    for document in (*documents, *held):
+        written.add((document.kind, document.name))
+        for broken in (*_dangling(document.manifest, known, held), *_immutable(before, document.manifest)):
+            if not document.is_muted(broken.path):
+                yield document.finding(broken.path, broken.code, broken.message, at_key=broken.is_key)
+    for key, noun in wanted.nouns.items():
+        if key not in written:
+            for broken in _dangling(noun, known, held):
+                path = ".".join([f"{key[0].value}/{key[1]}", *map(str, broken.path)])
+                yield Finding(broken.code, f"{broken.message} (in {path}, which is not in these files)", path=path)
+    yield from _too_many_runtimes(wanted, documents)
 
 
-def _apps(wanted: Desired) -> Iterator[Broken]:
-    for app in wanted.apps.values():
-        yield from _named(Kind.APP, app.name, ("team",), "team", app.team, wanted.teams)
-        for at, route in enumerate(app.routes):
-            if route != "*":
-                yield from _named(Kind.APP, app.name, ("routes", at), "route", route, wanted.routes)
+def _dangling(noun: Manifest, known: Known, held: Sequence[Document]) -> Iterator[Broken]:
+    for mention in mentions_of(noun):
+        words = unknown_words(mention, known)
+        if words is not None:
+            yield Broken(mention.path, words + _held_words(mention, held), is_key=mention.is_key)
 
 
-def _providers(wanted: Desired) -> Iterator[Broken]:
-    for provider in wanted.providers.values():
-        if isinstance(provider.credential, dict):
-            for name in provider.credential:
-                path = ("credential", name)
-                yield from _named(Kind.PROVIDER, provider.name, path, "environment", name, wanted.environments)
+def _held_words(mention: Mention, held: Sequence[Document]) -> str:
+    """Why a name that a file does define is unknown all the same."""
+    if mention.what is Named.MODEL_VERSION:
+        for document in held:
+            if document.kind is Kind.MODEL and document.name == mention.name.partition("@")[0]:
+                return f"; Model/{document.name} is managed elsewhere and its file is left aside: `lineclear drift`"
+    return ""
 
 
-def _models(wanted: Desired) -> Iterator[Broken]:
-    versions = wanted.versions
-    for model in wanted.models.values():
-        yield from _named(Kind.MODEL, model.name, ("owner",), "team", model.owner, wanted.teams)
-        for at, version in enumerate(model.versions):
-            if version.provider is not None:
-                path: Path = ("versions", at, "provider")
-                yield from _named(Kind.MODEL, model.name, path, "provider", version.provider, wanted.providers)
-            if version.successor is not None:
-                path = ("versions", at, "successor")
-                yield from _named(Kind.MODEL, model.name, path, "model version", version.successor, versions)
-    hosted = [version for _, version in versions.values() if version.engine is not None]
-    if len(hosted) > RUNTIMES_MAX:
-        name = next(model.name for model in wanted.models.values() if hosted[-1] in model.versions)
-        yield Broken(Kind.MODEL, name, ("versions",), f"more than {RUNTIMES_MAX} hosted model versions", "too_large")
-
-
-def _routes(wanted: Desired) -> Iterator[Broken]:
-    versions = wanted.versions
-    for route in wanted.routes.values():
-        yield from _named(Kind.ROUTE, route.name, ("team",), "team", route.team, wanted.teams)
-        for name in route.environments:
-            path: Path = ("environments", name)
-            yield from _named(Kind.ROUTE, route.name, path, "environment", name, wanted.environments)
-            yield from _deployed(route, name, wanted, versions)
-
-
-def _deployed(route: Route, environment: str, wanted: Desired, versions: Collection[str]) -> Iterator[Broken]:
-    deployed = route.environments[environment]
-    root: Path = ("environments", environment)
-    targets = [target.model for target in deployed.targets]
-    fallback = [entry.model for entry in deployed.fallback]
-    for field, models in (("targets", targets), ("fallback", fallback)):
-        for at, model in enumerate(models):
-            yield from _named(Kind.ROUTE, route.name, (*root, field, at, "model"), "model version", model, versions)
-    if deployed.prompt is not None:
-        yield from _named(Kind.ROUTE, route.name, (*root, "prompt"), "prompt", deployed.prompt, wanted.prompts)
-
-
-def _named(kind: Kind, name: str, path: Path, what: str, wanted: str, known: Collection[str]) -> Iterator[Broken]:
-    if wanted in known:
+def _too_many_runtimes(wanted: Desired, documents: Sequence[Document]) -> Iterator[Finding]:
+    hosted = [model.name for model, version in wanted.versions.values() if version.engine is not None]
+    if len(hosted) <= RUNTIMES_MAX:
         return
-    near = difflib.get_close_matches(wanted, known, n=1)
-    also = f"; did you mean {near[0]!r}?" if near else ""
-    yield Broken(kind, name, path, f"there is no {what} {wanted!r}{also}")
+    message = f"more than {RUNTIMES_MAX} hosted model versions"
+    for document in documents:
+        if document.kind is Kind.MODEL and document.name in hosted:
+            yield document.finding(("versions",), "too_large", message)
+            return
+    yield Finding("too_large", message, path=f"Model/{hosted[-1]}.versions")
 
 
-def _immutable(before: Desired, wanted: Desired) -> Iterator[Broken]:
-    for model in wanted.models.values():
-        known = before.models.get(model.name)
-        if known is not None:
-            yield from _changed_versions(known, model)
-    for environment in wanted.environments.values():
-        was = before.environments.get(environment.name)
-        if was is not None and was.class_ is not environment.class_ and environment.name not in BUILT_IN_ENVIRONMENTS:
-            message = f"the class of {environment.name!r} is {was.class_.value}; keys and statuses rest on it"
-            yield Broken(Kind.ENVIRONMENT, environment.name, ("class",), message, "immutable")
+def _immutable(before: Desired, noun: Manifest) -> Iterator[Broken]:
+    was = before.get(kind_of(noun), noun.name)
+    if isinstance(was, Model) and isinstance(noun, Model):
+        yield from _changed_versions(was, noun)
+    if (
+        isinstance(was, Environment)
+        and isinstance(noun, Environment)
+        and was.class_ is not noun.class_
+        and noun.name not in BUILT_IN_ENVIRONMENTS
+    ):
+        message = f"the class of {noun.name!r} is {was.class_.value}; keys and statuses rest on it"
+        yield Broken(("class",), message, "immutable")
 
 
 def _changed_versions(known: Model, model: Model) -> Iterator[Broken]:
@@ -121,7 +109,7 @@ def _changed_versions(known: Model, model: Model) -> Iterator[Broken]:
                     f"{model.name}@{version.version} is immutable: its {field} is {_fact(was, field)!r};"
                     " give the new one a version of its own"
                 )
-                yield Broken(Kind.MODEL, model.name, ("versions", at, field), message, "immutable")
+                yield Broken(("versions", at, field), message, "immutable")
 
 
 def _fact(version: ModelVersion, field: str) -> str | None:

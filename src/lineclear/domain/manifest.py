@@ -84,6 +84,16 @@ class CaptureMode(StrEnum):
     FULL = "full"
 
 
+class ManagedBy(StrEnum):
+    """Where a noun is kept: who may change it without being told about drift."""
+
+    BOOTSTRAP = "bootstrap"
+    """Came with the product; anybody may take it over."""
+    FILE = "file"
+    CONSOLE = "console"
+    CLI = "cli"
+
+
 class Noun:
     """Base of everything written in a manifest."""
 

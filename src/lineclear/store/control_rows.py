@@ -23,9 +23,11 @@ class ManifestRow:
     """JSON of the noun."""
     digest: str
     owner: str
-    """`bootstrap` or `file`."""
+    """A `ManagedBy`."""
     change_id: str
     updated_us: int
+    filed: str
+    """JSON of the noun as a file said it last; empty if none did."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,12 @@ def put_manifest(tx: Connection, row: ManifestRow) -> None:
     tx.execute(insert(table).values(**asdict(row)))
 
 
+def delete_manifest(tx: Connection, kind: str, name: str) -> None:
+    """Remove one noun."""
+    table = tables.manifests
+    tx.execute(delete(table).where(table.c.kind == kind, table.c.name == name))
+
+
 def add_change(tx: Connection, row: ChangeRow) -> None:
     tx.execute(insert(tables.changes).values(**asdict(row)))
 
@@ -167,6 +175,12 @@ def move_deployment(tx: Connection, row: DeploymentRow) -> bool:
         .values(**values)
     )
     return done.rowcount == 1
+
+
+def delete_deployment(tx: Connection, environment: str, route: str) -> None:
+    """Remove a deployment; its releases stay."""
+    table = tables.deployments
+    tx.execute(delete(table).where(table.c.environment == environment, table.c.route == route))
 
 
 def add_key(tx: Connection, row: KeyRow) -> None:

@@ -18,8 +18,9 @@ manifests = Table(
     Column("owner", Text, nullable=False),
     Column("change_id", Text, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
+    Column("filed", Text, nullable=False),
 )
-"""The last applied state of each noun; `owner` is `bootstrap` or `file`."""
+"""The last applied state of each noun; `owner` is a `ManagedBy`, `filed` what a file said last, empty if none did."""
 
 changes = Table(
     "changes",

@@ -23,8 +23,8 @@ class NounFacts:
 
     kind: str
     name: str
-    owner: str
-    """bootstrap | file"""
+    managed_by: str
+    """bootstrap | file | console | cli"""
     change: str
     manifest: Any  # Any: the noun's fields as files write them
 

@@ -1,8 +1,10 @@
 """Carries out a change: nouns, releases, deployments, audit and the change request in one transaction, then publishes.
 
-In: manifest files or plain documents. Out: what was done and which gateways have it. Must not delete anything.
+In: manifest files or plain documents. Out: what was done and which gateways have it. Deletes only what a plan with
+`prune` names.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,28 +15,22 @@ from sqlalchemy import Connection
 
 from lineclear.base.ids import random_id
 from lineclear.base.secret import Secret
-from lineclear.config.manifest import Document, InvalidManifest, ManifestFile, read_manifests
+from lineclear.config.manifest import InvalidManifest, ManifestFile, Reading, parse_manifests
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
-from lineclear.control.changes.plan import Before, Plan, Prepared, prepare
+from lineclear.control.changes.drift import Drift, deployment_drift, stored_drift, went_back
+from lineclear.control.changes.plan import FILE_TERMS, Before, ChangeTerms, Plan, Prepared, prepare
 from lineclear.control.credentials import flaw_of
-from lineclear.control.desired import Desired, encode, noun_digest
+from lineclear.control.desired import Desired, decode, encode, noun_digest
 from lineclear.control.endpoint import AdminCode, Refused
-from lineclear.control.publish import Acknowledgement, Publisher, read_desired
-from lineclear.control.releases import move, release_id
-from lineclear.domain.manifest import Manifest, kind_of
+from lineclear.control.publish import Acknowledgement, Publisher
+from lineclear.control.releases import build_releases, move, release_id
+from lineclear.domain.manifest import Kind, ManagedBy, Manifest, kind_of
 from lineclear.store import control_rows as rows
 from lineclear.store.control_rows import ChangeRow, ManifestRow, ReleaseRow
 
 CHANGE_PREFIX = "chg_"
 NOTE_CHARS_MAX = 2_000
-
-
-class Owner(StrEnum):
-    """Where a noun is kept."""
-
-    BOOTSTRAP = "bootstrap"
-    FILE = "file"
 
 
 class ChangeState(StrEnum):
@@ -59,10 +55,10 @@ class Applied:
 
 @dataclass(frozen=True)
 class Author:
-    """Who asks for a change and where its documents are kept."""
+    """Who asks for a change and how it is meant."""
 
     name: str
-    owner: Owner = Owner.FILE
+    terms: ChangeTerms = FILE_TERMS
 
 
 class NothingToDo(Exception):
@@ -81,39 +77,44 @@ class Changes:
         self._publisher = publisher
         self._environment = environment
 
-    def read(self, files: Sequence[ManifestFile]) -> tuple[Document, ...]:
-        """The documents of files.
+    def read(self, files: Sequence[ManifestFile]) -> Reading:
+        """What files hold; their mistakes are told with those that only the state shows, by `plan` or `apply`."""
+        return parse_manifests(files)
 
-        Raises:
-            Refused: `invalid_manifest` with all findings.
-        """
-        try:
-            return read_manifests(files)
-        except InvalidManifest as error:
-            raise refusal(error) from error
-
-    def plan(self, documents: Sequence[Document], variables: Mapping[str, Secret]) -> Plan:
-        """What applying the documents would do now.
+    def plan(self, reading: Reading, variables: Mapping[str, Secret], terms: ChangeTerms = FILE_TERMS) -> Plan:
+        """What applying would do now.
 
         Raises:
             Refused: `invalid_manifest` with all findings.
         """
         with self._publisher.database.read() as tx:
-            return self._prepare(tx, documents, variables).plan
+            return self._prepare(tx, reading, variables, terms).plan
+
+    def drift(self) -> tuple[Drift, ...]:
+        """What stands otherwise than files said last: nouns changed elsewhere, deployments that went back."""
+        with self._publisher.database.read() as tx:
+            before = self._before(tx)
+        built = build_releases(before.desired)
+        gone_back = (
+            deployment_drift(key, row, built[key])
+            for key, row in sorted(before.deployments.items())
+            if went_back(row, built.get(key))
+        )
+        return (*stored_drift(before.desired, before.filed, before.managers), *gone_back)
 
     def apply(
         self,
-        documents: Sequence[Document],
+        reading: Reading,
         variables: Mapping[str, Secret],
         author: Author,
         *,
         note: str = "",
         plan_digest: str | None = None,
     ) -> Applied:
-        """Carry the documents out and wait for gateways.
+        """Carry out what was read and wait for gateways.
 
         Args:
-            documents: checked one by one already.
+            reading: what the files hold, mistakes included.
             variables: credential values that came with the request.
             author: who asks; approves the change as well, since no environment asks for another person yet.
             note: why; file names and digest if empty.
@@ -124,7 +125,7 @@ class Changes:
         """
 
         def work(tx: Connection) -> tuple[str, Plan]:
-            prepared = self._prepare(tx, documents, variables)
+            prepared = self._prepare(tx, reading, variables, author.terms)
             plan = prepared.plan
             if plan_digest is not None and plan_digest != plan.digest:
                 raise Refused(
@@ -135,7 +136,7 @@ class Changes:
             if not plan.has_changes:
                 raise NothingToDo(plan)
             change_id = random_id(CHANGE_PREFIX)
-            self._write(tx, prepared, author, change_id, _note(note, documents, plan))
+            self._write(tx, prepared, author, change_id, _note(note, reading, plan))
             return change_id, plan
 
         try:
@@ -146,14 +147,10 @@ class Changes:
             return Applied(None, ChangeState.UNCHANGED, revision, nothing.plan, gateways)
         return Applied(change_id, ChangeState.APPLIED, revision, plan, self._publisher.wait_acknowledged(revision))
 
-    def _prepare(self, tx: Connection, documents: Sequence[Document], variables: Mapping[str, Secret]) -> Prepared:
-        last = rows.last_revision(tx)
-        before = Before(
-            read_desired(tx),
-            rows.read_deployments(tx),
-            self._publisher.vault.variables(tx),
-            last.revision if last else 0,
-        )
+    def _prepare(
+        self, tx: Connection, reading: Reading, variables: Mapping[str, Secret], terms: ChangeTerms
+    ) -> Prepared:
+        before = self._before(tx)
         # As at the start of control: a value of the server's own that cannot be sent does not displace a good one.
         own = {
             name: value
@@ -161,18 +158,36 @@ class Changes:
             if name not in before.variables or not flaw_of(value)
         }
         try:
-            return prepare(before, documents, {**own, **variables}, self._publisher.prices)
+            return prepare(before, reading, {**own, **variables}, self._publisher.prices, terms)
         except InvalidManifest as error:
             raise refusal(error) from error
 
+    def _before(self, tx: Connection) -> Before:
+        last = rows.last_revision(tx)
+        found = {(Kind(row.kind), row.name): row for row in rows.read_manifests(tx)}
+        deployments = rows.read_deployments(tx)
+        named = {digest for row in deployments.values() for digest in (row.stable, *row.previous)}
+        return Before(
+            desired=Desired({key: decode(row.kind, row.document) for key, row in found.items()}),
+            managers={key: ManagedBy(row.owner) for key, row in found.items()},
+            filed={key: decode(row.kind, row.filed) for key, row in found.items() if row.filed},
+            deployments=deployments,
+            releases={digest: row.manifest for digest, row in rows.read_releases(tx).items() if digest in named},
+            keys=Counter((row.app, row.environment) for row in rows.read_keys(tx) if row.revoked_us is None),
+            variables=self._publisher.vault.variables(tx),
+            revision=last.revision if last else 0,
+        )
+
     def _write(self, tx: Connection, prepared: Prepared, author: Author, change_id: str, note: str) -> None:
         now_us = self._publisher.clock.unix_us()
-        before = read_desired(tx)
+        before = {(row.kind, row.name): row for row in rows.read_manifests(tx)}
         for noun in prepared.changed:
-            row = ManifestRow(
-                kind_of(noun).value, noun.name, encode(noun), noun_digest(noun), author.owner.value, change_id, now_us
-            )
-            rows.put_manifest(tx, row)
+            was = before.get((kind_of(noun).value, noun.name))
+            rows.put_manifest(tx, _row(noun, was, author.terms.managed_by, change_id, now_us))
+        for noun in prepared.deleted:
+            rows.delete_manifest(tx, kind_of(noun).value, noun.name)
+        for environment, route in prepared.removed:
+            rows.delete_deployment(tx, environment, route)
         for name, value in prepared.variables.items():
             self._publisher.vault.put_variable(tx, name, value)
         moved = list(self._deploy(tx, prepared, change_id, now_us))
@@ -194,8 +209,19 @@ class Changes:
         )
         events = [
             *(_noun_event(before, noun) for noun in prepared.changed),
+            *(
+                AuditEvent(AuditAction.MANIFEST_DELETED, f"{kind_of(noun).value}/{noun.name}", encode(noun))
+                for noun in prepared.deleted
+            ),
             *(AuditEvent(AuditAction.CREDENTIAL_SET, f"variable/{name}") for name in sorted(prepared.variables)),
             *moved,
+            *(
+                AuditEvent(
+                    AuditAction.DEPLOYMENT_REMOVED, f"deployment/{item.environment}/{item.route}", item.before or ""
+                )
+                for item in plan.releases
+                if item.after is None
+            ),
             AuditEvent(AuditAction.CHANGE_APPLIED, f"change/{change_id}", after=plan.digest),
         ]
         chained = [_with_cause(event, note, change_id) for event in events]
@@ -235,19 +261,27 @@ def refusal(error: InvalidManifest) -> Refused:
     )
 
 
-def _noun_event(before: Desired, noun: Manifest) -> AuditEvent:
-    kind = kind_of(noun)
-    was = before.get(kind, noun.name)
+def _row(noun: Manifest, was: ManifestRow | None, managed_by: ManagedBy, change_id: str, now_us: int) -> ManifestRow:
+    document = encode(noun)
+    filed = document if managed_by is ManagedBy.FILE else was.filed if was else ""
+    return ManifestRow(
+        kind_of(noun).value, noun.name, document, noun_digest(noun), managed_by.value, change_id, now_us, filed
+    )
+
+
+def _noun_event(before: Mapping[tuple[str, str], ManifestRow], noun: Manifest) -> AuditEvent:
+    kind = kind_of(noun).value
+    was = before.get((kind, noun.name))
     action = AuditAction.MANIFEST_CREATED if was is None else AuditAction.MANIFEST_UPDATED
-    return AuditEvent(action, f"{kind.value}/{noun.name}", encode(was) if was else "", encode(noun))
+    return AuditEvent(action, f"{kind}/{noun.name}", was.document if was else "", encode(noun))
 
 
 def _with_cause(event: AuditEvent, note: str, change_id: str) -> AuditEvent:
     return AuditEvent(event.action, event.object, event.before, event.after, note, change_id)
 
 
-def _note(note: str, documents: Sequence[Document], plan: Plan) -> str:
+def _note(note: str, reading: Reading, plan: Plan) -> str:
     if note:
         return note[:NOTE_CHARS_MAX]
-    names = dict.fromkeys(PurePath(document.file).name for document in documents if document.file)
+    names = dict.fromkeys(PurePath(document.file).name for document in reading.documents if document.file)
     return f"{', '.join(names) or 'documents'} {plan.digest[:16]}"[:NOTE_CHARS_MAX]

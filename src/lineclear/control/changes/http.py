@@ -7,9 +7,13 @@ from typing import Any, ClassVar
 
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import ManifestFile
+from lineclear.config.manifest_schema import manifest_schema
 from lineclear.control.changes.apply import Applied, Author, Changes
-from lineclear.control.changes.plan import Plan
+from lineclear.control.changes.drift import Drift
+from lineclear.control.changes.export import ExportedManifests, export_manifests
+from lineclear.control.changes.plan import ChangeTerms, Plan
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused
+from lineclear.domain.manifest import ManagedBy
 from lineclear.domain.permissions import Permission
 from lineclear.store import control_rows as rows
 from lineclear.store.database import Database
@@ -41,6 +45,12 @@ class ChangeRequest:
     note: str = ""
     plan: str | None = None
     """Digest of the plan that was looked at; applying another one is refused."""
+    managed_by: str = ManagedBy.FILE.value
+    """Where the documents are kept: `file`, `console` or `cli`."""
+    take_ownership: bool = False
+    """Files win over what was changed elsewhere; without it that is told as drift and stays."""
+    prune: bool = False
+    """What files keep and these leave out is deleted."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +72,35 @@ class ChangeList:
     changes: list[ChangeFacts]
 
 
+@dataclass(frozen=True)
+class DriftList:
+    drift: list[Drift]
+
+
 def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
-    """Plan, apply, list."""
+    """Plan, apply, list, drift, export, schema."""
 
     def plan(call: Call) -> Plan:
         request: ChangeRequest = call.body
-        return changes.plan(changes.read(_files(request)), _variables(request))
+        return changes.plan(changes.read(_files(request)), _variables(request), _terms(request))
 
     def apply(call: Call) -> Applied:
         request: ChangeRequest = call.body
-        documents = changes.read(_files(request))
-        author = Author(call.principal.name)
-        return changes.apply(documents, _variables(request), author, note=request.note, plan_digest=request.plan)
+        reading = changes.read(_files(request))
+        author = Author(call.principal.name, _terms(request))
+        return changes.apply(reading, _variables(request), author, note=request.note, plan_digest=request.plan)
 
     def list_changes(call: Call) -> ChangeList:
         with database.read() as tx:
             found = rows.read_changes(tx, row_limit(call))
         return ChangeList([_facts(row) for row in found])
+
+    def drift(_call: Call) -> DriftList:
+        return DriftList(list(changes.drift()))
+
+    def export(call: Call) -> ExportedManifests:
+        with database.read() as tx:
+            return export_manifests(rows.read_manifests(tx), call.query.get("kind"), call.query.get("name"))
 
     return (
         Endpoint(
@@ -92,6 +114,19 @@ def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
         Endpoint(
             "GET", f"{API_ROOT}/changes", Permission.CHANGE_READ, list_changes, "Changes made, newest first",
             answer=ChangeList, query=(QueryParameter("limit", f"At most so many; default {ROW_LIMIT_DEFAULT}."),),
+        ),
+        Endpoint(
+            "GET", f"{API_ROOT}/drift", Permission.CHANGE_READ, drift, "What stands otherwise than files say",
+            answer=DriftList,
+        ),
+        Endpoint(
+            "GET", f"{API_ROOT}/manifests", Permission.CHANGE_READ, export, "Every noun as a manifest",
+            answer=ExportedManifests,
+            query=(QueryParameter("kind", "Only this kind."), QueryParameter("name", "Only this name.")),
+        ),
+        Endpoint(
+            "GET", f"{API_ROOT}/manifest-schema", Permission.CATALOGUE_READ, lambda _call: manifest_schema(),
+            "JSON Schema of manifests",
         ),
     )  # fmt: skip
 
@@ -112,6 +147,18 @@ def _files(request: ChangeRequest) -> list[ManifestFile]:
     if len(request.files) > FILES_MAX:
         raise Refused(AdminCode.INVALID_REQUEST, f"more than {FILES_MAX} files in one change")
     return [ManifestFile(file.name, file.text, file.directory) for file in request.files]
+
+
+def _terms(request: ChangeRequest) -> ChangeTerms:
+    asked = {item.value: item for item in ManagedBy if item is not ManagedBy.BOOTSTRAP}
+    managed_by = asked.get(request.managed_by)
+    if managed_by is None:
+        raise Refused(
+            AdminCode.INVALID_REQUEST, f"managed_by must be one of {', '.join(asked)}, not {request.managed_by!r}"
+        )
+    if request.prune and managed_by is not ManagedBy.FILE:
+        raise Refused(AdminCode.INVALID_REQUEST, "prune deletes what files keep; only a change of files may ask for it")
+    return ChangeTerms(managed_by, request.take_ownership, request.prune)
 
 
 def _variables(request: ChangeRequest) -> dict[str, Secret]:

@@ -1,26 +1,35 @@
 """What a set of documents would change, said before it is done and digested so that the doing can be held to it.
 
-In: the state now, checked documents, credential values at hand. Out: a Plan, or all findings. Pure.
+In: the state now, what was read, credential values at hand. Out: a Plan, or all findings. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from lineclear.base.canonical import JSONValue, digest_hex
 from lineclear.base.secret import Secret
-from lineclear.config.manifest import Document, InvalidManifest
-from lineclear.control.compile import credential_variables, price_of_version
-from lineclear.control.credentials import flaw_of, named_variables
-from lineclear.control.desired import Desired, kept_parts, noun_digest, plain
+from lineclear.config.manifest import Document, InvalidManifest, Reading, in_order
+from lineclear.config.manifest_fields import near_words
+from lineclear.config.manifest_names import variables_of
+from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
+from lineclear.control.changes.check import check_credentials, check_keys
+from lineclear.control.changes.drift import Drift, deployment_drift, held_drift, went_back
+from lineclear.control.changes.fields import FieldChange, field_changes
+from lineclear.control.compile import price_of_version
+from lineclear.control.desired import Desired, kept_parts, noun_digest, without_other_parts
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.references import check_references
-from lineclear.control.releases import Release, build_releases, release_id
+from lineclear.control.releases import Release, build_releases, named_versions, release_id
 from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
 from lineclear.domain.findings import Finding
-from lineclear.domain.manifest import Kind, Manifest, kind_of
+from lineclear.domain.manifest import Kind, ManagedBy, Manifest, Route, kind_of
 from lineclear.store.control_rows import DeploymentRow
+
+Key = tuple[Kind, str]
+
+ELSEWHERE = frozenset({ManagedBy.CONSOLE, ManagedBy.CLI})
+"""Nouns kept there are not changed by a file unless it takes them over."""
 
 
 class Action(StrEnum):
@@ -29,15 +38,7 @@ class Action(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True)
-class FieldChange:
-    """One field; None stands for "not there"."""
-
-    path: str
-    before: Any  # Any: a JSON value
-    after: Any  # Any: a JSON value
+    DELETE = "delete"
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,19 @@ class NounChange:
     name: str
     fields: tuple[FieldChange, ...] = ()
     kept: tuple[str, ...] = ()
-    """Parts that the file leaves out and that stay: applying never deletes."""
+    """Parts that the file leaves out and that stay."""
 
 
 @dataclass(frozen=True)
 class ReleaseChange:
-    """A deployment that moves to another release."""
+    """A deployment that moves to another release, or goes with its route."""
 
     environment: str
     route: str
     before: str | None
     """Release id; None for a first deployment."""
-    after: str
+    after: str | None
+    """Release id; None if the deployment goes."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Plan:
     """Everything that applying would do."""
 
     digest: str
-    """SHA-256 over the rest and the base revision."""
+    """SHA-256 over the rest and over the state that it starts from."""
     base_revision: int
     has_changes: bool
     objects: tuple[NounChange, ...]
@@ -76,6 +78,24 @@ class Plan:
     credentials: tuple[str, ...]
     """Variables whose value is new; the values are nowhere in here."""
     warnings: tuple[str, ...]
+    drift: tuple[Drift, ...] = ()
+    """What stands otherwise than the files say and stays so: it was changed elsewhere."""
+
+
+@dataclass(frozen=True)
+class ChangeTerms:
+    """How a change is meant."""
+
+    managed_by: ManagedBy = ManagedBy.FILE
+    """Where what it writes is kept."""
+    take_ownership: bool = False
+    """Files win over what was changed elsewhere."""
+    prune: bool = False
+    """What files keep and these leave out goes."""
+
+
+FILE_TERMS = ChangeTerms()
+"""A plain `apply` of files."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +103,26 @@ class Before:
     """The state that a plan starts from."""
 
     desired: Desired
+    managers: Mapping[Key, ManagedBy]
+    filed: Mapping[Key, Manifest]
+    """What a file said last about a noun."""
     deployments: Mapping[tuple[str, str], DeploymentRow]
+    releases: Mapping[str, str]
+    """Release manifests by digest."""
+    keys: Mapping[tuple[str, str], int]
+    """Keys that are not revoked, counted by (app, environment)."""
     variables: Mapping[str, Secret]
     """Values remembered from earlier changes."""
     revision: int
+
+    def digest(self) -> JSONValue:
+        """What a plan rests on: nouns with who keeps them, and deployments. Keys and rotated values move neither."""
+        nouns: list[JSONValue] = [
+            [kind.value, name, noun_digest(noun), self.managers[kind, name].value]
+            for (kind, name), noun in sorted(self.desired.nouns.items())
+        ]
+        moves: list[JSONValue] = [[*key, row.generation] for key, row in sorted(self.deployments.items())]
+        return [*nouns, *moves]
 
 
 @dataclass(frozen=True)
@@ -97,161 +133,239 @@ class Prepared:
     wanted: Desired
     changed: tuple[Manifest, ...]
     """Nouns to write."""
+    deleted: tuple[Manifest, ...]
     releases: Mapping[tuple[str, str], Release]
     """Releases to deploy, by (environment, route); only those that move."""
+    removed: tuple[tuple[str, str], ...]
+    """Deployments that go."""
     variables: Mapping[str, Secret] = field(repr=False)
     """Values to remember."""
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """What is taken from the documents."""
+
+    documents: tuple[Document, ...]
+    """To be applied."""
+    held: tuple[Document, ...]
+    """Left aside: their nouns are kept elsewhere and say something else."""
+    wanted: Desired
+    pruned: tuple[Manifest, ...]
+    stays: tuple[str, ...]
+    """In words, what pruning leaves and why."""
+
+
 def prepare(
-    before: Before, documents: Sequence[Document], variables: Mapping[str, Secret], prices: PriceBook
+    before: Before,
+    reading: Reading,
+    variables: Mapping[str, Secret],
+    prices: PriceBook,
+    terms: ChangeTerms,
 ) -> Prepared:
     """Work out the plan.
 
     Args:
         before: the state now.
-        documents: checked one by one already.
+        reading: what the files hold, mistakes included.
         variables: credential values at hand, newer than those remembered.
         prices: tells which vendor models have a known price.
+        terms: how the change is meant.
 
     Raises:
-        InvalidManifest: with every dangling name, forbidden change and credential without a value that can be sent.
+        InvalidManifest: with every mistake of the files, every dangling name, forbidden change and credential without
+            a value that can be sent.
     """
-    wanted = before.desired.merged(document.manifest for document in documents)
+    taken = _take(before, reading, terms)
     values = {**before.variables, **variables}
-    findings = [*_broken(before.desired, wanted, documents), *_credentials(before, wanted, documents, values)]
+    findings = [*reading.findings, *_findings(before, taken, values)]
     if findings:
-        raise InvalidManifest(findings)
-    changes = tuple(_noun_change(before.desired, wanted, document.manifest) for document in documents)
+        raise InvalidManifest(in_order(findings, reading.files))
+    changes = [_noun_change(before, taken.wanted, document.manifest, terms) for document in taken.documents]
+    changes += [NounChange(Action.DELETE, kind_of(noun).value, noun.name, field_changes(noun, None))
+                for noun in taken.pruned]  # fmt: skip
     changed = tuple(
         noun
-        for change, noun in ((change, wanted.get(Kind(change.kind), change.name)) for change in changes)
+        for change, noun in ((change, taken.wanted.get(Kind(change.kind), change.name)) for change in changes)
         if noun is not None and change.action is not Action.UNCHANGED
     )
-    moving = {
-        key: release
-        for key, release in build_releases(wanted).items()
-        if key not in before.deployments or before.deployments[key].stable != release.digest
+    moving, gone_back = _moving(before, taken.wanted, terms)
+    removed = tuple(key for key in sorted(before.deployments) if not _is_deployed(taken.wanted, key))
+    rotated = {name: values[name] for name in _named(taken.wanted) if values[name] != before.variables.get(name)}
+    plan = _plan(
+        before,
+        tuple(changes),
+        (*_moves(before, moving), *(_removal(before, key) for key in removed)),
+        tuple(sorted(rotated)),
+        (*taken.stays, *_warnings(taken.wanted, taken.documents, prices), *_handed_over(before, changes, terms)),
+        (*(held_drift(before.desired, item, before.managers[item.kind, item.name]) for item in taken.held), *gone_back),
+    )
+    return Prepared(plan, taken.wanted, changed, taken.pruned, moving, removed, rotated)
+
+
+def _take(before: Before, reading: Reading, terms: ChangeTerms) -> _Taken:
+    documents = [document for document in reading.documents if not document.is_muted(("name",))]
+    held = [document for document in documents if _is_held(before, document, terms)]
+    documents = [document for document in documents if document not in held]
+    wanted = before.desired.merged(document.manifest for document in documents)
+    if not terms.prune:
+        return _Taken(tuple(documents), tuple(held), wanted, (), ())
+    return _prune(before, documents, held, wanted)
+
+
+def _is_held(before: Before, document: Document, terms: ChangeTerms) -> bool:
+    key = (document.kind, document.name)
+    if terms.managed_by is not ManagedBy.FILE or terms.take_ownership or before.managers.get(key) not in ELSEWHERE:
+        return False
+    merged = before.desired.merged([document.manifest])
+    return noun_digest(merged.nouns[key]) != noun_digest(before.desired.nouns[key])
+
+
+def _prune(before: Before, documents: Sequence[Document], held: Sequence[Document], wanted: Desired) -> _Taken:
+    """Leave out what files keep and these do not name, but for versions that a deployment may go back to."""
+    written = {(document.kind, document.name): document for document in (*documents, *held)}
+    nouns = dict(wanted.nouns)
+    for key, document in written.items():
+        if document not in held:
+            nouns[key] = document.manifest
+    gone = [
+        key
+        for key in before.desired.nouns
+        if key not in written
+        and before.managers[key] is ManagedBy.FILE
+        and not (key[0] is Kind.ENVIRONMENT and key[1] in BUILT_IN_ENVIRONMENTS)
+    ]
+    for key in gone:
+        del nouns[key]
+    pinned = _pinned(before, Desired(nouns))
+    stays = []
+    for (kind, name), noun in before.desired.nouns.items():
+        kept = without_other_parts(noun, pinned)
+        if kept is None:
+            continue
+        if (kind, name) in gone:
+            gone.remove((kind, name))
+            nouns[kind, name] = kept
+            stays.append(f"Model/{name} stays: releases that routes may go back to name its versions")
+        elif (kind, name) in written and written[kind, name] not in held:
+            nouns[kind, name] = Desired({(kind, name): kept}).merged([written[kind, name].manifest]).nouns[kind, name]
+    return _Taken(
+        tuple(documents), tuple(held), Desired(nouns), tuple(before.desired.nouns[key] for key in gone), tuple(stays)
+    )
+
+
+def _pinned(before: Before, wanted: Desired) -> set[str]:
+    """Model versions named by releases of deployments that stay."""
+    rows = [row for key, row in before.deployments.items() if _is_deployed(wanted, key)]
+    return {
+        version
+        for row in rows
+        for digest in (row.stable, *row.previous)
+        for version in named_versions(before.releases[digest])
     }
-    rotated = {name: values[name] for name in _named_variables(wanted) if values[name] != before.variables.get(name)}
-    plan = _plan(before, changes, moving, tuple(sorted(rotated)), tuple(_warnings(wanted, documents, prices)))
-    return Prepared(plan, wanted, changed, moving, rotated)
+
+
+def _is_deployed(wanted: Desired, key: tuple[str, str]) -> bool:
+    environment, name = key
+    route = wanted.get(Kind.ROUTE, name)
+    return isinstance(route, Route) and environment in route.environments
+
+
+def _findings(before: Before, taken: _Taken, values: Mapping[str, Secret]) -> Iterator[Finding]:
+    yield from check_references(before.desired, taken.wanted, taken.documents, taken.held)
+    yield from check_credentials(taken.wanted, taken.documents, values, before.variables)
+    yield from check_keys(Desired({(kind_of(noun), noun.name): noun for noun in taken.pruned}), before.keys)
+
+
+def _moving(before: Before, wanted: Desired, terms: ChangeTerms) -> tuple[dict[tuple[str, str], Release], list[Drift]]:
+    """Releases to deploy, and deployments that went back and are left where they are."""
+    built = build_releases(before.desired)
+    moving: dict[tuple[str, str], Release] = {}
+    gone_back: list[Drift] = []
+    for key, release in sorted(build_releases(wanted).items()):
+        row = before.deployments.get(key)
+        if row is not None and row.stable == release.digest:
+            continue
+        if row is not None and went_back(row, built.get(key)) and not terms.take_ownership:
+            gone_back.append(deployment_drift(key, row, release))
+        else:
+            moving[key] = release
+    return moving, gone_back
+
+
+def _moves(before: Before, moving: Mapping[tuple[str, str], Release]) -> Iterator[ReleaseChange]:
+    for (environment, route), release in moving.items():
+        row = before.deployments.get((environment, route))
+        yield ReleaseChange(environment, route, release_id(row.stable) if row else None, release.id)
+
+
+def _removal(before: Before, key: tuple[str, str]) -> ReleaseChange:
+    return ReleaseChange(*key, release_id(before.deployments[key].stable), None)
 
 
 def _plan(
     before: Before,
     changes: tuple[NounChange, ...],
-    moving: Mapping[tuple[str, str], Release],
+    releases: tuple[ReleaseChange, ...],
     credentials: tuple[str, ...],
     warnings: tuple[str, ...],
+    drift: tuple[Drift, ...],
 ) -> Plan:
-    releases = tuple(
-        ReleaseChange(
-            environment,
-            route,
-            release_id(before.deployments[environment, route].stable)
-            if (environment, route) in before.deployments
-            else None,
-            release.id,
-        )
-        for (environment, route), release in sorted(moving.items())
-    )
     has_changes = bool(credentials or releases or any(change.action is not Action.UNCHANGED for change in changes))
     content: JSONValue = {
-        "base_revision": before.revision,
+        "base": digest_hex(before.digest()),
         "objects": [[item.action.value, item.kind, item.name, _fields_text(item)] for item in changes],
         "releases": [[item.environment, item.route, item.before, item.after] for item in releases],
         "credentials": list(credentials),
+        "drift": [item.object for item in drift],
     }
-    return Plan(digest_hex(content), before.revision, has_changes, changes, releases, credentials, warnings)
+    return Plan(digest_hex(content), before.revision, has_changes, changes, releases, credentials, warnings, drift)
 
 
 def _fields_text(change: NounChange) -> list[JSONValue]:
     return [f"{item.path}: {item.before!r} -> {item.after!r}" for item in change.fields]
 
 
-def _noun_change(before: Desired, wanted: Desired, written: Manifest) -> NounChange:
-    kind = kind_of(written)
-    was, will_be = before.get(kind, written.name), wanted.get(kind, written.name)
-    if will_be is None:
-        raise ValueError(f"{kind.value}/{written.name} got lost while merging")
-    kept = tuple(kept_parts(was, written))
+def _noun_change(before: Before, wanted: Desired, written: Manifest, terms: ChangeTerms) -> NounChange:
+    key = (kind_of(written), written.name)
+    was, will_be = before.desired.get(*key), wanted.nouns[key]
+    kept = tuple(part for part in kept_parts(was, written) if part in kept_parts(will_be, written))
     if was is None:
-        return NounChange(Action.CREATE, kind.value, written.name, tuple(_fields(None, will_be)), kept)
-    if noun_digest(was) == noun_digest(will_be):
-        return NounChange(Action.UNCHANGED, kind.value, written.name, (), kept)
-    return NounChange(Action.UPDATE, kind.value, written.name, tuple(_fields(was, will_be)), kept)
+        return NounChange(Action.CREATE, key[0].value, key[1], field_changes(None, will_be), kept)
+    fields = field_changes(was, will_be)
+    manager = before.managers[key]
+    if _changes_hands(before, key, terms, differs=bool(fields)):
+        fields = (*fields, FieldChange("managed_by", manager.value, terms.managed_by.value))
+    return NounChange(Action.UPDATE if fields else Action.UNCHANGED, key[0].value, key[1], fields, kept)
 
 
-def _fields(before: Manifest | None, after: Manifest) -> Iterator[FieldChange]:
-    old = dict(_flat("", plain(before))) if before is not None else {}
-    new = dict(_flat("", plain(after)))
-    for path in [*new, *(path for path in old if path not in new)]:
-        if path not in ("kind", "name") and old.get(path) != new.get(path):
-            yield FieldChange(path, old.get(path), new.get(path))
+def _changes_hands(before: Before, key: Key, terms: ChangeTerms, *, differs: bool) -> bool:
+    """Whether a noun that stood already is kept elsewhere from now on.
+
+    A change takes the noun along. A file that says the same takes it only if it is asked to, or if it said something
+    else before: then it has followed what was changed elsewhere.
+    """
+    manager = before.managers[key]
+    if manager is terms.managed_by:
+        return False
+    if differs or terms.managed_by is not ManagedBy.FILE:
+        return differs
+    filed = before.filed.get(key)
+    followed = filed is not None and noun_digest(filed) != noun_digest(before.desired.nouns[key])
+    return manager in ELSEWHERE and (terms.take_ownership or followed)
 
 
-def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Leaves by dotted path; list items that have a name of their own are told apart by it, not by their place."""
-    if isinstance(value, dict) and value:
-        for name, item in value.items():
-            yield from _flat(f"{path}.{name}" if path else name, item)
-    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        for at, item in enumerate(value):
-            label = item.get("version") or item.get("model") or at
-            yield from _flat(f"{path}[{label}]", item)
-    elif value not in ("", None, [], {}):
-        yield path, value
+def _handed_over(before: Before, changes: Sequence[NounChange], terms: ChangeTerms) -> Iterator[str]:
+    if terms.managed_by not in ELSEWHERE:
+        return
+    for change in changes:
+        key = (Kind(change.kind), change.name)
+        if change.action is Action.UPDATE and before.managers.get(key) is ManagedBy.FILE:
+            yield f"{change.kind}/{change.name} is managed by a file, which will show this change as drift"
 
 
-def _broken(before: Desired, wanted: Desired, documents: Sequence[Document]) -> Iterator[Finding]:
-    written = {(document.kind, document.name): document for document in documents}
-    for broken in check_references(before, wanted):
-        document = written.get((broken.kind, broken.name))
-        if document is not None:
-            yield document.finding(broken.path, broken.code, broken.message)
-        else:
-            path = ".".join([f"{broken.kind.value}/{broken.name}", *map(str, broken.path)])
-            yield Finding(broken.code, f"{broken.message} (in {path}, which is not in these files)", path=path)
-
-
-def _credentials(
-    before: Before, wanted: Desired, documents: Sequence[Document], values: Mapping[str, Secret]
-) -> Iterator[Finding]:
-    """Credentials without a value, and new values that no header can carry. Words about a value never repeat it."""
-    written = {document.name: document for document in documents if document.kind is Kind.PROVIDER}
-    for provider in wanted.providers.values():
-        for variable, path in named_variables(provider, wanted.environments):
-            found = _credential(variable, values.get(variable), before.variables.get(variable))
-            if found is None:
-                continue
-            document = written.get(provider.name)
-            if document is not None:
-                yield document.finding(path, *found)
-            else:
-                yield Finding(*found, path=".".join([f"Provider/{provider.name}", *map(str, path)]))
-
-
-def _credential(variable: str, value: Secret | None, remembered: Secret | None) -> tuple[str, str] | None:
-    """Code and message of what is wrong with a variable's value; None if nothing is."""
-    if value is None:
-        return "unset_variable", f"the variable {variable} is set neither here nor at the server"
-    flaw = "" if value == remembered else flaw_of(value)
-    if not flaw:
-        return None
-    return (
-        "invalid_credential",
-        f"the variable {variable} cannot be sent as a credential: its value {flaw}; set it to the key alone, "
-        "visible ASCII characters without spaces, quotes or a line end",
-    )
-
-
-def _named_variables(wanted: Desired) -> set[str]:
-    return {
-        variable
-        for provider in wanted.providers.values()
-        for variable in credential_variables(provider, wanted.environments).values()
-    }
+def _named(wanted: Desired) -> set[str]:
+    return {variable for provider in wanted.providers.values() for variable in variables_of(provider)}
 
 
 def _warnings(wanted: Desired, documents: Sequence[Document], prices: PriceBook) -> Iterator[str]:
@@ -263,6 +377,7 @@ def _warnings(wanted: Desired, documents: Sequence[Document], prices: PriceBook)
                     yield f"{id_} has no price and the price file does not know it: its calls are unpriced"
         if document.kind is Kind.ROUTE:
             yield from _route_warnings(wanted, document.name)
+            yield from _task_warnings(wanted, document.name)
 
 
 def _route_warnings(wanted: Desired, name: str) -> Iterator[str]:
@@ -276,3 +391,17 @@ def _route_warnings(wanted: Desired, name: str) -> Iterator[str]:
             status = wanted.versions[id_][1].status
             if status in (ModelStatus.RETIRED, ModelStatus.BLOCKED) or (status is ModelStatus.TEST and is_live):
                 yield f"route {name!r} in {environment}: {id_} has status {status.value} and will not be called"
+
+
+def _task_warnings(wanted: Desired, name: str) -> Iterator[str]:
+    """Tasks for which none of a route's models is approved: such calls would all be refused."""
+    route = wanted.routes[name]
+    for environment, deployed in route.environments.items():
+        named = [*(item.model for item in deployed.targets), *(item.model for item in deployed.fallback)]
+        cards = [wanted.versions[id_][0] for id_ in named]
+        uses = {use for card in cards for use in card.approved_uses}
+        for task in route.tasks:
+            if all(card.approved_uses and task not in card.approved_uses for card in cards):
+                near = near_words(task, uses)
+                also = f"; {near}" if near else ""
+                yield f"route {name!r} in {environment}: none of its models is approved for the task {task!r}{also}"

@@ -1,0 +1,146 @@
+"""The names of other nouns that a manifest mentions, with the place of each.
+
+In: one noun. Out: `Mention`s. Pure; whether the named thing exists is for whoever knows files and state.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from lineclear.config.manifest_fields import near_words
+from lineclear.config.manifest_rules import VARIABLE
+from lineclear.config.yaml_tree import PlainPath
+from lineclear.domain.manifest import (
+    App,
+    Environment,
+    Kind,
+    Manifest,
+    Model,
+    Prompt,
+    Provider,
+    Route,
+    Team,
+    kind_of,
+    model_version_id,
+)
+
+
+class Named(StrEnum):
+    """What a name may stand for; the values are the words of messages."""
+
+    TEAM = "team"
+    PROVIDER = "provider"
+    MODEL_VERSION = "model version"
+    PROMPT = "prompt"
+    ENVIRONMENT = "environment"
+    ROUTE = "route"
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One name in one place."""
+
+    path: PlainPath
+    what: Named
+    name: str
+
+    @property
+    def is_key(self) -> bool:
+        """Whether the name is the key of a mapping and not a value."""
+        return self.what is Named.ENVIRONMENT
+
+
+Known: TypeAlias = Mapping[Named, Collection[str]]
+"""Every name there is."""
+
+_NAMED_KINDS = {
+    Kind.TEAM: Named.TEAM,
+    Kind.PROVIDER: Named.PROVIDER,
+    Kind.PROMPT: Named.PROMPT,
+    Kind.ENVIRONMENT: Named.ENVIRONMENT,
+    Kind.ROUTE: Named.ROUTE,
+}
+
+
+def mentions_of(manifest: Manifest) -> Iterator[Mention]:
+    """Every name of another noun, in the order of the fields."""
+    match manifest:
+        case App():
+            yield Mention(("team",), Named.TEAM, manifest.team)
+            for at, route in enumerate(manifest.routes):
+                if route != "*":
+                    yield Mention(("routes", at), Named.ROUTE, route)
+        case Provider():
+            if isinstance(manifest.credential, dict):
+                for name in manifest.credential:
+                    yield Mention(("credential", name), Named.ENVIRONMENT, name)
+        case Model():
+            yield from _mentions_of_model(manifest)
+        case Route():
+            yield from _mentions_of_route(manifest)
+        case Team() | Prompt() | Environment():
+            return
+
+
+def _mentions_of_model(model: Model) -> Iterator[Mention]:
+    yield Mention(("owner",), Named.TEAM, model.owner)
+    for at, version in enumerate(model.versions):
+        if version.provider is not None:
+            yield Mention(("versions", at, "provider"), Named.PROVIDER, version.provider)
+        if version.successor is not None:
+            yield Mention(("versions", at, "successor"), Named.MODEL_VERSION, version.successor)
+
+
+def _mentions_of_route(route: Route) -> Iterator[Mention]:
+    yield Mention(("team",), Named.TEAM, route.team)
+    for name, deployed in route.environments.items():
+        root: PlainPath = ("environments", name)
+        yield Mention(root, Named.ENVIRONMENT, name)
+        for field, models in (
+            ("targets", [target.model for target in deployed.targets]),
+            ("fallback", [entry.model for entry in deployed.fallback]),
+        ):
+            for at, model in enumerate(models):
+                yield Mention((*root, field, at, "model"), Named.MODEL_VERSION, model)
+        if deployed.prompt is not None:
+            yield Mention((*root, "prompt"), Named.PROMPT, deployed.prompt)
+
+
+def known_names(manifests: Iterable[Manifest]) -> Known:
+    """What can be named, if these nouns are all there is."""
+    known: dict[Named, set[str]] = {what: set() for what in Named}
+    for manifest in manifests:
+        what = _NAMED_KINDS.get(kind_of(manifest))
+        if what is not None:
+            known[what].add(manifest.name)
+        if isinstance(manifest, Model):
+            known[Named.MODEL_VERSION] |= {model_version_id(manifest.name, item.version) for item in manifest.versions}
+    return known
+
+
+def unknown_words(mention: Mention, known: Known) -> str | None:
+    """What is wrong with a mention, with the name that may be meant; None if it is known."""
+    names = known[mention.what]
+    if mention.name in names:
+        return None
+    also = near_words(mention.name, names)
+    if not also and mention.what is Named.MODEL_VERSION:
+        model = mention.name.partition("@")[0]
+        versions = sorted(name.partition("@")[2] for name in names if name.partition("@")[0] == model)
+        also = f"{model!r} has the versions {', '.join(versions)}" if versions else ""
+    return f"there is no {mention.what.value} {mention.name!r}" + (f"; {also}" if also else "")
+
+
+def variables_of(provider: Provider) -> dict[str, PlainPath]:
+    """The `${VARIABLE}`s that a provider's credential names, each with the first place that names it."""
+    credential = provider.credential
+    references: dict[PlainPath, str] = {("credential",): credential} if isinstance(credential, str) else {}
+    if isinstance(credential, dict):
+        references = {("credential", name): text for name, text in credential.items()}
+    found: dict[str, PlainPath] = {}
+    for path, text in references.items():
+        match = VARIABLE.fullmatch(text)
+        if match is not None:
+            found.setdefault(match.group(1), path)
+    return found

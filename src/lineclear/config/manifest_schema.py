@@ -1,0 +1,178 @@
+"""The JSON Schema of manifests, for editors and other tools: generated from the nouns, their docstrings and rules.
+
+In: `domain.manifest`. Out: one schema, a document of any kind by `oneOf`. It says what a document may hold; names
+that lead nowhere and rules between fields are found by `lineclear validate` and `plan`.
+"""
+
+import ast
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from lineclear.config import manifest_rules as rules
+from lineclear.config.manifest_fields import file_name
+from lineclear.domain import manifest as nouns
+from lineclear.domain.catalogue import Engine
+from lineclear.domain.exchange import Dialect
+from lineclear.domain.manifest import KIND_CLASSES, BudgetMode, CaptureMode, Noun
+from lineclear.domain.runtimes import ENGINE_SETTINGS
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+_TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_NAME: Schema = {"pattern": f"^{rules.NAME.pattern}$"}
+_ROUTE_NAME: Schema = {"pattern": f"^{rules.ROUTE_NAME.pattern}$", "maxLength": rules.ROUTE_NAME_CHARS_MAX}
+_VERSION_NAME: Schema = {"pattern": f"^{rules.NAME.pattern}@{rules.VERSION.pattern}$"}
+_MONEY: Schema = {"pattern": r"^[0-9]+(\.[0-9]{1,9})?$"}
+_FROM_1: Schema = {"minimum": 1, "maximum": rules.LIMIT_MAX}
+_SECONDS: Schema = {"minimum": 0.001, "maximum": rules.TIMEOUT_S_MAX}
+
+_BOUNDS: Mapping[str, Schema] = {
+    **{f"{kind}.name": _NAME for kind in ("Team", "App", "Provider", "Model", "Prompt")},
+    "Environment.name": {"pattern": f"^{rules.ENVIRONMENT_NAME.pattern}$"},
+    "Route.name": _ROUTE_NAME,
+    "App.routes": {"items": {"type": "string", "anyOf": [{"const": "*"}, _ROUTE_NAME]}, "uniqueItems": True},
+    "Provider.dialects": {"items": {"enum": [item.value for item in Dialect]}, "minItems": 1, "uniqueItems": True},
+    "Provider.base_url": {"pattern": "^https?://"},
+    "Model.versions": {"minItems": 1},
+    "Model.approved_uses": {"items": {"type": "string", **_NAME}},
+    "ModelVersion.version": {"pattern": f"^{rules.VERSION.pattern}$"},
+    "ModelVersion.engine": {"enum": [*(item.value for item in Engine), None]},
+    "ModelVersion.sha256": {"pattern": f"^{rules.SHA256.pattern}$"},
+    "ModelVersion.replicas": {"minimum": 1},
+    "ModelVersion.max_tokens": {"minimum": 1},
+    "ModelVersion.successor": {"pattern": "@"},
+    "Prompt.text": {"minLength": 1, "maxLength": rules.TEXT_CHARS_MAX},
+    "Environment.approvals": {"const": 0},
+    "Target.model": _VERSION_NAME,
+    "Target.weight": {"minimum": 0, "maximum": rules.WEIGHT_MAX},
+    "Fallback.model": _VERSION_NAME,
+    "Route.environments": {"minProperties": 1},
+    "Route.tasks": {"items": {"type": "string", **_NAME}, "uniqueItems": True},
+    "RouteEnvironment.targets": {"minItems": 1},
+    "RouteEnvironment.strategy": {"enum": sorted(item.value for item in rules.BUILT_STRATEGIES)},
+    "RouteEnvironment.max_tokens": {"minimum": 1},
+    "RouteEnvironment.capture": {"enum": [CaptureMode.NONE.value]},
+    "RouteEnvironment.rollout": {"const": "immediate"},
+    "Budget.usd_per_month": _MONEY,
+    "Budget.mode": {"enum": [BudgetMode.STRICT.value]},
+    **{f"PriceRow.{field.name}": _MONEY for field in dataclasses.fields(nouns.PriceRow)},
+    **{f"Limits.{field.name}": _FROM_1 for field in dataclasses.fields(nouns.Limits)},
+    **{f"RouteTimeouts.{field.name}": _SECONDS for field in dataclasses.fields(nouns.RouteTimeouts)},
+}
+"""What a field may hold beyond its type: the rules of `manifest_rules` that JSON Schema can say."""
+
+
+@cache
+def manifest_schema() -> Schema:
+    """The schema of one document, with every noun under `$defs`."""
+    words = _docstrings()
+    found = {name: _noun_schema(noun, words) for name, noun in _nouns()}
+    for kind, noun in KIND_CLASSES.items():
+        document = found[noun.__name__]
+        document["properties"] = {"kind": {"const": kind.value}, **document["properties"]}
+        document["required"] = ["kind", *document["required"]]
+    found["ModelVersion"]["allOf"] = [_engine_schema(engine) for engine in Engine]
+    return {
+        "$schema": DRAFT,
+        "title": "Lineclear manifest",
+        "description": "One document of a manifest file; `kind` says which fields it has.",
+        "oneOf": [{"$ref": f"#/$defs/{noun.__name__}"} for noun in KIND_CLASSES.values()],
+        "$defs": found,
+    }
+
+
+def _nouns() -> Iterator[tuple[str, type[Noun]]]:
+    for name, value in vars(nouns).items():
+        if isinstance(value, type) and issubclass(value, Noun) and value is not Noun:
+            yield name, value
+
+
+def _noun_schema(noun: type[Noun], words: Mapping[str, str]) -> Schema:
+    hints = typing.get_type_hints(noun)
+    properties: dict[str, Schema] = {}
+    required: list[str] = []
+    for field in dataclasses.fields(noun):  # type: ignore[arg-type]  # every noun but the base is a dataclass
+        name, path = file_name(field.name), f"{noun.__name__}.{field.name.rstrip('_')}"
+        schema = {**_type_schema(hints[field.name]), **_BOUNDS.get(path, {})}
+        if path in words:
+            schema["description"] = words[path]
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            required.append(name)
+        elif isinstance(field.default, str | int | Enum) and field.default != "":
+            schema["default"] = field.default.value if isinstance(field.default, Enum) else field.default
+        properties[name] = schema
+    return {
+        "type": "object",
+        "description": words.get(noun.__name__, ""),
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _type_schema(kind: Any) -> Schema:
+    arms = [arm for arm in typing.get_args(kind) if arm is not type(None)] if isinstance(kind, types.UnionType) else []
+    if arms:
+        # A field that may be left out may also hold nothing: `prompt:` is the same as no prompt.
+        nothing = [{"type": "null"}] if type(None) in typing.get_args(kind) else []
+        schemas = [*(_type_schema(arm) for arm in arms), *nothing]
+        named = all(set(schema) == {"type"} for schema in schemas)
+        return {"type": [schema["type"] for schema in schemas]} if named else {"anyOf": schemas}
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return {"type": "array", "items": _type_schema(inner[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _type_schema(inner[1])}
+    if isinstance(kind, type) and issubclass(kind, Noun):
+        return {"$ref": f"#/$defs/{kind.__name__}"}
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {"type": "string", "enum": [item.value for item in kind]}
+    return {"type": _TYPES[kind]}
+
+
+def _engine_schema(engine: Engine) -> Schema:
+    """The settings of a hosted version, by its engine."""
+    settings = {name: _setting_schema(msgspec.structs.asdict(item)) for name, item in ENGINE_SETTINGS[engine].items()}
+    return {
+        "if": {"properties": {"engine": {"const": engine.value}}, "required": ["engine"]},
+        "then": {"properties": {"settings": {"properties": settings, "additionalProperties": False}}},
+    }
+
+
+def _setting_schema(setting: Mapping[str, Any]) -> Schema:
+    schema: Schema = {"type": "integer" if "low" in setting else "string", "default": setting["default"]}
+    names = {"low": "minimum", "high": "maximum", "chars_max": "maxLength", "choices": "enum"}
+    return schema | {ours: setting[theirs] for theirs, ours in names.items() if theirs in setting}
+
+
+def _docstrings() -> dict[str, str]:
+    """What stands beneath each class and field, by `Class` and `Class.field`."""
+    found: dict[str, str] = {}
+    for node in ast.parse(inspect.getsource(nouns)).body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = _one_line(ast.get_docstring(node) or "")
+            for field, below in zip(node.body, node.body[1:], strict=False):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    text = below.value.value if isinstance(below, ast.Expr) and _is_text(below.value) else ""
+                    if text:
+                        found[f"{node.name}.{field.target.id.rstrip('_')}"] = _one_line(text)
+    return found
+
+
+def _is_text(node: ast.expr) -> typing.TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _one_line(text: object) -> str:
+    return re.sub(r"\s+", " ", str(text)).strip()
