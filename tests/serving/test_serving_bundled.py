@@ -14,7 +14,15 @@ from lineclear.config.manifest import read_values
 from lineclear.config.settings import read_settings
 from lineclear.domain.manifest import Model, Route
 from lineclear.serving.artifact import file_sha256
-from lineclear.serving.bundled import SMOLLM2, BundledModel, bundled_documents, find_artifact, stored_path
+from lineclear.serving.bundled import (
+    BUNDLED_MODELS,
+    SMOLLM2,
+    VENDOR_DIR,
+    BundledModel,
+    bundled_documents,
+    find_artifact,
+    stored_path,
+)
 from lineclear.serving.pull import PullFailed, pull_model
 
 CONTENT = b"GGUF" + b"weights" * 100
@@ -140,4 +148,18 @@ def test_the_command_names_what_can_be_pulled() -> None:
     result = CliRunner().invoke(pull, ["gpt-9"])
 
     assert result.exit_code == 5
-    assert "bundled models: smollm2" in result.output
+    assert "bundled models: smollm2, minilm, magika" in result.output
+
+
+def test_every_vendored_file_has_its_source_licence_and_digest() -> None:
+    entries = {entry["file"]: entry for entry in msgspec.json.decode((VENDOR_DIR / "sources.json").read_bytes())}
+    licences = {entry["licence_file"] for entry in entries.values()}
+
+    assert {path.name for path in VENDOR_DIR.iterdir()} == {*entries, *licences, "sources.json"}
+    for name, entry in entries.items():
+        assert file_sha256(VENDOR_DIR / name) == entry["sha256"]
+        assert entry["source"]
+        assert "Apache License" in (VENDOR_DIR / entry["licence_file"]).read_text()
+    side_files = {file.member: file.sha256 for model in BUNDLED_MODELS for file in model.side_files}
+    assert side_files == {name: entry["sha256"] for name, entry in entries.items()}
+    assert sum(path.stat().st_size for path in VENDOR_DIR.iterdir()) < 5_000_000

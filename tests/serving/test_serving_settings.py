@@ -51,7 +51,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_settings_and_states_are_documented() -> None:
     page = (DOCS / "serving.md").read_text()
-    documented = set(re.findall(r"^\| `([a-z_]+)` \| ([a-z, ]+) \|", page, flags=re.MULTILINE))
+    documented = set(re.findall(r"^\| `([a-z0-9_]+)` \| ([a-z, ]+) \|", page, flags=re.MULTILINE))
 
     pairs = {(name, engine) for name, engines in documented for engine in engines.split(", ")}
     assert pairs == {(name, engine.value) for engine, settings in ENGINE_SETTINGS.items() for name in settings}

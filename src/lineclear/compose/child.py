@@ -53,6 +53,8 @@ class Child:
     leaving: bool = False
     """It was told to drain: its end is no failure."""
     unread: bytes = b""
+    silent_looks: int = 0
+    """How often the keeper looked since the last status line."""
 
     @property
     def is_alive(self) -> bool:
@@ -92,6 +94,7 @@ class Child:
 
     def hear(self, data: bytes) -> bool:
         """Takes bytes from the life socket in; True if a status line changed what is known of the child."""
+        self.silent_looks = 0
         *lines, self.unread = (self.unread + data).split(b"\n")
         if len(self.unread) > STATUS_BYTES_MAX:
             self.unread = b""

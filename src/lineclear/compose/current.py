@@ -13,7 +13,7 @@ from pathlib import Path
 
 RUNTIMES_SECTION = "runtimes"
 RUNTIMES_MAX = 64
-"""More hosted model versions than this on one machine is a mistake in the catalogue."""
+"""More runtime processes than this on one machine is a mistake in the catalogue."""
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
@@ -60,10 +60,28 @@ def _read_specs(path: Path, digest: str) -> list[dict[str, object]]:
     if hashlib.sha256(content).hexdigest() != digest:
         raise SnapshotUnreadable(f"the section {path.name} does not match its digest")
     specs = json.loads(content)["runtimes"]
-    if len(specs) > RUNTIMES_MAX:
-        raise SnapshotUnreadable(f"{len(specs)} runtimes are wanted and {RUNTIMES_MAX} is the limit")
+    processes = sum(replicas_of(spec) for spec in specs)
+    if processes > RUNTIMES_MAX:
+        raise SnapshotUnreadable(f"{processes} runtime processes are wanted and {RUNTIMES_MAX} is the limit")
     for spec in specs:
         # The name becomes a file name.
         if not _SAFE_NAME.fullmatch(str(spec["name"])):
             raise SnapshotUnreadable(f"the runtime name {spec['name']!r} cannot be a file name")
     return list(specs)
+
+
+def replicas_of(spec: Mapping[str, object]) -> int:
+    """How many processes serve this model version; at least 1.
+
+    Raises:
+        ValueError: the number is none.
+    """
+    replicas = spec.get("replicas", 1)
+    if not isinstance(replicas, int) or replicas < 1:
+        raise ValueError(f"{replicas!r} is no number of replicas")
+    return replicas
+
+
+def replica_part(runtime: str, replica: int) -> str:
+    """The part that a replica fills: `runtime.NAME`, then `runtime.NAME~1` and so on."""
+    return f"runtime.{runtime}~{replica}" if replica else f"runtime.{runtime}"

@@ -14,7 +14,7 @@ from lineclear.base.clock import SystemClock
 from lineclear.base.log import LogChoice
 from lineclear.compose.child import EXITED, Child, reap, spawn
 from lineclear.compose.datadir import DataDirectory
-from lineclear.compose.life import FAILED, READY, Boot
+from lineclear.compose.life import FAILED, HEARTBEAT_FACT, READY, Boot
 from lineclear.compose.part import Part, restart_delay_s
 
 log = logging.getLogger("lineclear.supervisor")
@@ -24,6 +24,12 @@ STAGE_S = 30.0
 """How long a process other than a gateway may take to drain before its process group is killed."""
 GATEWAY_MARGIN_S = 10.0
 """A gateway ends its exchanges itself at the drain deadline; this much later it is killed."""
+
+SILENT_LOOKS_MAX = 10
+"""A process that beats every second is killed after so many seconds of silence."""
+LOADING_ROLES = frozenset({"runtime"})
+LOADING_LOOKS_MAX = 600
+"""A process of these roles says nothing while it reads a large file, but no longer than this."""
 
 CommandOf = Callable[[str], Sequence[str]]
 """Role to the command that runs it; `--life-fd N` is appended."""
@@ -135,8 +141,12 @@ class Keeper:
         if not data:
             self._loop.remove_reader(child.life_socket)
             child.close()
-        elif child.hear(data):
-            self._on_status(child)
+            return
+        told_before = child.state, child.reason
+        if child.hear(data):
+            if (child.state, child.reason) != told_before:
+                self._on_status(child)
+            self.changed()
 
     def _on_status(self, child: Child) -> None:
         if child.state == READY and child.ready_ns is None:
@@ -147,7 +157,24 @@ class Keeper:
         # What lies between start and ready is the child's own story, told in its own lines.
         level = {READY: logging.INFO, FAILED: logging.WARNING}.get(child.state, logging.DEBUG)
         log.log(level, child.state, extra={"facts": facts})
-        self.changed()
+
+    def look_for_silence(self) -> None:
+        """Kills every process that promised heartbeats and lets none be heard; asked once a second.
+
+        Counted in looks and not in seconds: if this process itself was stopped for a while, nobody else is to blame.
+        """
+        for child in self.children():
+            child.silent_looks += 1
+            if HEARTBEAT_FACT in child.facts:
+                looks_max, what = SILENT_LOOKS_MAX, "no heartbeat"
+            elif child.role in LOADING_ROLES and child.ready_ns is None:
+                looks_max, what = LOADING_LOOKS_MAX, f"still {child.state}, and not a word"
+            else:
+                continue
+            if child.silent_looks > looks_max and child.is_alive:
+                child.reason = f"{what} for {looks_max} s: the process hangs or was stopped"
+                log.warning("killing a process that is silent", extra={"facts": {"part": child.part}})
+                child.kill()
 
     # Ending
 

@@ -19,6 +19,9 @@ STATUS_BYTES_MAX = 16 << 10
 """A Unix stream socket takes a line this small whole or not at all, so reports never arrive in halves."""
 REASON_CHARS_MAX = 2000
 
+HEARTBEAT_FACT = "heartbeat_s"
+"""A child whose status carries this fact repeats its status at least this often; silence means that it hangs."""
+
 WAITING = "waiting"
 """Modules are imported and the boot message is awaited; `read_boot` says so by itself."""
 STARTING = "starting"

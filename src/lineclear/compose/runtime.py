@@ -1,7 +1,7 @@
-"""The runtime process: one hosted model version on `rt-<name>.sock` in the run directory.
+"""The runtime process: one replica of a hosted model version, on a Unix socket in the run directory.
 
-In: the boot message with its RuntimeSpec. Out: states on the life socket, answers on the Unix socket. End of file
-drains; a stalled engine ends the process, since unloading is exiting. It must not know keys, routes or the database.
+In: the boot message with its RuntimeSpec. Out: states and heartbeats on the life socket, answers on the Unix socket.
+End of file drains; a stalled engine ends the process, since unloading is exiting. It must not know keys or routes.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ import uvloop
 
 from lineclear.base.clock import Clock, SystemClock
 from lineclear.base.log import configure_log
-from lineclear.compose.life import Boot, Life, life_fd, read_boot
+from lineclear.compose.life import HEARTBEAT_FACT, Boot, Life, life_fd, read_boot
 from lineclear.domain.catalogue import Engine as EngineName
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.exchange import Dialect
-from lineclear.domain.runtimes import RuntimeSettings, RuntimeState, read_runtime_settings
+from lineclear.domain.runtimes import RuntimeSettings, RuntimeState, read_runtime_settings, socket_name
 from lineclear.domain.snapshot import RuntimeSpec
 from lineclear.net.dns import Resolver
 from lineclear.net.egress import EgressGuard
@@ -34,9 +34,10 @@ from lineclear.serving.admission import Admission
 from lineclear.serving.door import Door
 from lineclear.serving.engine import Engine
 from lineclear.serving.gguf import GGUFEngine
+from lineclear.serving.onnx import ONNXEngine
 from lineclear.serving.runtime import Runtime, RuntimeRefused
 from lineclear.serving.simulated import SimulatedEngine
-from lineclear.serving.watch import EngineStalled, watch_engine
+from lineclear.serving.watch import EngineStalled, EngineWatch
 from lineclear.wire.problems import problem
 
 log = logging.getLogger("lineclear.runtime")
@@ -48,6 +49,7 @@ EXIT_STALLED = 3
 DRAIN_S = 25.0
 """How long running answers may take after the end of file; the supervisor kills after 30 s."""
 BACKLOG = 1024
+HEARTBEAT_S = 1
 ENGINE_DIR_PREFIX = "eng-"
 
 
@@ -65,11 +67,18 @@ class RuntimeProcess:
         self._settings = read_runtime_settings(spec.engine, spec.settings)
         self._clock = SystemClock()
         self._private_dir = boot.run_dir / f"{ENGINE_DIR_PREFIX}{os.getpid()}"
-        self._socket_path = boot.run_dir / f"rt-{spec.name}.sock"
+        self._replica = boot.slot
+        self._socket_path = boot.run_dir / socket_name(spec.name, self._replica)
         self._engine = build_engine(spec, self._settings, self._private_dir, self._clock)
         self._admission = Admission(self._settings.slots, self._settings.queue_max, self._clock)
         self._runtime = Runtime(spec, self._settings, self._engine, self._report)
         self._door = Door(self._engine, self._admission, lambda: self._runtime.condition)
+        self._watch = EngineWatch(
+            self._engine,
+            lambda: (self._admission.running, self._door.ended),
+            self._settings.stall_s,
+            self._clock,
+        )
         self._server = HTTPServer(self._door.handle, clock=self._clock, limits=ServerLimits(), refuse=_refuse)
         self._listener: socket.socket | None = None
         self._inode: int | None = None
@@ -82,6 +91,7 @@ class RuntimeProcess:
         """
         gone = asyncio.ensure_future(self._life.wait_eof())
         preparing = asyncio.ensure_future(self._runtime.prepare())
+        beating: asyncio.Future[None] | None = None
         make_private_dir(self._private_dir)
         try:
             if not await is_served(self._socket_path):
@@ -97,15 +107,16 @@ class RuntimeProcess:
             if self._listener is None:
                 self._listen()
             self._runtime.enter(RuntimeState.READY, reason)
+            beating = asyncio.ensure_future(self._beat())
             return await self._serve_until(gone)
         finally:
             preparing.cancel()
+            if beating is not None:
+                beating.cancel()
             self._remove_files()
 
     async def _serve_until(self, gone: asyncio.Future[None]) -> int:
-        watch = asyncio.ensure_future(
-            watch_engine(self._engine, lambda: self._admission.running, self._settings.stall_s, self._clock)
-        )
+        watch = asyncio.ensure_future(self._watch.run())
         await asyncio.wait({gone, watch}, return_when=asyncio.FIRST_COMPLETED)
         try:
             if watch.done():
@@ -135,6 +146,21 @@ class RuntimeProcess:
         if self._listener is not None and inode_of(self._socket_path) == self._inode:
             self._socket_path.unlink(missing_ok=True)
 
+    async def _beat(self) -> None:
+        """Says every second how things stand; a process from which this stops coming is killed by the supervisor."""
+        while True:
+            state, reason = self._runtime.condition
+            self._life.report(state.value, reason, {**self._runtime.facts, **self._progress()})
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def _progress(self) -> dict[str, object]:
+        return {
+            HEARTBEAT_FACT: HEARTBEAT_S,
+            **self._door.facts(),
+            "steps": self._watch.steps,
+            "last_step_unix_s": self._watch.last_step_unix_s,
+        }
+
     def _report(self, state: RuntimeState, reason: str, facts: Mapping[str, object]) -> None:
         self._life.report(state.value, reason, facts)
 
@@ -149,6 +175,10 @@ def build_engine(spec: RuntimeSpec, settings: RuntimeSettings, private_dir: Path
         return SimulatedEngine(spec.upstream_id)
     if spec.artifact is None:
         raise ValueError(f"{spec.model} names no model file, which engine {spec.engine.value!r} needs")
+    if spec.engine is EngineName.ONNX:
+        if spec.sha256 is None:
+            raise ValueError(f"{spec.model} names a file and no sha256; name both")
+        return ONNXEngine(Path(spec.artifact), spec.sha256, spec.upstream_id, settings, private_dir=private_dir)
     pool = Pool(clock=clock, resolver=Resolver(clock), guard=EgressGuard(), limits=PoolLimits(), tls=client_context())
     return GGUFEngine(Path(spec.artifact), spec.upstream_id, settings, private_dir=private_dir, pool=pool, clock=clock)
 

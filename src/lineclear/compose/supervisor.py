@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +19,14 @@ from typing import NoReturn
 from lineclear.base.log import configure_log
 from lineclear.compose import announce, resume
 from lineclear.compose.child import Child
-from lineclear.compose.current import Current, SnapshotUnreadable, read_current, read_stamp
+from lineclear.compose.current import (
+    Current,
+    SnapshotUnreadable,
+    read_current,
+    read_stamp,
+    replica_part,
+    replicas_of,
+)
 from lineclear.compose.datadir import UpRefused, reopen_data_directory, write_atomically
 from lineclear.compose.keeper import CommandOf, Keeper, Launch, are_empty
 from lineclear.compose.listeners import url_of
@@ -30,6 +37,7 @@ from lineclear.compose.up import Prepared, UpConfig, prepare
 log = logging.getLogger("lineclear.supervisor")
 
 SNAPSHOT_POLL_S = 0.1
+SILENCE_LOOK_S = 1.0
 REMOVED_RUNTIME_S = 5.0
 """Gateways get this long to take the snapshot that no longer names a runtime before it drains."""
 
@@ -106,6 +114,7 @@ class Supervisor:
         resume.unblock_signals()
         announce.write_up_file(self.held.data, self.gateway_url, self.admin_url)
         self._adopt()
+        self._look_for_silence()
         for name in ("control", "accountant"):
             self.keeper.fill(self.keeper.parts[name])
         if self.restarts_asked > self.restarts_done:
@@ -116,6 +125,10 @@ class Supervisor:
             await self.keeper.wait_for_change(SNAPSHOT_POLL_S)
         await self._stop_all()
         return self._exit_code
+
+    def _look_for_silence(self) -> None:
+        self.keeper.look_for_silence()
+        self._loop.call_later(SILENCE_LOOK_S, self._look_for_silence)
 
     def _adopt(self) -> None:
         """Takes over the processes that the program before this one left, if there was one."""
@@ -171,27 +184,39 @@ class Supervisor:
             log.warning("a lower revision was published and is refused", extra={"facts": facts})
             return
         self._snapshot = current
+        wanted: set[str] = set()
         for name, spec in current.runtimes.items():
-            self._want_runtime(f"runtime.{name}", {"spec": dict(spec)})
-        wanted = {f"runtime.{name}" for name in current.runtimes}
+            wanted |= self._want_runtime(name, spec)
         for part in list(self.keeper.parts.values()):
             if part.role == "runtime" and part.is_wanted and part.name not in wanted:
                 self._unwant(part)
 
-    def _want_runtime(self, name: str, options: dict[str, object]) -> None:
-        part = self.keeper.parts.setdefault(name, Part(name, "runtime", 0, options))
-        part.is_wanted = True
-        if part.options != options:
-            part.options = options
-            self.keeper.own(self._replace_runtime(part), f"new settings of {name}")
-        else:
-            self.keeper.fill(part)
+    def _want_runtime(self, runtime: str, spec: Mapping[str, object]) -> set[str]:
+        """Sees to a part for each replica; returns their names."""
+        # How many there are is no setting of any one of them: more of them is no reason to replace those that run.
+        options = {"spec": {name: value for name, value in spec.items() if name != "replicas"}}
+        changed: list[Part] = []
+        names = [replica_part(runtime, replica) for replica in range(replicas_of(spec))]
+        for replica, name in enumerate(names):
+            part = self.keeper.parts.setdefault(name, Part(name, "runtime", replica, options))
+            part.is_wanted = True
+            if part.options != options:
+                part.options = options
+                changed.append(part)
+            else:
+                self.keeper.fill(part)
+        if changed:
+            self.keeper.own(self._replace_runtimes(changed), f"new settings of {runtime}")
+        return set(names)
 
-    async def _replace_runtime(self, part: Part) -> None:
-        try:
-            await replace_beside(self.keeper, part, RUNTIME_START_S)
-        except RestartFailed as failure:
-            log.warning("new settings of a runtime are not in force", extra={"facts": {"reason": str(failure)}})
+    async def _replace_runtimes(self, parts: Sequence[Part]) -> None:
+        """One replica after the other, so that memory for one more is enough and the others go on serving."""
+        for part in parts:
+            try:
+                await replace_beside(self.keeper, part, RUNTIME_START_S)
+            except RestartFailed as failure:
+                log.warning("new settings of a runtime are not in force", extra={"facts": {"reason": str(failure)}})
+                return
 
     def _unwant(self, part: Part) -> None:
         part.is_wanted = False

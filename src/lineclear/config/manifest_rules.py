@@ -32,7 +32,7 @@ from lineclear.domain.manifest import (
 )
 from lineclear.domain.money import nano_usd
 from lineclear.domain.prompts import prompt_segments
-from lineclear.domain.runtimes import setting_problem
+from lineclear.domain.runtimes import REPLICAS_MAX, artifact_problem, setting_problem, settings_problems
 
 Mistake: TypeAlias = tuple[PlainPath, str, str]
 
@@ -197,12 +197,12 @@ def _hosted_version(version: ModelVersion) -> Iterator[Mistake]:
         yield ("engine",), "not_yet_supported", f"the engine {name!r} is not yet supported"
         return
     engine = Engine(name)
-    if version.replicas != 1:
-        yield ("replicas",), "not_yet_supported", "replicas other than 1 are not yet supported"
-    for setting, value in version.settings.items():
-        problem = setting_problem(engine, setting, value)
-        if problem is not None:
-            yield ("settings", setting), "invalid_value", problem
+    if not 1 <= version.replicas <= REPLICAS_MAX:
+        yield ("replicas",), "invalid_value", f"must be from 1 to {REPLICAS_MAX}"
+    alone = [(setting, setting_problem(engine, setting, value)) for setting, value in version.settings.items()]
+    wrong = [(setting, problem) for setting, problem in alone if problem is not None]
+    for setting, problem in wrong or settings_problems(engine, version.settings):
+        yield ("settings", *((setting,) if setting in version.settings else ())), "invalid_value", problem
     yield from _artifact(version, engine)
 
 
@@ -216,6 +216,8 @@ def _artifact(version: ModelVersion, engine: Engine) -> Iterator[Mistake]:
         yield ("artifact",), "missing_field", "`artifact` is missing: the path of the model file"
     elif not version.artifact.startswith("/"):
         yield ("artifact",), "invalid_value", "must be an absolute path here"
+    elif problem := artifact_problem(engine, version.artifact):
+        yield ("artifact",), "invalid_value", problem
     if version.sha256 is None:
         yield ("sha256",), "missing_field", "`sha256` of the model file is missing"
     elif not SHA256.fullmatch(version.sha256):

@@ -167,6 +167,7 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             provider=version.provider or RESERVED_PROVIDER,
             upstream_id=version.upstream_id or model.name,
             runtime=runtimes.get(id_),
+            replicas=version.replicas,
             status=version.status,
             approved_uses=model.approved_uses,
             data_classes=model.data_classes,
@@ -297,4 +298,5 @@ def _runtime(model: Model, version: ModelVersion, name: str, engine: str) -> Run
         sha256=version.sha256,
         settings=version.settings,
         upstream_id=version.upstream_id or model.name,
+        replicas=version.replicas,
     )

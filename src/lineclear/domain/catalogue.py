@@ -56,4 +56,5 @@ class Engine(StrEnum):
     """What runs a hosted model version."""
 
     GGUF = "gguf"
+    ONNX = "onnx"
     SIMULATED = "simulated"

@@ -157,6 +157,7 @@ class UpstreamError(LineclearError):
         sent: whether request bytes can have reached the target.
         status: the target's HTTP status, None if there was none.
         body: the target's sanitised error body for a pass-through (4xx only), else empty.
+        has_sibling: another process of the same target has not been asked and may be, at once.
         phase: connect | send | head | first_event | between_events | total, for timeouts and cuts; also pool, dns,
             egress, tls (nothing sent), reused (an idle connection broke unanswered) and body (after the head).
     """
@@ -182,6 +183,7 @@ class UpstreamError(LineclearError):
         self.status = status
         self.body = body
         self.phase = phase
+        self.has_sibling = False
 
 
 class ClientGone(Exception):

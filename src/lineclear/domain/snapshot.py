@@ -92,6 +92,8 @@ class ModelVersionEntry(Section, frozen=True):
     """`name@version` or a route to use instead once retired."""
     operations: tuple[Operation, ...] | None = None
     """What it can be asked to do; None = whatever its provider's dialects spell."""
+    replicas: int = 1
+    """Runtime processes behind it; 1 for a vendor's."""
 
 
 class CatalogueSection(Section, frozen=True):
@@ -219,6 +221,8 @@ class RuntimeSpec(Section, frozen=True):
     sha256: str | None
     settings: dict[str, int | str | bool]
     upstream_id: str
+    replicas: int = 1
+    """Processes behind the one endpoint; the supervisor starts each with a spec without this."""
 
 
 class RuntimesSection(Section, frozen=True):

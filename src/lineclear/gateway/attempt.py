@@ -82,7 +82,7 @@ async def attempt(
     """
     parsed = reserved.planned.admitted.parsed
     health = candidate.health
-    where = _address(candidate, parsed.identified.head.operation, health, clock)
+    where = _address(candidate, parsed.identified.head.operation, health, clock, pool)
     body = _body(reserved, candidate)
     call = pool.call(where.origin, where.credential_id, _head(reserved, candidate, where, number, len(body)), body)
     trace.call = call
@@ -99,7 +99,11 @@ async def attempt(
         call.abort()
         health.end()
         if isinstance(error, UpstreamError) and not _is_callers_doing(error, reserved, candidate):
-            _learn(error, health, where.credential_id)
+            if candidate.replicas is not None:
+                addresses = candidate.addresses[parsed.identified.head.operation]
+                error.has_sibling = candidate.replicas.spare(addresses, where, error)
+            if not error.has_sibling:
+                _learn(error, health, where.credential_id)
         raise
 
 
@@ -248,8 +252,10 @@ def _learn(error: UpstreamError, health: TargetHealth, credential_id: str) -> No
                 health.throttled(error.retry_after_ms)
 
 
-def _address(candidate: Candidate, operation: Operation, health: TargetHealth, clock: Clock) -> Address:
+def _address(candidate: Candidate, operation: Operation, health: TargetHealth, clock: Clock, pool: Pool) -> Address:
     addresses = candidate.addresses[operation]
+    if candidate.replicas is not None:
+        return candidate.replicas.choose(addresses, pool.in_flight)
     if not health.parked_until_ns:
         return addresses[0]
     now_ns = clock.monotonic_ns()

@@ -137,7 +137,7 @@ class Live:
     """Health of every target of this worker."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._targets: dict[tuple[str, str], TargetHealth] = {}
 
     def target(self, environment: str, model: str) -> TargetHealth:
@@ -147,7 +147,7 @@ class Live:
             if len(self._targets) >= TARGETS_MAX:
                 # Forgetting health is safe: an ill target is found out again within a few attempts.
                 self._targets.clear()
-            health = self._targets[environment, model] = TargetHealth(self._clock)
+            health = self._targets[environment, model] = TargetHealth(self.clock)
         return health
 
 

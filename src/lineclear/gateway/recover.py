@@ -69,6 +69,8 @@ def recover(errors: Sequence[UpstreamError], left: Left) -> Recovery:
     error = errors[-1]
     if len(errors) >= ATTEMPTS_MAX or left.time_ms <= 0:
         return STOP
+    if error.has_sibling:
+        return Recovery(Move.SAME, fresh=True)
     match error.attempt_class:
         case AttemptClass.NOT_SENT:
             return NEXT if left.has_others else _same(error, left)

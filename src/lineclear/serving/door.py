@@ -47,7 +47,7 @@ class Door:
         """One exchange; the handler of `net.HTTPServer`."""
         operation = CALLS.get(request.path)
         if operation is None:
-            self._tell(request, reply)
+            await self._tell(request, reply)
             return
         codec = CODECS[operation]
         request_id = request.headers.get(b"x-request-id", b"").decode("latin-1")
@@ -66,6 +66,13 @@ class Door:
     async def _serve(self, request: Request, reply: Reply, operation: Operation, codec: Codec, request_id: str) -> None:
         if request.method != b"POST":
             raise CallerError(ErrorCode.METHOD_NOT_ALLOWED, "this path takes POST only", hint="send a POST request")
+        if operation not in self._engine.operations:
+            offered = ", ".join(self.paths)
+            raise CallerError(
+                ErrorCode.INVALID_REQUEST,
+                f"this model does not do {operation.value!r}",
+                hint=f"it answers at {offered}; for the rest call a route with another model",
+            )
         state, reason = self._condition()
         if state not in SERVING_STATES:
             raise PlatformFault(
@@ -112,22 +119,34 @@ class Door:
             )
         return read_directives(text)
 
-    def _tell(self, request: Request, reply: Reply) -> None:
+    async def _tell(self, request: Request, reply: Reply) -> None:
         """The runtime's word about itself, for people and probes."""
         state, reason = self._condition()
         if request.path == b"/livez":
             reply.whole(200, JSON_HEAD, b'{"status":"ok"}')
         elif request.path == b"/readyz":
             status = 200 if state is RuntimeState.READY else 503
-            facts = {"state": state.value, "reason": reason, **self.facts()}
+            counts = await self._engine.counts() if state in SERVING_STATES else None
+            engine = {} if counts is None else {"steps": counts.steps, "working": counts.working}
+            facts = {"state": state.value, "reason": reason, **self.facts(), **engine}
             reply.whole(status, JSON_HEAD, json.dumps(facts).encode())
         else:
             error = CallerError(
                 ErrorCode.NOT_FOUND,
                 "this runtime does not know the path",
-                hint="it has /v1/chat/completions and /v1/messages",
+                hint=f"it has {', '.join(self.paths)}",
             )
             refuse(reply, Dialect.OPENAI, error, "")
+
+    @property
+    def ended(self) -> int:
+        """Requests that reached the engine and are over."""
+        return self.answered + self.failed + self.cancelled
+
+    @property
+    def paths(self) -> list[str]:
+        """What callers may ask this model for."""
+        return sorted(OPERATION_PATH[operation] for operation in self._engine.operations)
 
     def facts(self) -> dict[str, Any]:
         """Counts since the start, and what is being done now."""

@@ -63,8 +63,22 @@ class EngineCut(PlatformFault):
         super().__init__(ErrorCode.INTERNAL_ERROR, message, hint="try again; the runtime's log has the reason")
 
 
+class EngineCounts(msgspec.Struct, frozen=True):
+    """An engine's own counts, not those of the door before it."""
+
+    steps: int
+    """Grows while the engine works: tokens decoded, batches computed, answers given."""
+    working: int
+    """Calls that hold the engine now, callers that hung up included."""
+
+
 class Engine(Protocol):
     """What a runtime runs. Built, then loaded once, then asked, then closed."""
+
+    @property
+    def operations(self) -> frozenset[Operation]:
+        """What it can be asked for; the door refuses the rest."""
+        ...
 
     @property
     def obeys_directives(self) -> bool:
@@ -88,8 +102,8 @@ class Engine(Protocol):
         """
         ...
 
-    async def completed_steps(self) -> int | None:
-        """A number that grows while the engine works; None if the engine did not say in time."""
+    async def counts(self) -> EngineCounts | None:
+        """What the engine itself counts; None if it did not say in time."""
         ...
 
     async def close(self) -> None:

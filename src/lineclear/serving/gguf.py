@@ -10,25 +10,33 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lineclear.base.clock import Clock
-from lineclear.domain.capability import TEXT_OPERATIONS
+from lineclear.domain.capability import engine_operations
+from lineclear.domain.catalogue import Engine
 from lineclear.domain.errors import CallerError, ErrorCode, PlatformFault, UpstreamError
 from lineclear.domain.exchange import OPERATION_PATH, Dialect, Event, Failed, Operation, Started, Terminated
-from lineclear.domain.runtimes import RuntimeSettings
+from lineclear.domain.runtimes import EMBEDDINGS, POOLING_OF_MODEL, RuntimeSettings
 from lineclear.net.upstream import Origin, Pool, UpstreamCall
-from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCut, EngineRefused, Outlet
+from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCounts, EngineCut, EngineRefused, Outlet
 from lineclear.serving.gguf_limits import check_for_llama
 from lineclear.wire.openai_chat import OPENAI_CHAT
+from lineclear.wire.openai_inputs import read_inputs
 from lineclear.wire.splice import encoded, join, top_level
 
 SOCKET_NAME = "e.sock"
 """llama.cpp takes a host name for a Unix socket only if it ends in `.sock`."""
 MAGIC = b"GGUF"
 """First bytes of every GGUF file. Source: ggml's docs/gguf.md."""
-STEPS_METRIC = b"llamacpp:n_decode_total "
+STEPS_METRIC = b"llamacpp:n_decode_total"
+RUNNING_METRIC = b"llamacpp:requests_processing"
+WAITING_METRIC = b"llamacpp:requests_deferred"
 CONNECT_S = 3.0
 STEPS_WAIT_S = 2.0
 WHOLE_BYTES_MAX = 16 << 20
+SPECIAL_TOKENS = 2
+"""Tokens that a model puts around an input; otherwise a text has no more tokens than bytes."""
 HTTP_THREADS_SPARE = 6
 """llama.cpp serves each connection in a thread: one per slot, and these for the watch and for closing ones."""
 GENERATED = frozenset({Operation.CHAT, Operation.MESSAGES, Operation.COMPLETIONS})
@@ -42,7 +50,6 @@ class GGUFEngine:
     """One GGUF model, loaded once."""
 
     obeys_directives = False
-    operations = GENERATED | {Operation.COUNT_TOKENS}
 
     def __init__(
         self, artifact: Path, alias: str, settings: RuntimeSettings, *, private_dir: Path, pool: Pool, clock: Clock
@@ -56,6 +63,7 @@ class GGUFEngine:
         self._pool = pool
         self._clock = clock
         self._server: Any = None  # Any: xllamacpp has no types
+        self.operations = frozenset(engine_operations(Engine.GGUF, {"task": settings.task}))
 
     async def load(self) -> None:
         # Imported here and not above: the package is an extra, and 100 MB that only this process wants.
@@ -87,6 +95,13 @@ class GGUFEngine:
         parameters.cpuparams.n_threads = threads
         parameters.cpuparams_batch.n_threads = threads
         parameters.n_threads_http = self._settings.slots + HTTP_THREADS_SPARE
+        if self._settings.task == EMBEDDINGS:
+            parameters.embedding = True
+            # An input is computed in one piece, so the piece must hold the longest.
+            parameters.n_batch = parameters.n_ubatch = self._settings.context
+            if self._settings.pooling != POOLING_OF_MODEL:
+                name = f"LLAMA_POOLING_TYPE_{self._settings.pooling.upper()}"
+                parameters.pooling_type = getattr(xllamacpp.llama_pooling_type, name)
         parameters.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts
         parameters.endpoint_metrics = True
         parameters.endpoint_slots = False
@@ -98,6 +113,8 @@ class GGUFEngine:
 
     async def answer(self, call: EngineCall, outlet: Outlet) -> None:
         check_for_llama(call)
+        if call.operation is Operation.EMBEDDINGS:
+            await self._check_lengths(call)
         is_folded = _can_fold(call)
         upstream = self._request(
             "POST",
@@ -140,7 +157,36 @@ class GGUFEngine:
             raise EngineCut("the engine's answer stopped before its end")
         return call.codec.write_whole(events, name, self._alias, self._clock.unix_us() // 1_000_000)
 
-    async def completed_steps(self) -> int | None:
+    async def _check_lengths(self, call: EngineCall) -> None:
+        """llama.cpp calls an input that is too long an error of its own (500); it is the caller's."""
+        context = self._settings.context
+        for place, given in enumerate(read_inputs(call.tree)):
+            tokens = len(given)
+            if isinstance(given, str) and len(given.encode()) + SPECIAL_TOKENS > context:
+                tokens = await self._count_tokens(given)
+            if tokens > context:
+                raise CallerError(
+                    ErrorCode.INVALID_REQUEST,
+                    f"input {place} has {tokens} tokens and this model reads {context}",
+                    hint="send shorter inputs; more is the model version's setting `context`",
+                    param="input" if isinstance(call.tree["input"], str) else f"input.{place}",
+                )
+
+    async def _count_tokens(self, text: str) -> int:
+        body = b'{"add_special":true,"content":%b}' % bytes(encoded(text))
+        upstream = self._request("POST", "/tokenize", body)
+        try:
+            await upstream.open(connect_s=CONNECT_S)
+            answer = await _read_all(upstream)
+            if upstream.status != 200:
+                raise _engine_error(upstream.status, answer)
+        except UpstreamError as error:
+            raise EngineCut(f"the engine broke off: {error.message}") from error
+        finally:
+            upstream.abort()
+        return len(msgspec.json.decode(answer)["tokens"])
+
+    async def counts(self) -> EngineCounts | None:
         call = self._request("GET", "/metrics", b"")
         call.deadline(self._clock.monotonic_ns() + int(STEPS_WAIT_S * 1e9), "head")
         try:
@@ -151,8 +197,13 @@ class GGUFEngine:
             return None
         finally:
             call.abort()
-        lines = [line for line in text.splitlines() if line.startswith(STEPS_METRIC)]
-        return int(float(lines[0].rpartition(b" ")[2])) if lines else None
+        values = dict(line.split(b" ", 1) for line in text.splitlines() if line.startswith(b"llamacpp:"))
+        if STEPS_METRIC not in values:
+            return None
+        steps, running, waiting = (
+            int(float(values.get(name, b"0"))) for name in (STEPS_METRIC, RUNNING_METRIC, WAITING_METRIC)
+        )
+        return EngineCounts(steps, running + waiting)
 
     async def close(self) -> None:
         # Dropping the last reference stops llama.cpp's threads; it waits for answers that still run.

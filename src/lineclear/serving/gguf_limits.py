@@ -23,6 +23,8 @@ def check_for_llama(call: EngineCall) -> None:
         for name, default in IGNORED_IN_COMPLETIONS.items():
             if tree.get(name) not in (None, default):
                 raise _refusal(name, f"this model does not know {name!r} in a completion", f"Leave {name} out.")
+    if call.operation is Operation.EMBEDDINGS and tree.get("dimensions") is not None:
+        raise _refusal("dimensions", "the vectors of this model have one length", "Leave dimensions out.")
     if call.view.choices > 1:
         param = "n" if tree.get("n") not in (None, 1) else "prompt"
         raise _refusal(

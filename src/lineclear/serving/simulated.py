@@ -25,7 +25,7 @@ from lineclear.domain.exchange import (
     UsageReported,
 )
 from lineclear.domain.money import Usage, estimated_tokens
-from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCut, Outlet
+from lineclear.serving.engine import JSON_HEAD, STREAM_HEAD, EngineCall, EngineCounts, EngineCut, Outlet
 from lineclear.serving.simulate import FaultKind
 from lineclear.serving.simulated_items import DIMENSIONS, input_tokens, response_id, simulated_class, simulated_vector
 from lineclear.wire.openai_classify import write_classes
@@ -78,22 +78,30 @@ class SimulatedEngine:
         """`model` is the name that answers give as theirs."""
         self._model = model
         self._steps = 0
+        self._working = 0
         self._stalled = False
         self._never = asyncio.Event()
 
     async def load(self) -> None:
         """Nothing to load."""
 
-    async def completed_steps(self) -> int | None:
+    async def counts(self) -> EngineCounts:
         # A call that hangs because it was told to is no stall: the engine itself still steps.
-        if not self._stalled:
+        if self._working and not self._stalled:
             self._steps += 1
-        return self._steps
+        return EngineCounts(self._steps, self._working)
 
     async def close(self) -> None:
         """Nothing to give back."""
 
     async def answer(self, call: EngineCall, outlet: Outlet) -> None:
+        self._working += 1
+        try:
+            await self._answer(call, outlet)
+        finally:
+            self._working -= 1
+
+    async def _answer(self, call: EngineCall, outlet: Outlet) -> None:
         directives = call.directives
         if directives.stall:
             self._stalled = True

@@ -1,7 +1,8 @@
 """Finds an engine that is busy and completes no step.
 
-In: how many requests run, and the engine's count of completed steps. Out: `EngineStalled`, once. It must not
-restart anything: a hung engine cannot be stopped from inside, so the process ends and the supervisor replaces it.
+In: how many requests run and have ended, and the engine's own counts. Out: `EngineStalled`, once; the last step, for
+status. It must not restart anything: a hung engine cannot be stopped from inside, so the process ends and the
+supervisor replaces it.
 """
 
 import asyncio
@@ -18,23 +19,45 @@ class EngineStalled(Exception):
     """The engine has been busy for `stall_s` without a completed step."""
 
 
-async def watch_engine(engine: Engine, running: Callable[[], int], stall_s: float, clock: Clock) -> None:
-    """Looks at the engine every `stall_s` / 4 seconds, at most every 5; runs until cancelled.
+class EngineWatch:
+    """What is known of an engine's progress."""
 
-    Raises:
-        EngineStalled: no step was completed for `stall_s` although requests ran all that time.
-    """
-    steps: int | None = None
-    moved_ns = clock.monotonic_ns()
-    while True:
-        await asyncio.sleep(min(LOOK_S_MAX, stall_s / LOOKS_PER_STALL))
-        if running() == 0:
-            moved_ns = clock.monotonic_ns()
-            continue
-        seen = await engine.completed_steps()
-        if seen is not None and seen != steps:
-            steps = seen
-            moved_ns = clock.monotonic_ns()
-        still_s = (clock.monotonic_ns() - moved_ns) / 1e9
-        if still_s >= stall_s:
-            raise EngineStalled(f"no completed step for {still_s:.1f} s with {running()} requests running")
+    def __init__(self, engine: Engine, activity: Callable[[], tuple[int, int]], stall_s: float, clock: Clock) -> None:
+        """`activity` tells how many requests run, and how many have ended since the start."""
+        self._engine = engine
+        self._activity = activity
+        self._stall_s = stall_s
+        self._clock = clock
+        self.steps = 0
+        """As the engine counts them, when last looked."""
+        self.last_step_unix_s: int | None = None
+        """When a look last found more steps than the one before; None before the first."""
+
+    async def run(self) -> None:
+        """Looks every `stall_s` / 4 seconds, at most every 5; runs until cancelled.
+
+        Raises:
+            EngineStalled: no step was completed for `stall_s` although requests ran all that time.
+        """
+        moved_ns = self._clock.monotonic_ns()
+        ended_before = 0
+        while True:
+            await asyncio.sleep(min(LOOK_S_MAX, self._stall_s / LOOKS_PER_STALL))
+            running, ended = self._activity()
+            if running or ended != ended_before:
+                ended_before = ended
+                if await self._has_moved():
+                    moved_ns = self._clock.monotonic_ns()
+            if not running:
+                moved_ns = self._clock.monotonic_ns()
+            still_s = (self._clock.monotonic_ns() - moved_ns) / 1e9
+            if still_s >= self._stall_s:
+                raise EngineStalled(f"no completed step for {still_s:.1f} s with {running} requests running")
+
+    async def _has_moved(self) -> bool:
+        counts = await self._engine.counts()
+        if counts is None or counts.steps == self.steps:
+            return False
+        self.steps = counts.steps
+        self.last_step_unix_s = self._clock.unix_us() // 1_000_000
+        return True

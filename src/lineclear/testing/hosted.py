@@ -16,7 +16,7 @@ from typing import Any
 from lineclear.base.log import LogChoice
 from lineclear.compose.life import Boot
 from lineclear.config.settings import read_settings
-from lineclear.serving.bundled import SMOLLM2, find_artifact
+from lineclear.serving.bundled import SMOLLM2, BundledModel, find_artifact, hosted_settings
 
 WAIT_S = 60.0
 
@@ -98,7 +98,9 @@ class HostedModel:
                 return self.states[-1]
 
     def names(self) -> list[str]:
-        return [status["state"] for status in self.states]
+        """The states in order; heartbeats, which repeat one, are left out."""
+        told = [status["state"] for status in self.states]
+        return [state for at, state in enumerate(told) if at == 0 or state != told[at - 1]]
 
     def call(
         self, path: str, body: object = None, headers: Mapping[str, str] | None = None, method: str | None = None
@@ -152,16 +154,21 @@ def simulated_spec(name: str, **settings: object) -> dict[str, object]:
 
 
 def smollm2_spec(name: str, **settings: object) -> dict[str, object]:
-    """A RuntimeSpec of the bundled language model, which must have been pulled."""
-    artifact = find_artifact(SMOLLM2, read_settings().model_store)
+    """A RuntimeSpec of the bundled language model with a small context."""
+    return bundled_spec(SMOLLM2, name, **{"context": 512, **settings})
+
+
+def bundled_spec(model: BundledModel, name: str, **settings: object) -> dict[str, object]:
+    """A RuntimeSpec of a bundled model, which must have been pulled."""
+    artifact = find_artifact(model, read_settings().model_store)
     if artifact is None:
-        raise FileNotFoundError("the model smollm2 is not on this machine: run `lineclear models pull smollm2`")
+        raise FileNotFoundError(f"{model.name} is not on this machine: run `lineclear models pull {model.name}`")
     return {
         "name": name,
-        "model": "smollm2@135m-q4-1",
-        "engine": "gguf",
+        "model": f"{model.name}@{model.version}",
+        "engine": model.engine.value,
         "artifact": str(artifact),
-        "sha256": SMOLLM2.sha256,
-        "settings": {"slots": 2, "context": 512, **settings},
-        "upstream_id": "smollm2",
+        "sha256": model.sha256,
+        "settings": {**hosted_settings(model, artifact), **settings},
+        "upstream_id": model.name,
     }
