@@ -276,6 +276,31 @@ def test_a_stream_that_breaks_after_content_ends_in_an_error_and_is_billed_in_pa
     run(tmp_path, Plan(models=(model("ill"),), routes=(route("pair", "ill", fallback=("good@1",)),)), play)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "fault", "more", "outcome"),
+    [
+        ("openai", "no-terminator", {}, "ok"),
+        ("openai", "no-terminator,malformed-after=2", {}, "truncated"),
+        ("openai", "no-terminator", {"n": 2}, "truncated"),
+        ("anthropic", "no-terminator", {}, "truncated"),
+    ],
+)
+def test_u9_a_stream_without_its_end_marker_is_whole_only_where_servers_are_known_to_leave_it_out(
+    tmp_path: Path, dialect: str, fault: str, more: dict[str, int], outcome: str
+) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("ill", always=fault)
+        answer = await house.call(MAKERS[dialect](KEY, "alone", "x", stream=True, **more))
+        settle = house.settle_of(answer)
+        assert settle.outcome == outcome
+        assert settle.cost_basis == ("priced" if outcome == "ok" else "estimated")
+        assert (b"upstream_truncated" in answer.body) == (outcome == "truncated")
+        assert answer.failure == "unterminated"
+        assert b"[DONE]" not in answer.body
+
+    run(tmp_path, Plan(models=(model("ill"),), routes=(route("alone", "ill"),)), play)
+
+
 def test_a_vendors_error_inside_a_stream_goes_out_as_it_came(tmp_path: Path) -> None:
     async def play(house: House) -> None:
         house.vendor.set_script("ill", always="error-after=2")

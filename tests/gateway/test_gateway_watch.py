@@ -86,6 +86,9 @@ def test_a_usage_frame_that_was_asked_for_passes() -> None:
 def test_a_complete_answer_is_billed_as_the_vendor_says() -> None:
     said = Usage(input_tokens=7, output_tokens=1)
     watch = watching(TextDelta("x" * 100), UsageReported(said), Finished(StopReason.END, "stop"))
+    assert not watch.is_complete
+    assert watch.billed_usage(400)[1]
+    watch.see(Terminated())
     assert watch.billed_usage(400) == (said, False)
 
 

@@ -171,7 +171,9 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     async def act(pool: Pool, origin: Origin) -> None:
         call = pool.call(origin, "c", HEAD, BODY)
         await call.open()
+        assert not call.is_end_told
         assert await whole(call) == b"until the end"
+        assert not call.is_end_told
         call.release()
         assert pool.idle_count == 0
 
@@ -255,6 +257,7 @@ def test_a_broken_body_gives_what_came_and_then_the_failure(name: str, take: Tak
     async def act(pool: Pool, origin: Origin) -> None:
         call = pool.call(origin, "c", HEAD, BODY)
         await call.open()
+        assert call.is_end_told
         got: list[bytes] = []
         with pytest.raises(UpstreamError) as raised:
             await take(call, got)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from lineclear.domain.exchange import Frame
 from lineclear.gateway.watch import Watch
 from lineclear.net.server import Reply
 from lineclear.net.upstream import UpstreamCall
@@ -23,6 +24,7 @@ class Passage:
     __slots__ = (
         "_between_ns",
         "_call",
+        "_is_single",
         "_now_ns",
         "_reader",
         "_reply",
@@ -35,13 +37,22 @@ class Passage:
     )
 
     def __init__(
-        self, call: UpstreamCall, reader: StreamReader, watch: Watch, reply: Reply, now_ns: Callable[[], int]
+        self,
+        call: UpstreamCall,
+        reader: StreamReader,
+        watch: Watch,
+        reply: Reply,
+        now_ns: Callable[[], int],
+        *,
+        is_single: bool,
     ) -> None:
+        """Nothing is read yet; `is_single`: one answer was asked for, not several at once."""
         self._call = call
         self._reader = reader
         self._watch = watch
         self._reply = reply
         self._now_ns = now_ns
+        self._is_single = is_single
         self._between_ns = 0
         self._total_ns = 0
         self.is_over = watch.terminated or watch.failed is not None
@@ -69,7 +80,7 @@ class Passage:
             UpstreamError: the stream is not one, see `codec.StreamReader`.
         """
         watch = self._watch
-        frames = self._reader.feed(data) if data else self._reader.end()
+        frames = self._reader.feed(data) if data else self._last_frames()
         passed = watch.take(frames)
         if not data or watch.terminated or watch.failed is not None:
             self.is_over = True
@@ -82,6 +93,10 @@ class Passage:
         if frames:
             self._expect_event(now_ns)
         return not (self.is_over or now_ns >= self.look_up_ns or self._reply.is_behind)
+
+    def _last_frames(self) -> list[Frame]:
+        """A stop reason without the end marker is no cut where the body itself was complete (decision 26)."""
+        return self._reader.end(may_be_unmarked=self._is_single and self._call.is_end_told)
 
     def _expect_event(self, now_ns: int) -> None:
         """Only whole events count: a target that trickles bytes is as silent as one that sends none (row U21)."""

@@ -151,9 +151,11 @@ async def _pass_stream(opened: Opened, line: Line) -> None:
     if opened.reader is None:
         raise PlatformFault(ErrorCode.INTERNAL_ERROR, "a stream without a reader reached relay")
     reply, clock = line.reply, line.clock
+    admitted = opened.reserved.planned.admitted
     reply.begin(200, _head(opened, line, STREAM_FIELDS), opened.first_bytes)
-    passage = Passage(opened.call, opened.reader, opened.watch, reply, clock.monotonic_ns)
-    between_s = opened.reserved.planned.admitted.route.timeouts.between_events_s
+    is_single = admitted.parsed.view.choices == 1
+    passage = Passage(opened.call, opened.reader, opened.watch, reply, clock.monotonic_ns, is_single=is_single)
+    between_s = admitted.route.timeouts.between_events_s
     passage.begin(total_deadline_ns(opened.reserved, line.trace), int(between_s * _NS_PER_S))
     passage.look_up_ns = clock.monotonic_ns() + CHECKPOINT_NS
     paid_tokens = opened.reserved.slice_tokens

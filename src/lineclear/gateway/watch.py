@@ -37,7 +37,6 @@ class Watch:
         "committed",
         "drops_usage_frame",
         "failed",
-        "finished",
         "malformed",
         "model_echo",
         "native_stop",
@@ -53,7 +52,6 @@ class Watch:
         self.drops_usage_frame = drop_usage_frame
         self.committed = False
         """Content or an end has been seen."""
-        self.finished = False
         self.terminated = False
         self.failed: Failed | None = None
         self.tail = b""
@@ -87,8 +85,8 @@ class Watch:
 
     @property
     def is_complete(self) -> bool:
-        """The answer came to its end: its terminator, or at least a stop reason."""
-        return self.failed is None and (self.terminated or self.finished)
+        """The answer came to its end. A stop reason alone is none: what follows it may be missing (row U9)."""
+        return self.failed is None and self.terminated
 
     def billed_usage(self, prompt_bytes: int) -> tuple[Usage, bool]:
         """What to bill, and whether it had to be estimated.
@@ -139,7 +137,7 @@ def _see_usage(watch: Watch, event: UsageReported) -> bool:
 def _see_finish(watch: Watch, event: Finished) -> bool:
     watch.stop_reason = event.reason
     watch.native_stop = event.native
-    watch.finished = watch.committed = True
+    watch.committed = True
     return False
 
 

@@ -73,7 +73,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_interims",
         "_is_head_only",
         "_is_interim",
-        "_is_length_known",
         "_is_paused",
         "_is_session_kept",
         "_known_names",
@@ -90,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         "headers",
         "idle_since_ns",
         "is_keep_alive",
+        "is_length_known",
         "is_reused",
         "lane",
         "opened_ns",
@@ -138,7 +138,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields = 0
         self._interims = 0
         self._is_interim = False
-        self._is_length_known = False
+        self.is_length_known = False
         self._is_paused = False
 
     # ── the call speaks
@@ -256,7 +256,7 @@ class UpstreamConnection(asyncio.Protocol):
             return False
 
     def eof_received(self) -> bool | None:
-        if self.stage is BODY and not self._is_length_known:
+        if self.stage is BODY and not self.is_length_known:
             self._complete()
             self.is_keep_alive = False
         return None
@@ -315,7 +315,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_keep_alive = parser.should_keep_alive()
         encoding = headers.get(b"transfer-encoding")
         self._wire_has_chunks = encoding is not None
-        self._is_length_known = encoding is not None or b"content-length" in headers
+        self.is_length_known = encoding is not None or b"content-length" in headers
         if not self.is_keep_alive or encoding is not None or b"connection" in headers:
             self._judge(encoding)
         limits = self._pool.limits

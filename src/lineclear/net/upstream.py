@@ -373,6 +373,11 @@ class UpstreamCall:
         """What is already there; b"" = the answer is complete; None if it has to be waited for."""
         return b"" if self._connection is None else self._connection.take()
 
+    @property
+    def is_end_told(self) -> bool:
+        """The answer's own framing says where it ends: a length or a last chunk, not just a close."""
+        return self._connection is not None and self._connection.is_length_known
+
     def abort(self, error: Exception | None = None) -> None:
         """Closes the connection at once; a pending `open` or `read` raises `error`, or ClientGone if None."""
         reason = error if error is not None else ClientGone()
