@@ -107,7 +107,7 @@ def test_a_state_that_does_not_compile_is_rolled_back(plane: ControlPlane) -> No
     revision = plane.publisher.revision()
 
     def break_it(tx: object) -> None:
-        row = DeploymentRow("live", "ghost", 1, "0" * 64, (), "chg_x", 0)
+        row = DeploymentRow("live", "ghost", 1, "0" * 64, (), "chg_x", 0, "0" * 64)
         rows.move_deployment(tx, row)  # type: ignore[arg-type]  # the transaction that commit gives
         digest = '{"targets":[{"model":"ghost@1","weight":1}],"fallback":[]}'
         rows.add_release(tx, rows.ReleaseRow("0" * 64, "rel_0", "ghost", digest, 0, "chg_x"))  # type: ignore[arg-type]

@@ -95,7 +95,10 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = [line for item in facts["objects"] for line in _noun_lines(item)]
     for item in facts["releases"]:
         where = f"{item['environment']}/{item['route']}"
-        lines.append(_styled(f"> {where}: release {item['before'] or 'none'} → {item['after'] or 'none'}", "cyan"))
+        change = f"release {item['before'] or 'none'} → {item['after'] or 'none'}"
+        if item["before"] == item["after"]:
+            change = f"release {item['after']} stays, as the files say now"
+        lines.append(_styled(f"> {where}: {change}", "cyan"))
     lines += [_styled(f"* credential {name}: new value", "cyan") for name in facts["credentials"]]
     lines += [line for item in facts["drift"] for line in drift_lines(item)]
     lines += [_styled(f"! {warning}", "magenta") for warning in facts["warnings"]]

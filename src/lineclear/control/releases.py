@@ -114,12 +114,14 @@ def named_versions(manifest: str) -> set[str]:
 def move(
     deployment: DeploymentRow | None, environment: str, release: Release, change_id: str, now_us: int
 ) -> DeploymentRow | None:
-    """The deployment that makes `release` the stable one; None if it already is."""
+    """The deployment that makes `release` the stable one and the one asked for; None if it already is both."""
     if deployment is None:
-        return DeploymentRow(environment, release.route, 1, release.digest, (), change_id, now_us)
-    if deployment.stable == release.digest:
+        return DeploymentRow(environment, release.route, 1, release.digest, (), change_id, now_us, release.digest)
+    previous = deployment.previous
+    if deployment.stable != release.digest:
+        previous = (deployment.stable, *(digest for digest in previous if digest != deployment.stable))
+    elif deployment.asked == release.digest:
         return None
-    previous = (deployment.stable, *(digest for digest in deployment.previous if digest != deployment.stable))
     return DeploymentRow(
         environment,
         release.route,
@@ -128,4 +130,5 @@ def move(
         previous[:PREVIOUS_MAX],
         change_id,
         now_us,
+        release.digest,
     )

@@ -67,6 +67,8 @@ class DeploymentRow:
     """Digests that served before, newest first."""
     change_id: str
     updated_us: int
+    asked: str
+    """Digest that manifests asked for last; another `stable` was moved there by other means, such as a rollback."""
 
 
 @dataclass(frozen=True)

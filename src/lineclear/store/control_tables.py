@@ -60,8 +60,10 @@ deployments = Table(
     Column("previous", Text, nullable=False),
     Column("change_id", Text, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
+    Column("asked", Text, nullable=False),
 )
-"""The pointer per (environment, route); `previous` is a JSON list of at most ten digests, newest first."""
+"""The pointer per (environment, route); `previous` is a JSON list of at most ten digests, newest first; `asked` the
+digest that manifests asked for last, so that a pointer moved by other means is known."""
 
 keys = Table(
     "keys",

@@ -98,7 +98,7 @@ class Changes:
         gone_back = (
             deployment_drift(key, row, built[key])
             for key, row in sorted(before.deployments.items())
-            if went_back(row, built.get(key))
+            if key in built and went_back(row, built[key])
         )
         return (*stored_drift(before.desired, before.filed, before.managers), *gone_back)
 

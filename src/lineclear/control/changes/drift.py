@@ -81,9 +81,9 @@ def deployment_drift(key: tuple[str, str], row: DeploymentRow, says: Release) ->
     )
 
 
-def went_back(row: DeploymentRow, built: Release | None) -> bool:
-    """Whether a deployment left the release that the manifests make for another one."""
-    return built is not None and row.stable != built.digest and built.digest in row.previous
+def went_back(row: DeploymentRow, says: Release) -> bool:
+    """Whether a deployment was moved by other means than manifests, to another release than they say."""
+    return row.stable not in (row.asked, says.digest)
 
 
 def _patch(says: Manifest, stands: Manifest, place: str) -> str:

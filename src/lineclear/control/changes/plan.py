@@ -60,7 +60,7 @@ class ReleaseChange:
     environment: str
     route: str
     before: str | None
-    """Release id; None for a first deployment."""
+    """Release id; None for a first deployment. The same as `after` where files follow a rollback."""
     after: str | None
     """Release id; None if the deployment goes."""
 
@@ -279,14 +279,13 @@ def _findings(before: Before, taken: _Taken, values: Mapping[str, Secret]) -> It
 
 def _moving(before: Before, wanted: Desired, terms: ChangeTerms) -> tuple[dict[tuple[str, str], Release], list[Drift]]:
     """Releases to deploy, and deployments that went back and are left where they are."""
-    built = build_releases(before.desired)
     moving: dict[tuple[str, str], Release] = {}
     gone_back: list[Drift] = []
     for key, release in sorted(build_releases(wanted).items()):
         row = before.deployments.get(key)
-        if row is not None and row.stable == release.digest:
+        if row is not None and row.stable == row.asked == release.digest:
             continue
-        if row is not None and went_back(row, built.get(key)) and not terms.take_ownership:
+        if row is not None and went_back(row, release) and not terms.take_ownership:
             gone_back.append(deployment_drift(key, row, release))
         else:
             moving[key] = release

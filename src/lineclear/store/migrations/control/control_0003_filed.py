@@ -1,4 +1,4 @@
-"""What a file said last about each noun, so that a change made elsewhere can be told as drift."""
+"""What files said last about each noun and deployment, so that a change made elsewhere can be told as drift."""
 
 from alembic import op
 from sqlalchemy import Column, Text
@@ -12,3 +12,5 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("manifests", Column("filed", Text, nullable=False, server_default=""))
     op.execute("UPDATE manifests SET filed = document WHERE owner = 'file'")
+    op.add_column("deployments", Column("asked", Text, nullable=False, server_default=""))
+    op.execute("UPDATE deployments SET asked = stable")
