@@ -1,10 +1,13 @@
 """The gguf engine with a real language model: both dialects, whole and streamed, limits and cancellation."""
 
+import base64
 import hashlib
 import json
 import stat
+import struct
 import time
 from collections.abc import Callable
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,38 @@ def test_a_chat_model_is_not_asked_for_vectors(smollm2: HostedModel) -> None:
     answer = smollm2.call("/v1/embeddings", {"model": "smollm2", "input": "hello"})
     assert answer.status == 400
     assert "/v1/completions" in answer.json["error"]["hint"]
+
+
+def test_loaded_for_embeddings_it_answers_nothing_else(start: Callable[..., HostedModel]) -> None:
+    settings = {"task": "embeddings", "pooling": "mean", "context": 128}
+    runtime = start({**smollm2_spec("vectors"), "settings": settings})
+    runtime.wait_for("ready")
+    assert "vector of 576 dimensions" in runtime.states[-1]["reason"]
+
+    def ask(given: object, **more: object) -> Any:
+        return runtime.call("/v1/embeddings", {"model": "m", "input": given, **more})
+
+    numbers = ask(["The cat sleeps.", "A cat is asleep.", "Interest rates rose."]).json
+    packed = ask(["The cat sleeps.", [1, 2, 3]], encoding_format="base64").json
+    first, near, far = (item["embedding"] for item in numbers["data"])
+    assert sum(map(mul, first, near)) > sum(map(mul, first, far))
+    assert list(struct.unpack("<576f", base64.b64decode(packed["data"][0]["embedding"]))) == pytest.approx(first)
+    assert numbers["usage"]["prompt_tokens"] == numbers["usage"]["total_tokens"] > 9
+    assert numbers["model"] == "smollm2"
+    short = ask("word " * 100)
+    assert short.status == 200
+    for given, more, param in (
+        ("word " * 200, {}, "input"),
+        (["x", "word " * 200], {}, "input.1"),
+        ([1] * 200, {}, "input.0"),
+        ("", {}, "input"),
+        ("x", {"dimensions": 5}, "dimensions"),
+    ):
+        refused = ask(given, **more)
+        assert (refused.status, refused.json["error"]["param"]) == (400, param)
+    chat = runtime.call(CHAT, body())
+    assert chat.status == 400
+    assert "/v1/embeddings" in chat.json["error"]["hint"]
 
 
 def test_count_tokens(smollm2: HostedModel) -> None:

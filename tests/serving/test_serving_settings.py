@@ -46,6 +46,21 @@ def test_what_an_engine_does_not_understand_is_refused(engine: Engine, name: str
         read_runtime_settings(engine, {name: value})
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"pooling": "mean"}, "pooling"),
+        ({"task": "embeddings", "slots": 2}, "slots"),
+        ({"task": "embeddings", "output_tokens": 9}, "output_tokens"),
+        ({"task": "embeddings", "golden_expect": "hello"}, "golden_expect"),
+    ],
+)
+def test_gguf_settings_without_effect_are_refused(settings: dict[str, SettingValue], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        read_runtime_settings(Engine.GGUF, settings)
+    assert read_runtime_settings(Engine.GGUF, {"task": "embeddings", "pooling": "last"}).pooling == "last"
+
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from lineclear.domain.catalogue import Engine
 from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Operation
+from lineclear.domain.runtimes import CLASSIFICATION, EMBEDDINGS
 
 CONVERSATIONS = frozenset({Operation.CHAT, Operation.MESSAGES, Operation.COUNT_TOKENS})
 """Operations that have a place for a route's prompt, and a counterpart in every dialect."""
@@ -22,9 +23,9 @@ def engine_operations(engine: Engine, settings: Mapping[str, int | str | bool]) 
         case Engine.SIMULATED:
             return tuple(Operation)
         case Engine.GGUF:
-            return TEXT_OPERATIONS
+            return (Operation.EMBEDDINGS,) if settings.get("task") == EMBEDDINGS else TEXT_OPERATIONS
         case Engine.ONNX:
-            return (Operation.CLASSIFY,) if settings.get("task") == "classification" else (Operation.EMBEDDINGS,)
+            return (Operation.CLASSIFY,) if settings.get("task") == CLASSIFICATION else (Operation.EMBEDDINGS,)
     assert_never(engine)
 
 

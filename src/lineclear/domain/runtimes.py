@@ -137,7 +137,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True):
     task: str = ""
     """GENERATION or EMBEDDINGS for a GGUF model, EMBEDDINGS or CLASSIFICATION for an ONNX net."""
     pooling: str = ""
-    """How a GGUF model loaded for embeddings makes one vector of its tokens' vectors; POOLING_OF_MODEL = its own way."""
+    """How a GGUF model loaded for embeddings makes one vector of many; POOLING_OF_MODEL = its own way."""
     reads: str = ""
     """TEXT or BYTES for an ONNX net."""
     inputs_max: int = 0
@@ -207,6 +207,8 @@ def _gguf_problems(settings: Mapping[str, SettingValue]) -> Iterator[tuple[str, 
         if "pooling" in settings:
             yield "pooling", "has no effect without `task: embeddings`"
         return
+    if "slots" in settings:
+        yield "slots", "has no effect with `task: embeddings`, whose inputs are computed one after the other"
     if "output_tokens" in settings:
         yield "output_tokens", "has no effect with `task: embeddings`, which puts out no tokens"
     if settings.get("golden_expect"):

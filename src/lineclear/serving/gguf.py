@@ -97,8 +97,10 @@ class GGUFEngine:
         parameters.n_threads_http = self._settings.slots + HTTP_THREADS_SPARE
         if self._settings.task == EMBEDDINGS:
             parameters.embedding = True
-            # An input is computed in one piece, so the piece must hold the longest.
-            parameters.n_batch = parameters.n_ubatch = self._settings.context
+            # An input is computed in one piece, so the piece must hold the longest; and one input at a time, because
+            # llama.cpp pools inputs of unequal length wrongly when it computes them together (build of 2026.10).
+            parameters.n_batch = parameters.n_ubatch = parameters.n_ctx = self._settings.context
+            parameters.n_parallel = 1
             if self._settings.pooling != POOLING_OF_MODEL:
                 name = f"LLAMA_POOLING_TYPE_{self._settings.pooling.upper()}"
                 parameters.pooling_type = getattr(xllamacpp.llama_pooling_type, name)
