@@ -296,7 +296,7 @@ def measure_streams(bench: Bench, per_request_us: dict[str, float]) -> None:
     delay_us = statistics.median(through) - statistics.median(direct)
     bench.figures.add("first event added, p50", "first_event_us", delay_us, "µs", "aim 300 µs")
     subjects: list[tuple[str, int, str, Call]] = [
-        ("nginx", bench.proxy.pid, bench.proxy.url + "/stream", setting.call("", "streamer-1", script, stream=True)),
+        ("nginx", bench.proxy.pid, bench.proxy.url, setting.proxied_stream("streamer-1", script)),
         (
             "gateway",
             bench.gateway_pid,

@@ -84,6 +84,12 @@ def call(key: str, route: str, text: str = PROMPT, *, stream: bool = False) -> C
     return Call("/v1/chat/completions", headers, json.dumps(tree).encode())
 
 
+def proxied_stream(model: str, text: str) -> Call:
+    """The same call by the plain proxy, whose way to the streaming vendor is a path of its own."""
+    plain = call("", model, text, stream=True)
+    return Call("/stream" + plain.path, plain.headers, plain.body)
+
+
 def _model(name: str, provider: str) -> dict[str, Any]:
     return {
         "kind": "Model",
