@@ -72,7 +72,7 @@ class AccountantClient:
             source: this worker life's name, as in the spool.
         """
         self._path = str(socket_path)
-        self._clock = clock
+        self._now_ns = clock.monotonic_ns
         self._source = source
         self._local = LocalLimits(limits_of, workers)
         self._queued: list[_Asked] = []
@@ -115,7 +115,7 @@ class AccountantClient:
     def start(self) -> None:
         """Begins to connect, and to connect again whenever the line is lost. Call it in the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._lost_ns = self._clock.monotonic_ns()
+        self._lost_ns = self._now_ns()
         self._dialling = self._loop.create_task(self._dial())
 
     async def close(self) -> None:
@@ -164,7 +164,7 @@ class AccountantClient:
         if op.txn in self._held:
             self._end(op)
         else:
-            self._local.resolve(op, self._clock.monotonic_ns() // 1000)
+            self._local.resolve(op, self._now_ns() // 1000)
 
     # Asking
 
@@ -173,7 +173,7 @@ class AccountantClient:
         if loop is None or self._is_closed:
             raise _unavailable()
         future: asyncio.Future[Reply] = loop.create_future()
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self._now_ns()
         # While the line is dead for longer than a call may wait, no further call waits at all.
         since_ns = now_ns if self._line is not None else self._lost_ns
         asked = _Asked(op, future, since_ns + REPLY_WAIT_NS)
@@ -238,20 +238,24 @@ class AccountantClient:
             elif reply is not None:
                 self._answer(asked, asked.future, reply)
         waiting = self._waiting
-        while waiting and (waiting[0].future is None or waiting[0].future.done()):
+        while waiting:
+            future = waiting[0].future
+            if future is not None and not future.done():
+                break
             waiting.popleft()
 
     def _answer(self, asked: _Asked, future: "asyncio.Future[Reply]", reply: Reply) -> None:
         op = asked.op
-        if isinstance(reply, Granted):
-            if isinstance(op, Reserve):
+        is_late = future.done()
+        if type(reply) is Granted:
+            if type(op) is Reserve:
                 self._held[op.txn] = op
-                if future.done():
+                if is_late:
                     # Whoever asked is gone (deadline, cancelled): what came too late is given back.
                     self._end(Void(op.txn))
-            elif isinstance(op, Extend):
+            elif type(op) is Extend:
                 self._extend_held(op)
-        if not future.done():
+        if not is_late:
             future.set_result(reply)
 
     def _extend_held(self, op: Extend) -> None:
@@ -262,7 +266,7 @@ class AccountantClient:
 
     def _check_deadlines(self) -> None:
         self._deadline_timer = None
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self._now_ns()
         waiting = self._waiting
         late = 0
         while waiting:
@@ -287,7 +291,7 @@ class AccountantClient:
         if future is None or future.done():
             return
         op = asked.op
-        reply = self._local.reserve(op, self._clock.monotonic_ns() // 1000) if isinstance(op, Reserve) else None
+        reply = self._local.reserve(op, self._now_ns() // 1000) if isinstance(op, Reserve) else None
         if reply is None:
             future.set_exception(_unavailable())
             return
@@ -324,7 +328,7 @@ class AccountantClient:
     def line_lost(self, line: "_Line") -> None:
         if self._line is line:
             self._line = None
-            self._lost_ns = self._clock.monotonic_ns()
+            self._lost_ns = self._now_ns()
             self._queued = []
             self._in_flight.clear()
 

@@ -40,12 +40,14 @@ def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
     if route is None or not (identified.app.all_routes or route.name in identified.app.granted):
         _refuse_unknown(snapshot, identified, parsed.view.model)
     head = identified.head
-    task = _task(route, head.task)
-    data_class = _data_class(route, head.data_class)
+    task = head.task if head.task in route.tasks else _task(route, head.task)
+    data_class = head.data_class
+    if data_class is not route.data_class:
+        data_class = _data_class(route, data_class)
     admission = route.admissions[head.operation, task, data_class]
     if admission.refusal is not None:
         raise admission.refusal.error(route.name)
-    return Admitted(parsed=parsed, route=route, task=task, data_class=data_class, admission=admission)
+    return Admitted(parsed, route, task, data_class, admission)
 
 
 def callable_names(snapshot: Snapshot, identified: Identified) -> tuple[str, ...]:

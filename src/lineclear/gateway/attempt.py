@@ -18,7 +18,7 @@ from lineclear.gateway.reserve import Reserved
 from lineclear.gateway.snapshot import Candidate
 from lineclear.gateway.status import error_of_status, retry_after_ms
 from lineclear.gateway.trace import Trace
-from lineclear.gateway.watch import Watch
+from lineclear.gateway.watch import FOLDS, Watch
 from lineclear.net.upstream import Pool, UpstreamCall
 from lineclear.providers.address import ANTHROPIC_VERSION, Address
 from lineclear.wire.codec import Patch, StreamReader
@@ -109,33 +109,17 @@ async def attempt(
 
 async def _open_whole(reserved: Reserved, candidate: Candidate, number: int, call: UpstreamCall) -> Opened:
     codec = reserved.planned.admitted.parsed.codec
-    body = call.read_nowait()
-    if body is None:
-        body = await call.read()
-    is_whole = False
-    while len(body) <= UNARY_HOLD_BYTES:
-        more = call.read_nowait()
-        if more is None:
-            more = await call.read()
-        if not more:
-            is_whole = True
-            break
+    body = await call.read()
+    is_whole = call.is_complete
+    while not is_whole and len(body) <= UNARY_HOLD_BYTES:
+        more = await call.read()
         body += more
+        is_whole = not more
     watch = Watch(drop_usage_frame=False)
     if is_whole:
         call.release()
         fold_whole(watch, codec.read_whole, body, call.status)
-    return Opened(
-        reserved=reserved,
-        candidate=candidate,
-        attempt=number,
-        call=call,
-        watch=watch,
-        reader=None,
-        first_bytes=b"",
-        body=body,
-        is_whole=is_whole,
-    )
+    return Opened(reserved, candidate, number, call, watch, None, b"", body, is_whole)
 
 
 def fold_whole(watch: Watch, read_whole: Callable[[bytes], tuple[Event, ...]], body: bytes, status: int) -> None:
@@ -150,7 +134,7 @@ def fold_whole(watch: Watch, read_whole: Callable[[bytes], tuple[Event, ...]], b
     except ValueError as error:
         raise bad_response("the target's answer is not one of its dialect", status) from error
     for event in events:
-        watch.see(event)
+        FOLDS[type(event)](watch, event)
     if watch.failed is not None:
         raise UpstreamError(
             ErrorCode.UPSTREAM_ERROR,
@@ -277,11 +261,11 @@ def _body(reserved: Reserved, candidate: Candidate) -> bytes:
     view = parsed.view
     prompt = planned.admitted.route.prompt
     patch = Patch(
-        upstream_model=candidate.upstream_id,
-        include_usage=view.stream and not view.wants_stream_usage,
-        output_cap=reserved.output_cap,
-        prompt_text=planned.prompt_text,
-        prompt_mode=prompt.mode if prompt is not None else "prepend",
+        candidate.upstream_id,
+        view.stream and not view.wants_stream_usage,
+        reserved.output_cap,
+        planned.prompt_text,
+        prompt.mode if prompt is not None else "prepend",
     )
     return parsed.codec.patch(parsed.body, parsed.tree, patch)
 

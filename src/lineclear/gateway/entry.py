@@ -41,18 +41,20 @@ async def entry(identified: Identified, request: Request, large_bodies: asyncio.
             INVALID_REQUEST.
         ClientGone: if the caller hangs up while sending.
     """
-    _check_media_type(request)
+    headers = request.headers
+    if b"content-encoding" in headers or headers.get(b"content-type") != JSON:
+        _check_media_type(request)
     length = request.content_length
     if length is None or length > LARGE_BODY_BYTES:
         async with large_bodies:
             return _parse(identified, await request.read_body(BODY_BYTES_MAX))
-    return _parse(identified, await request.read_body(BODY_BYTES_MAX))
+    return _parse(identified, request.whole_body if request.is_complete else await request.read_body(BODY_BYTES_MAX))
 
 
 def _parse(identified: Identified, body: bytes) -> Parsed:
     codec = CODECS[identified.head.operation]
     tree = guard(body)
-    return Parsed(identified=identified, body=body, tree=tree, view=codec.view(tree, len(body)), codec=codec)
+    return Parsed(identified, body, tree, codec.view(tree, len(body)), codec)
 
 
 def _check_media_type(request: Request) -> None:

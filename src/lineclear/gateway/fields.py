@@ -21,6 +21,9 @@ STREAM_FIELDS = (
 
 OPENAI: Final = Dialect.OPENAI
 UNPRICED: Final = CostBasis.UNPRICED
+_PLAIN_ANSWER = frozenset(
+    {b"server", b"date", b"content-type", b"content-length", b"connection", b"keep-alive", b"transfer-encoding"}
+)
 """Reading an enum member through its class costs ten times a module name on Python 3.11."""
 
 
@@ -93,7 +96,7 @@ def timing_fields(total_us: int, upstream_us: int) -> str:
 def upstream_rate_fields(fields: Mapping[bytes, bytes]) -> bytes:
     """A vendor's own rate-limit fields, renamed so that they are not taken for ours (decision 31)."""
     lines = b""
-    if b"ratelimit-" not in b"".join(fields):
+    if fields.keys() <= _PLAIN_ANSWER:
         return lines
     for name, value in fields.items():
         if name.startswith((b"x-ratelimit-", b"anthropic-ratelimit-")):

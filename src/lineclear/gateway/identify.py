@@ -52,12 +52,7 @@ def identify(snapshot: Snapshot, head: Head, clock: Clock) -> Identified:
             hint="use a test key, or leave the header out",
             param="x-lineclear-simulate",
         )
-    return Identified(
-        head=head,
-        key_id=entry.id,
-        app=app,
-        environment=entry.environment,
-    )
+    return Identified(head, entry.id, app, entry.environment)
 
 
 def _verify(snapshot: Snapshot, key: str) -> KeyEntry:

@@ -55,14 +55,10 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
             param="x-lineclear-simulate",
         )
     prompt_text = None if route.prompt is None else _fill(route.prompt, admitted)
-    return Planned(
-        admitted=admitted,
-        order=order,
-        candidates=candidates,
-        considered=considered,
-        prompt_text=prompt_text,
-        prompt_bytes=parsed.view.prompt_bytes + (len(prompt_text.encode()) if prompt_text else 0),
-    )
+    prompt_bytes = parsed.view.prompt_bytes
+    if prompt_text:
+        prompt_bytes += len(prompt_text.encode())
+    return Planned(admitted, order, candidates, considered, prompt_text, prompt_bytes)
 
 
 def _choose(admission: Admission, admitted: Admitted) -> int:

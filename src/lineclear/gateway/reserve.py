@@ -8,7 +8,7 @@ import hmac
 
 import msgspec
 
-from lineclear.domain.accounts import Binding, Denied, Granted, Reserve
+from lineclear.domain.accounts import Binding, Denied, Granted, Reply, Reserve
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.ledger import Intent, LedgerSink
 from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, estimated_tokens, usd_text
@@ -57,25 +57,18 @@ async def reserve(
     reserved = _estimate(planned, snapshot)
     position = ledger.append(_intent(reserved, trace))
     trace.has_intent = True
+    reply: Reply = ALONE
     if reserved.accounts:
-        head = planned.admitted.parsed.identified.head
-        reply = await accountant.reserve(
-            Reserve(head.request_id, reserved.accounts, reserved.tokens, reserved.nano_usd)
-        )
-        await _flushed(ledger, position, trace)
-        if isinstance(reply, Denied):
-            raise denial(reply)
-        return with_grant(reserved, reply)
-    await _flushed(ledger, position, trace)
-    return reserved
-
-
-async def _flushed(ledger: LedgerSink, position: int, trace: Trace) -> None:
+        request_id = planned.admitted.parsed.identified.head.request_id
+        reply = await accountant.reserve(Reserve(request_id, reserved.accounts, reserved.tokens, reserved.nano_usd))
     try:
         await ledger.flushed(position)
     except PlatformFault:
         trace.has_intent = False
         raise
+    if isinstance(reply, Denied):
+        raise denial(reply)
+    return reserved if reply is ALONE else with_grant(reserved, reply)
 
 
 def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:

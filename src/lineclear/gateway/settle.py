@@ -83,19 +83,15 @@ def settle(
         error = relayed.error
         trace.end_attempt(
             DELIVERED if error is None else AttemptClass.PARTIAL,
-            status=opened.call.status,
-            error_code=error.code.value if error is not None else "",
-            cost_nano_usd=billed.cost_nano_usd,
+            opened.call.status,
+            error.code.value if error is not None else "",
+            billed.cost_nano_usd,
         )
     granted = _resolve(planned, reserved, billed, relayed.error, accountant)
     # An intent that never reached the file has no settle either; there is nothing to close.
     position = ledger.append(_record(planned, opened, relayed, billed, trace)) if trace.has_intent else 0
-    return Settled(
-        position=position,
-        charge=billed,
-        given_back_nano_usd=reserved.nano_usd - billed.cost_nano_usd if reserved is not None else 0,
-        granted=granted,
-    )
+    given_back_nano_usd = reserved.nano_usd - billed.cost_nano_usd if reserved is not None else 0
+    return Settled(position, billed, given_back_nano_usd, granted)
 
 
 def _resolve(

@@ -5,7 +5,8 @@ caller reaches the pending wait through it.
 """
 
 import asyncio
-from operator import sub
+from itertools import repeat
+from operator import floordiv, sub
 from typing import Final
 
 from lineclear.base.clock import Clock
@@ -17,6 +18,7 @@ from lineclear.net.upstream import UpstreamCall
 
 DELIVERED: Final = AttemptClass.OK
 """Reading an enum member through its class costs ten times a module name on Python 3.11."""
+NS_PER_US = repeat(1_000)
 
 
 class Trace:
@@ -25,7 +27,7 @@ class Trace:
     __slots__ = (
         "_attempt_ns",
         "_candidate",
-        "_marks_us",
+        "_marks_ns",
         "_now_ns",
         "_waiter",
         "attempt",
@@ -41,7 +43,7 @@ class Trace:
 
     def __init__(self, clock: Clock, started_ns: int) -> None:
         self._now_ns = clock.monotonic_ns
-        self._marks_us = [started_ns // 1_000]
+        self._marks_ns = [started_ns]
         self._waiter: asyncio.Future[None] | None = None
         self.started_ns = started_ns
         self.started_us = clock.unix_us()
@@ -62,7 +64,7 @@ class Trace:
 
     def mark(self) -> None:
         """A step ended now."""
-        self._marks_us.append(self._now_ns() // 1_000)
+        self._marks_ns.append(self._now_ns())
 
     def begin_attempt(self, candidate: Candidate, number: int) -> None:
         """An attempt starts now."""
@@ -70,9 +72,7 @@ class Trace:
         self.attempt = number
         self._attempt_ns = self._now_ns()
 
-    def end_attempt(
-        self, attempt_class: AttemptClass, *, status: int = 0, error_code: str = "", cost_nano_usd: int = 0
-    ) -> None:
+    def end_attempt(self, attempt_class: AttemptClass, status: int, error_code: str, cost_nano_usd: int) -> None:
         """The attempt under way ended so; does nothing if there is none."""
         candidate = self._candidate
         if candidate is None:
@@ -83,17 +83,18 @@ class Trace:
         if attempt_class is not DELIVERED and attempt_class is not AttemptClass.PARTIAL:
             self.waste_nano_usd += cost_nano_usd
         self.attempts.append(
+            # By place: naming this many fields costs ten times the rest of making the record.
             AttemptRecord(
-                attempt=self.attempt,
-                model=candidate.model,
-                provider=candidate.provider,
-                attempt_class=attempt_class,
-                status=status,
-                error_code=error_code,
-                start_us=(self._attempt_ns - self.started_ns) // 1_000,
-                duration_us=duration_us,
-                upstream_id=_upstream_id(self.call),
-                cost_nano_usd=cost_nano_usd,
+                self.attempt,
+                candidate.model,
+                candidate.provider,
+                attempt_class,
+                status,
+                error_code,
+                (self._attempt_ns - self.started_ns) // 1_000,
+                duration_us,
+                _upstream_id(self.call),
+                cost_nano_usd,
             )
         )
 
@@ -103,9 +104,9 @@ class Trace:
         cost = self._sent_input_cost_nano_usd(prompt_bytes) if attempt_class is AttemptClass.AMBIGUOUS else 0
         self.end_attempt(
             attempt_class,
-            status=error.status or 0 if error is not None else 0,
-            error_code=error.code if error is not None else Outcome.CLIENT_GONE,
-            cost_nano_usd=cost,
+            error.status or 0 if error is not None else 0,
+            error.code if error is not None else Outcome.CLIENT_GONE,
+            cost,
         )
 
     def _sent_input_cost_nano_usd(self, prompt_bytes: int) -> int:
@@ -120,8 +121,8 @@ class Trace:
 
     def steps_us(self) -> tuple[int, ...]:
         """Microseconds of each step done so far, in the order of `domain.ledger.STEPS`."""
-        marks_us = self._marks_us
-        return tuple(map(sub, marks_us[1:], marks_us))
+        marks_ns = self._marks_ns
+        return tuple(map(floordiv, map(sub, marks_ns[1:], marks_ns), NS_PER_US))
 
     def on_gone(self) -> None:
         """The caller hung up: whatever is being waited for ends with ClientGone."""
@@ -159,7 +160,7 @@ _UPSTREAM_ID_FIELDS = (b"x-request-id", b"request-id", b"x-amzn-requestid", b"ap
 
 def _upstream_id(call: UpstreamCall | None) -> str:
     """The vendor's own request id, at most 128 characters; empty if it sent none."""
-    if call is None or not call.status:
+    if call is None or not call.status or call.headers.keys().isdisjoint(_UPSTREAM_ID_FIELDS):
         return ""
     for name in _UPSTREAM_ID_FIELDS:
         value = call.headers.get(name)

@@ -69,6 +69,7 @@ RETRY_INTERVAL_NS: Final = 250_000_000
 """Between tries to open a segment, or to get the ballast back, after a failure."""
 STALE_NEW_S: Final = 60
 
+pack_frame: Final = FRAME.pack
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -167,11 +168,12 @@ class SpoolWriter:
         """
         if self._is_disk_full or self._segment < 0:
             self._refuse_or_recover(record)
-        payload = self._encode(record)
+        encode = self._encode
+        payload = encode(record)
         size = len(payload)
         if size > RECORD_BYTES_MAX:
             raise _unavailable(f"a record of {size} bytes is larger than the spool takes ({RECORD_BYTES_MAX})")
-        self._buffer += (FRAME.pack(size, crc32(payload)), payload)
+        self._buffer += (pack_frame(size, crc32(payload)), payload)
         self._appended += size + FRAME_BYTES
         if not self._is_scheduled:
             self._schedule()
@@ -195,7 +197,7 @@ class SpoolWriter:
         Raises:
             PlatformFault: `ledger_unavailable` if the record that ends there is void.
         """
-        while self.flushed_to < position:
+        while (self._synced if self._strict else self._flushed) < position:
             try:
                 await self._next_mark()
             except asyncio.CancelledError:

@@ -13,7 +13,7 @@ import httptools
 
 from lineclear.domain.errors import ClientGone, ErrorCode, Sent, UpstreamError
 from lineclear.net.failures import broken, upstream_failure
-from lineclear.net.head import FieldNames
+from lineclear.net.head import MISSES_MAX, FieldNames, KnownLines
 from lineclear.net.limits import NS_PER_S, PoolLimits
 from lineclear.net.tls import ResumingContext
 
@@ -53,6 +53,7 @@ class AnswerOwner(Protocol):
 
     limits: PoolLimits
     names: FieldNames
+    lines: KnownLines
     monotonic_ns: Callable[[], int]
 
     def closed(self, connection: "UpstreamConnection") -> None:
@@ -77,10 +78,12 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_session_kept",
         "_known_names",
         "_loop",
+        "_misses",
         "_parser",
         "_pool",
         "_timer",
         "_timer_at_ns",
+        "_unknown_lines",
         "_waiter",
         "_wire_bytes",
         "_wire_has_chunks",
@@ -116,9 +119,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = 0
         self._is_session_kept = False
+        self._unknown_lines: list[bytes] = []
+        self._misses = 0
         self.opened_ns = pool.monotonic_ns()
         self.idle_since_ns = 0
         self.is_reused = False
+        self._reset_parsed()
         self._reset()
 
     def _reset(self) -> None:
@@ -127,11 +133,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
-        self.unread_bytes = 0
-        self.error: Exception | None = None
         self.passage: Passage | None = None
         self.is_keep_alive = False
         self._waiter: asyncio.Future[None] | None = None
+        if self._wire_bytes:
+            self._reset_parsed()
+
+    def _reset_parsed(self) -> None:
+        """What only an answer that went through the parser leaves."""
+        self.unread_bytes = 0
+        self.error: Exception | None = None
         self._body_bytes = 0
         self._wire_bytes = 0
         self._wire_has_chunks = False
@@ -146,7 +157,7 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, head: bytes, body: bytes) -> None:
         """Hands the whole request to the transport; the answer is awaited from now on."""
         self.stage = HEAD
-        self._is_head_only = head.startswith(b"HEAD ")
+        self._is_head_only = head[:5] == b"HEAD "
         if len(body) <= ONE_WRITE_BYTES:
             self.transport.write(head + body)
         else:
@@ -225,10 +236,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         stage = self.stage
-        if stage is UNUSED or stage is COMPLETE:
-            self._surplus()
-            return
-        if stage is BROKEN:
+        if stage is HEAD:
+            if self._misses < MISSES_MAX and not self._wire_bytes and self._recall(data):
+                return
+        elif stage is not BODY:
+            if stage is not BROKEN:
+                self._surplus()
             return
         self._wire_bytes += len(data)
         try:
@@ -254,6 +267,33 @@ class UpstreamConnection(asyncio.Protocol):
             self.is_keep_alive = False
             self.error = error
             return False
+
+    def _recall(self, data: bytes) -> bool:
+        """Takes an answer that came in one read and has only known lines; False = it is left to the parser."""
+        known = self._pool.lines
+        head, _, body = data.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        headers = known.fields(lines[1:]) if known.start(lines[0]) is not None else None
+        if headers is None:
+            self._misses += 1
+            self._unknown_lines = lines
+            return False
+        self._misses = 0
+        if headers.get(b"content-length") != b"%d" % len(body) or self._is_head_only:
+            return False
+        limits = self._pool.limits
+        if (
+            len(lines) > limits.head_fields_max
+            or len(head) + 4 > limits.head_bytes_max
+            or len(body) > limits.body_bytes_max
+        ):
+            return False
+        self.status = 200
+        self.headers = headers
+        self.pieces.append(body)
+        self.is_keep_alive = self.is_length_known = True
+        self._complete()
+        return True
 
     def eof_received(self) -> bool | None:
         if self.stage is BODY and not self.is_length_known:
@@ -324,6 +364,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self.stage is HEAD:
             self.status = status
             self.stage = BODY
+            if self._unknown_lines:
+                self._learn()
             if self._is_head_only or status in BODILESS:
                 self._complete_without_body()
 
@@ -341,6 +383,12 @@ class UpstreamConnection(asyncio.Protocol):
             self.stage = COMPLETE
 
     # ── judging
+
+    def _learn(self) -> None:
+        """Remembers the lines of a plain answer's head that the parser and we have accepted."""
+        lines, self._unknown_lines = self._unknown_lines, []
+        if self.status == 200 and self.is_keep_alive and lines[0].startswith(b"HTTP/1.1 200"):
+            self._pool.lines.learn(lines, (), self.headers)
 
     def _interim(self, status: int) -> None:
         self._is_interim = True

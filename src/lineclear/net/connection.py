@@ -19,7 +19,15 @@ import httptools
 
 from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, LineclearError, PlatformFault
 from lineclear.net.exchange import Handler, Refuse, Reply, Request, status_line
-from lineclear.net.head import HOSTS_MAX, FieldNames, framing_problem, host_problem, target_problem
+from lineclear.net.head import (
+    HOSTS_MAX,
+    MISSES_MAX,
+    FieldNames,
+    KnownLines,
+    framing_problem,
+    host_problem,
+    target_problem,
+)
 from lineclear.net.limits import NS_PER_S, ServerLimits
 
 LOG = logging.getLogger("lineclear.net")
@@ -52,6 +60,7 @@ class ConnectionOwner(Protocol):
     refuse: Refuse
     limits: ServerLimits
     names: FieldNames
+    lines: KnownLines
     hosts: set[bytes]
     counters: dict[str, int]
     exchanges_open: int
@@ -82,6 +91,7 @@ class ServerConnection(asyncio.Protocol):
         "_known_names",
         "_linger_bytes",
         "_linger_until_ns",
+        "_misses",
         "_parser",
         "_queue",
         "_read_deadline_ns",
@@ -93,6 +103,7 @@ class ServerConnection(asyncio.Protocol):
         "_stalled_bytes",
         "_timer",
         "_timer_at_ns",
+        "_unknown_lines",
         "_url",
         "_write_deadline_ns",
         "is_closing",
@@ -125,6 +136,8 @@ class ServerConnection(asyncio.Protocol):
         self._data = b""
         self._head_raw = b""
         self._is_at_head = False
+        self._unknown_lines: list[bytes] = []
+        self._misses = 0
         self._linger_bytes = 0
         self._linger_until_ns = 0
         self._is_overflowing = False
@@ -148,11 +161,15 @@ class ServerConnection(asyncio.Protocol):
         self._expect_read(limits.idle_s)
 
     def data_received(self, data: bytes) -> None:
-        if self._stage is DEAF:
+        stage = self._stage
+        if stage is IDLE:
+            if self._exchange is None and self._misses < MISSES_MAX and not self._queue and self._recall(data):
+                return
+        elif stage is DEAF:
             self._drop(len(data))
             return
         self._data = data
-        self._is_at_head = self._stage is IDLE
+        self._is_at_head = stage is IDLE
         if self._receiving is not None:
             self._receiving.wire_bytes += len(data)
         try:
@@ -163,6 +180,40 @@ class ServerConnection(asyncio.Protocol):
             self._note(f"the request is not HTTP/1.1 as RFC 9112 has it: {error}")
         if self._stage is not IDLE or self._refusal is not None:
             self._fed(data)
+
+    def _recall(self, data: bytes) -> bool:
+        """Takes a request that came in one read and has only known lines; False = it is left to the parser."""
+        server = self._server
+        head, _, body = data.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        start = server.lines.start(lines[0])
+        headers = server.lines.fields(lines[1:]) if start is not None else None
+        if start is None or headers is None:
+            self._misses += 1
+            self._unknown_lines = lines
+            return False
+        self._misses = 0
+        if b"%d" % len(body) != headers.get(b"content-length", b"0") or headers.get(b"host") not in server.hosts:
+            return False
+        limits = server.limits
+        if len(lines) > limits.head_fields_max or len(head) + 4 > limits.head_bytes_max:
+            return False
+        method, path, query = start
+        request = Request(self, method, headers)
+        request.started_ns = server.monotonic_ns()
+        request.path = path
+        request.query = query
+        request.head_bytes = len(head) + 4
+        request.take_whole(body)
+        self._read_deadline_ns = 0
+        self._enqueue(request)
+        return True
+
+    def _learn(self, request: Request, url: bytes) -> None:
+        """Remembers the lines of a head that the parser and we have accepted."""
+        lines = self._unknown_lines
+        if request.is_keep_alive and lines[0] == b"%b %b HTTP/1.1" % (request.method, url):
+            self._server.lines.learn(lines, (request.method, request.path, request.query), request.headers)
 
     def _fed(self, data: bytes) -> None:
         """The rare ends of a read: refused, overflowing, or in the middle of a message."""
@@ -245,7 +296,10 @@ class ServerConnection(asyncio.Protocol):
             self._note(problem)
         if self._refusal is None:
             request.path, _, request.query = url.partition(b"?")
+            if self._unknown_lines:
+                self._learn(request, url)
             self._accept(request)
+        self._unknown_lines = []
 
     def on_body(self, body: bytes) -> None:
         request = self._receiving
@@ -337,6 +391,9 @@ class ServerConnection(asyncio.Protocol):
         self._stage = BODY
         self._receiving = request
         self._read_deadline_ns = 0
+        self._enqueue(request)
+
+    def _enqueue(self, request: Request) -> None:
         self._queue.append((request, Reply(self, request)))
         if self.task is None:
             self.task = self.loop.create_task(self._serve())

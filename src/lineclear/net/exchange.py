@@ -57,7 +57,6 @@ class Request:
     """One request as received: head complete, body perhaps still on its way."""
 
     __slots__ = (
-        "_body",
         "_connection",
         "_error",
         "_limit_bytes",
@@ -103,10 +102,15 @@ class Request:
         self.received_bytes = 0
         self.wire_bytes = 0
         self.pieces: list[bytes] = []
-        self._body: bytes | None = None
         self.waiter: asyncio.Future[None] | None = None
         self._limit_bytes = -1
         self._error: Exception | None = None
+
+    def take_whole(self, body: bytes) -> None:
+        """The body came with the head, to its end."""
+        self.content_length = self.received_bytes = len(body)
+        self.pieces = [body]
+        self.is_complete = True
 
     async def read_body(self, limit_bytes: int) -> bytes:
         """The whole body, at most `limit_bytes`; b"" if there is none. Asks for it first where the caller waits.
@@ -117,15 +121,19 @@ class Request:
             CallerError: BODY_TOO_LARGE, REQUEST_TIMEOUT, or INVALID_REQUEST for broken framing.
             ClientGone: the caller hung up.
         """
-        if self._body is None:
-            if not self.is_complete:
-                await self._receive(limit_bytes)
-            if self.received_bytes > limit_bytes:
-                raise self._too_large(limit_bytes)
-            pieces = self.pieces
-            self._body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self.pieces = []
-        return self._body
+        if not self.is_complete:
+            await self._receive(limit_bytes)
+        if self.received_bytes > limit_bytes:
+            raise self._too_large(limit_bytes)
+        return self.whole_body
+
+    @property
+    def whole_body(self) -> bytes:
+        """All that has been received of the body: the whole of it once `is_complete`."""
+        pieces = self.pieces
+        if len(pieces) != 1:
+            self.pieces = pieces = [b"".join(pieces)]
+        return pieces[0]
 
     async def _receive(self, limit_bytes: int) -> None:
         if self.content_length is not None and self.content_length > limit_bytes:

@@ -18,6 +18,12 @@ NAMES_MAX = 1024
 NAME_BYTES_REMEMBERED = 64
 HOSTS_MAX = 256
 """How many good Host values are remembered."""
+LINES_MAX = 8192
+"""How many head lines are remembered; then it begins anew, so that lines of the past do not fill it."""
+LINE_BYTES_REMEMBERED = 512
+NEVER_LEARNED = frozenset((b"transfer-encoding", b"upgrade", b"expect", b"proxy-connection", b"trailer"))
+MISSES_MAX = 64
+"""After so many heads in a row with a line not seen before, a connection asks no more."""
 
 
 def field(name: bytes, value: bytes) -> bytes:
@@ -35,7 +41,10 @@ def field(name: bytes, value: bytes) -> bytes:
 
 def is_one_head(head: bytes) -> bool:
     """Whether the bytes are one head: lines ended by CRLF, and the only empty line is the last."""
-    return head.find(b"\r\n\r\n") == len(head) - 4 and head.count(b"\n") == head.count(b"\r\n") == head.count(b"\r")
+    lines = head.splitlines()
+    lines.append(b"")
+    # Cut at every kind of line end and joined with CRLF it is only the same if there was no other kind.
+    return b"\r\n".join(lines) == head and 0 < lines.index(b"") == len(lines) - 2
 
 
 class FieldNames:
@@ -55,6 +64,56 @@ class FieldNames:
         if len(self.known) < NAMES_MAX and len(name) <= NAME_BYTES_REMEMBERED:
             self.known[name] = lower
         return lower
+
+
+class KnownLines:
+    """Head lines that llhttp has tokenized before, by their exact bytes: most heads of a peer differ in a line or two.
+
+    What it recalls is what llhttp made of the same bytes; it reads nothing by itself. What says how a message ends or
+    what becomes of its connection is never learned, so a head with such a line is always llhttp's to read.
+    """
+
+    __slots__ = ("_fields", "_starts")
+
+    def __init__(self) -> None:
+        self._starts: dict[bytes, tuple[bytes, ...]] = {}
+        self._fields: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def start(self, line: bytes) -> tuple[bytes, ...] | None:
+        """What was made of this first line; None if it was not seen yet."""
+        return self._starts.get(line)
+
+    def fields(self, lines: list[bytes]) -> dict[bytes, bytes] | None:
+        """The fields of these lines; None if one was not seen yet or two have the same name."""
+        try:
+            fields = dict(map(self._fields.__getitem__, lines))
+        except KeyError:
+            return None
+        return fields if len(fields) == len(lines) else None
+
+    def learn(self, lines: list[bytes], start: tuple[bytes, ...], fields: dict[bytes, bytes]) -> None:
+        """Remembers a head that was accepted: its first line, and each further line with the field it became.
+
+        `fields` in the order in which they came. Nothing is learned where a line and its field do not match, as where
+        a field was dropped or repeated.
+        """
+        if len(lines) != len(fields) + 1 or max(map(len, lines)) > LINE_BYTES_REMEMBERED:
+            return
+        learned = dict(zip(lines[1:], fields.items(), strict=True))
+        if not all(_is_line_of(line, name, value) for line, (name, value) in learned.items()):
+            return
+        if len(self._fields) + len(self._starts) > LINES_MAX:
+            self._starts.clear()
+            self._fields.clear()
+        self._starts[lines[0]] = start
+        self._fields.update(learned)
+
+
+def _is_line_of(line: bytes, name: bytes, value: bytes) -> bool:
+    found, colon, rest = line.partition(b":")
+    if name in NEVER_LEARNED or (name == b"connection" and value != b"keep-alive"):
+        return False
+    return colon == b":" and found.lower() == name and rest.strip(b" \t") == value
 
 
 def host_problem(host: bytes | None, *, is_required: bool) -> str:

@@ -13,7 +13,7 @@ import ssl
 from lineclear.base.clock import Clock
 from lineclear.net.connection import ServerConnection
 from lineclear.net.exchange import Handler, Refuse, Reply, Request
-from lineclear.net.head import FieldNames
+from lineclear.net.head import FieldNames, KnownLines
 from lineclear.net.limits import NS_PER_S, ServerLimits
 
 __all__ = ["HTTPServer", "Handler", "Refuse", "Reply", "Request", "ServerLimits"]
@@ -43,6 +43,7 @@ class HTTPServer:
         self.refuse = refuse
         self.limits = limits
         self.names = FieldNames()
+        self.lines = KnownLines()
         self.hosts: set[bytes] = set()
         self.counters: dict[str, int] = {}
         """How often each limit or fault was met, by name."""

@@ -12,9 +12,9 @@ import msgspec
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import AttemptClass, ClientGone, ErrorCode, Sent, UpstreamError
-from lineclear.net.answer import HEAD, UNUSED, Passage, UpstreamConnection, late
+from lineclear.net.answer import COMPLETE, HEAD, UNUSED, Passage, UpstreamConnection, late
 from lineclear.net.failures import upstream_failure
-from lineclear.net.head import FieldNames, is_one_head
+from lineclear.net.head import FieldNames, KnownLines, is_one_head
 from lineclear.net.limits import NS_PER_S, PoolLimits
 from lineclear.net.tls import ResumingContext
 
@@ -86,10 +86,12 @@ class Pool:
     ) -> None:
         self.limits = limits
         self.names = FieldNames()
+        self.lines = KnownLines()
         self.monotonic_ns = clock.monotonic_ns
         self.counters: dict[str, int] = {}
         """connects, reuses, and how often each limit or fault was met, by name."""
         self.idle_count = 0
+        self._age_ns_max = int(limits.age_s_max * NS_PER_S)
         self._resolver = resolver
         self._guard = guard
         self._tls = tls
@@ -151,14 +153,11 @@ class Pool:
     def give_back(self, connection: UpstreamConnection, lane: _Lane) -> None:
         """Keeps the connection if it is provably idle and there is room, else closes it."""
         now_ns = self.monotonic_ns()
-        if (
-            lane.is_forgotten
-            or not connection.is_reusable()
-            or now_ns - connection.opened_ns > self.limits.age_s_max * NS_PER_S
-        ):
+        if lane.is_forgotten or not connection.is_reusable() or now_ns - connection.opened_ns > self._age_ns_max:
             connection.abort(None)
             return
-        if len(lane.idle) >= self.limits.idle_per_lane_max or self.idle_count >= self.limits.idle_max:
+        limits = self.limits
+        if len(lane.idle) >= limits.idle_per_lane_max or self.idle_count >= limits.idle_max:
             self.count("idle_overflows")
             connection.abort(None)
             return
@@ -369,9 +368,11 @@ class UpstreamCall:
         finally:
             connection.passage = None
 
-    def read_nowait(self) -> bytes | None:
-        """What is already there; b"" = the answer is complete; None if it has to be waited for."""
-        return b"" if self._connection is None else self._connection.take()
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything of the answer has been read."""
+        connection = self._connection
+        return connection is None or (connection.stage is COMPLETE and not connection.pieces)
 
     @property
     def is_end_told(self) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
+_ONLY_RAW = frozenset({msgspec.Raw})
 
 
 def top_level(body: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -33,6 +34,8 @@ def elements(array: bytes | msgspec.Raw) -> list[msgspec.Raw]:
 
 def join(values: Mapping[str, bytes | msgspec.Raw]) -> bytes:
     """A JSON object of these keys, in order; the values are JSON text and travel byte for byte."""
+    if _ONLY_RAW.issuperset(map(type, values.values())):
+        return _ENCODER.encode(values)
     return _ENCODER.encode(
         {key: value if type(value) is msgspec.Raw else msgspec.Raw(value) for key, value in values.items()}
     )
