@@ -87,7 +87,7 @@ CASES = [
     (VERSION + '§{version: "1", engine: gguf, sha256: "' + SHA + '"}\n', "missing_field", "`artifact` is missing"),
     (VERSION + '§{version: "1", engine: gguf, artifact: x.gguf}\n', "missing_field", "`sha256` of the model file"),
     (HOSTED + 'sha256: §"ABC"}\n', "invalid_value", "64 lower-case hex"),
-    (HOSTED + f'sha256: "{SHA}", replicas: §2}}\n', "not_yet_supported", "replicas other than 1"),
+    (HOSTED + f'sha256: "{SHA}", replicas: §17}}\n', "invalid_value", "from 1 to 16"),
     (HOSTED + f'sha256: "{SHA}", settings: {{thraeds: §2}}}}\n', "invalid_value", "has no setting 'thraeds'"),
     (HOSTED + f'sha256: "{SHA}", settings: {{context: §1}}}}\n', "invalid_value", "whole number from"),
     (VERSION + '{version: "1", engine: §sklearn}\n', "not_yet_supported", "'sklearn' is not yet supported"),

@@ -314,6 +314,8 @@ def _targets(deployed: RouteEnvironment) -> Iterator[Mistake]:
 
 
 def _weight(weight: int, strategy: Strategy, path: PlainPath) -> Iterator[Mistake]:
+    if strategy not in BUILT_STRATEGIES:
+        return
     if strategy is not Strategy.WEIGHTED:
         yield path, "invalid_value", f"a weight has no effect with the strategy {strategy.value!r}; leave it out"
     elif not 0 <= weight <= WEIGHT_MAX:

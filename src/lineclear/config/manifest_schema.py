@@ -153,7 +153,8 @@ def _engine_schema(engine: Engine) -> Schema:
 def _setting_schema(setting: Mapping[str, Any]) -> Schema:
     schema: Schema = {"type": "integer" if "low" in setting else "string", "default": setting["default"]}
     names = {"low": "minimum", "high": "maximum", "chars_max": "maxLength", "choices": "enum"}
-    return schema | {ours: setting[theirs] for theirs, ours in names.items() if theirs in setting}
+    found = {ours: setting[theirs] for theirs, ours in names.items() if theirs in setting}
+    return schema | {ours: list(value) if ours == "enum" else value for ours, value in found.items()}
 
 
 def _docstrings() -> dict[str, str]:

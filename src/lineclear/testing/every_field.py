@@ -1,0 +1,73 @@
+"""One manifest document of each kind in which every field says something, for tests that walk all of them.
+
+In: nothing. Out: documents as plain trees. They may be applied as they are, with values for KEY_A and KEY_B.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from lineclear.domain.manifest import PriceRow
+
+SHA = "a" * 64
+PRICES = tuple(field.name for field in fields(PriceRow))
+LIMITS = {"requests_per_minute": 1, "tokens_per_minute": 2, "concurrency": 3}
+
+DOCUMENTS: Mapping[str, dict[str, Any]] = {
+    "Team": {
+        "kind": "Team", "name": "payers", "description": "a", "time_zone": "UTC",
+        "limits": LIMITS, "budget": {"usd_per_month": "1", "mode": "strict"},
+    },
+    "App": {
+        "kind": "App", "name": "caller", "team": "payers", "purpose": "a", "description": "a", "routes": ["*"],
+        "limits": LIMITS, "budget": {"usd_per_month": "1", "mode": "strict"},
+    },
+    "Provider": {
+        "kind": "Provider", "name": "vendor", "dialects": ["openai"], "base_url": "https://a.example",
+        "description": "a", "credential": "${KEY_A}", "private_network": False,
+    },
+    "Model": {
+        "kind": "Model", "name": "small", "owner": "payers", "purpose": "a", "approved_uses": ["x"],
+        "limitations": "a", "risks": "a", "data_classes": ["public"], "cost_tier": "low", "risk_tier": "low",
+        "versions": [{
+            "version": "1", "provider": "vendor", "upstream_id": "a", "status": "approved", "max_tokens": 1,
+            "slow": False, "successor": "small@0",
+            "price": dict.fromkeys(PRICES, "1"),
+        }],
+    },
+    "Model hosted": {
+        "kind": "Model", "name": "own", "owner": "payers",
+        "versions": [{
+            "version": "1", "engine": "gguf", "artifact": "/a.gguf", "sha256": SHA, "replicas": 1,
+            "settings": {"threads": 1}, "status": "approved",
+        }],
+    },
+    "Prompt": {"kind": "Prompt", "name": "voice", "text": "a", "mode": "prepend", "description": "a"},
+    "Environment": {"kind": "Environment", "name": "stage", "class": "test", "approvals": 0, "description": "a"},
+    "Route": {
+        "kind": "Route", "name": "chat", "team": "payers", "tasks": ["x"], "data_class": "public", "description": "a",
+        "environments": {"stage": {
+            "targets": [{"model": "small@1", "weight": 1}, {"model": "own@1"}], "strategy": "weighted",
+            "fallback": [{"model": "own@1"}], "prompt": "voice", "max_tokens": 5, "limits": LIMITS,
+            "budget": {"usd_per_month": "1", "mode": "strict"},
+            "timeouts": {"connect_s": 1.0, "first_event_s": 1.0, "between_events_s": 1.0, "total_s": 1.0},
+            "capture": "none", "rollout": "immediate",
+        }},
+    },
+}  # fmt: skip
+"""One document of each kind in which every field says something; a hosted model is one more."""
+
+OTHERS: tuple[dict[str, Any], ...] = (
+    {"kind": "Team", "name": "default"},
+    {"kind": "Provider", "name": "second", "dialects": ["openai"], "base_url": "https://c.example"},
+    {"kind": "Prompt", "name": "quiet", "text": "c"},
+)
+ZERO = {"version": "0", "provider": "vendor", "upstream_id": "z", "status": "approved"}
+
+
+def every_field() -> dict[str, dict[str, Any]]:
+    """The documents by kind, and `Model hosted`; the vendor's model also has a version `0` that others name."""
+    made = copy.deepcopy(dict(DOCUMENTS))
+    made["Model"]["versions"].append(dict(ZERO))
+    return made

@@ -1,0 +1,282 @@
+"""No field is accepted and ignored: each field of each kind has its effect, is a documented fact, or is refused.
+
+The table says where. It is compared with the nouns, so a new field needs a row; a change of value proves each row.
+"""
+
+import ast
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineclear.base.secret import Secret
+from lineclear.config.manifest import InvalidManifest, read_values
+from lineclear.config.manifest_fields import file_name
+from lineclear.control.changes.fields import field_changes
+from lineclear.control.compile import State, compile_state
+from lineclear.control.desired import Desired, plain
+from lineclear.control.prices.book import committed_prices
+from lineclear.control.releases import build_releases, move
+from lineclear.domain import snapshot
+from lineclear.domain.manifest import KIND_CLASSES, Noun
+from lineclear.domain.runtimes import ENGINE_SETTINGS, RuntimeSettings
+from lineclear.domain.snapshot import Section
+from lineclear.testing.every_field import LIMITS, OTHERS, PRICES, every_field
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "lineclear"
+PAGE = (ROOT / "docs" / "manifests.md").read_text(encoding="utf-8")
+
+
+class Where(StrEnum):
+    """Where the effect of a field is."""
+
+    APPS = "apps"
+    PROVIDERS = "providers"
+    CREDENTIALS = "sealed/credentials"
+    CATALOGUE = "catalogue"
+    ENVIRONMENTS = "environments"
+    LIMITS = "limits"
+    ROUTES = "routes/"
+    RUNTIMES = "runtimes"
+    FACT = "fact"
+    """For people: shown by API and command line, said so in docs/manifests.md."""
+    REFUSED = "refused"
+    """Other values are `not_yet_supported`."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    where: Where
+    value: Any
+    """Another value than the document has."""
+    document: str = ""
+    """The document to change; the kind's own if empty."""
+    is_name: bool = False
+    """The value is changed wherever it is named."""
+
+
+def limits_of(root: str) -> dict[str, Effect]:
+    return {
+        **{f"{root}.limits.{name}": Effect(Where.LIMITS, 9) for name in LIMITS},
+        f"{root}.budget.usd_per_month": Effect(Where.LIMITS, "9"),
+        f"{root}.budget.mode": Effect(Where.REFUSED, "soft"),
+    }
+
+
+def fact(value: Any = "b") -> Effect:
+    return Effect(Where.FACT, value)
+
+
+EFFECTS: Mapping[str, Effect] = {
+    "Team.name": Effect(Where.LIMITS, "other", is_name=True),
+    "Team.description": fact(),
+    "Team.time_zone": Effect(Where.LIMITS, "Asia/Tokyo"),
+    **limits_of("Team"),
+    "App.name": Effect(Where.APPS, "other", is_name=True),
+    "App.team": Effect(Where.APPS, "default"),
+    "App.purpose": fact(),
+    "App.description": fact(),
+    "App.routes": Effect(Where.APPS, ["chat"]),
+    **limits_of("App"),
+    "Provider.name": Effect(Where.PROVIDERS, "other", is_name=True),
+    "Provider.dialects": Effect(Where.PROVIDERS, ["anthropic"]),
+    "Provider.base_url": Effect(Where.PROVIDERS, "https://b.example"),
+    "Provider.description": fact(),
+    "Provider.credential": Effect(Where.CREDENTIALS, "${KEY_B}"),
+    "Provider.private_network": Effect(Where.PROVIDERS, value=True),
+    "Model.name": Effect(Where.CATALOGUE, "other", is_name=True),
+    "Model.owner": fact("default"),
+    "Model.purpose": fact(),
+    "Model.approved_uses": Effect(Where.CATALOGUE, ["y"]),
+    "Model.limitations": fact(),
+    "Model.risks": fact(),
+    "Model.data_classes": Effect(Where.CATALOGUE, ["internal"]),
+    "Model.cost_tier": fact("high"),
+    "Model.risk_tier": fact("high"),
+    "Model.versions.*.version": Effect(Where.CATALOGUE, "9"),
+    "Model.versions.*.provider": Effect(Where.CATALOGUE, "second"),
+    "Model.versions.*.upstream_id": Effect(Where.CATALOGUE, "b"),
+    "Model.versions.*.engine": Effect(Where.RUNTIMES, "simulated", "Model hosted"),
+    "Model.versions.*.artifact": Effect(Where.RUNTIMES, "/b.gguf", "Model hosted"),
+    "Model.versions.*.sha256": Effect(Where.RUNTIMES, "b" * 64, "Model hosted"),
+    "Model.versions.*.replicas": Effect(Where.RUNTIMES, 2, "Model hosted"),
+    "Model.versions.*.settings": Effect(Where.RUNTIMES, {"threads": 2}, "Model hosted"),
+    "Model.versions.*.status": Effect(Where.CATALOGUE, "retired"),
+    **{f"Model.versions.*.price.{name}": Effect(Where.CATALOGUE, "2") for name in PRICES},
+    "Model.versions.*.max_tokens": Effect(Where.CATALOGUE, 2),
+    "Model.versions.*.slow": Effect(Where.CATALOGUE, value=True),
+    "Model.versions.*.successor": Effect(Where.CATALOGUE, "own@1"),
+    "Prompt.name": Effect(Where.ROUTES, "other", is_name=True),
+    "Prompt.text": Effect(Where.ROUTES, "b"),
+    "Prompt.mode": Effect(Where.ROUTES, "replace"),
+    "Prompt.description": fact(),
+    "Environment.name": Effect(Where.ENVIRONMENTS, "other", is_name=True),
+    "Environment.class": Effect(Where.ENVIRONMENTS, "live"),
+    "Environment.approvals": Effect(Where.REFUSED, 1),
+    "Environment.description": fact(),
+    "Route.name": Effect(Where.ROUTES, "other", is_name=True),
+    "Route.team": Effect(Where.ROUTES, "default"),
+    "Route.tasks": Effect(Where.ROUTES, ["y"]),
+    "Route.data_class": Effect(Where.ROUTES, "internal"),
+    "Route.description": fact(),
+    "Route.environments.*.targets.*.model": Effect(Where.ROUTES, "small@0"),
+    "Route.environments.*.targets.*.weight": Effect(Where.ROUTES, 2),
+    "Route.environments.*.strategy": Effect(Where.REFUSED, "latency"),
+    "Route.environments.*.fallback.*.model": Effect(Where.ROUTES, "small@0"),
+    "Route.environments.*.prompt": Effect(Where.ROUTES, "quiet"),
+    "Route.environments.*.max_tokens": Effect(Where.ROUTES, 6),
+    **limits_of("Route.environments.*"),
+    **{
+        f"Route.environments.*.timeouts.{name}": Effect(Where.ROUTES, 2.0)
+        for name in ("connect_s", "first_event_s", "between_events_s", "total_s")
+    },
+    "Route.environments.*.capture": Effect(Where.REFUSED, "full"),
+    "Route.environments.*.rollout": Effect(Where.REFUSED, "careful"),
+}
+
+
+def leaves(noun: type[Noun], root: str) -> Iterator[str]:
+    """The path of every field that is no noun itself; `*` stands for each item."""
+    for field in fields(noun):  # type: ignore[arg-type]  # every noun but the base is a dataclass
+        kind, path = typing.get_type_hints(noun)[field.name], f"{root}.{file_name(field.name)}"
+        if isinstance(kind, types.UnionType):
+            kind = next((arm for arm in typing.get_args(kind) if arm is not type(None)), kind)
+        items = [arm for arm in typing.get_args(kind) if isinstance(arm, type) and issubclass(arm, Noun)]
+        if isinstance(kind, type) and issubclass(kind, Noun):
+            yield from leaves(kind, path)
+        elif items:
+            yield from leaves(items[0], f"{path}.*")
+        else:
+            yield path
+
+
+def documents(path: str = "", effect: Effect | None = None) -> list[dict[str, Any]]:
+    """Every document, with the field at `path` changed."""
+    made = every_field()
+    if effect is not None:
+        kind, *parts = path.split(".")
+        holder: Any = made[effect.document or kind]
+        for part in parts[:-1]:
+            holder = holder[("stage" if isinstance(holder, dict) else 0) if part == "*" else part]
+        before = holder[parts[-1]]
+        assert before != effect.value
+        holder[parts[-1]] = effect.value
+        if effect.is_name:
+            made = {name: renamed(item, before, effect.value) for name, item in made.items()}
+        if path == "Model.versions.*.version":
+            made = {name: renamed(item, "small@1", "small@9") for name, item in made.items()}
+        if effect.value == "simulated":
+            for name in ("artifact", "sha256", "settings"):
+                del holder[name]
+    return [*made.values(), *OTHERS]
+
+
+def renamed(value: Any, before: str, after: str) -> Any:
+    """The value with a name changed wherever it stands as a name, a key, or before an `@`."""
+    if isinstance(value, dict):
+        return {renamed(key, before, after): renamed(item, before, after) for key, item in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, before, after) for item in value]
+    if isinstance(value, str):
+        return re.sub(rf"^{re.escape(before)}(?=@|$)", after, value)
+    return value
+
+
+def compiled(made: list[dict[str, Any]]) -> Mapping[str, bytes]:
+    """What gateways, accountant and supervisor are handed."""
+    desired = Desired().merged(document.manifest for document in read_values(made, "documents"))
+    releases = build_releases(desired)
+    deployments = {key: move(None, key[0], release, "chg", 0) for key, release in releases.items()}
+    state = State(
+        desired=desired,
+        deployments={key: row for key, row in deployments.items() if row is not None},
+        releases={release.digest: release.manifest for release in releases.values()},
+        keys=(),
+        pepper="0" * 64,
+        variables={"KEY_A": Secret("a"), "KEY_B": Secret("b")},
+    )
+    result = compile_state(state, committed_prices())
+    return {**result.sections, **result.sealed}
+
+
+def test_the_table_has_every_field_and_no_other() -> None:
+    known = [path for kind, noun in KIND_CLASSES.items() for path in leaves(noun, kind.value)]
+    assert sorted(EFFECTS) == sorted(known)
+
+
+@pytest.mark.parametrize("path", [path for path, effect in EFFECTS.items() if effect.where is not Where.REFUSED])
+def test_a_change_of_the_field_is_seen(path: str) -> None:
+    effect = EFFECTS[path]
+    before, after = documents(), documents(path, effect)
+    was, will_be = compiled(before), compiled(after)
+    if effect.where is not Where.FACT:
+        changed = {name for name in was.keys() | will_be.keys() if was.get(name) != will_be.get(name)}
+        assert [name for name in changed if name.startswith(effect.where)], changed
+    old, new = (
+        Desired().merged(item.manifest for item in read_values(made, "documents")).nouns for made in (before, after)
+    )
+    assert [change for key in old.keys() | new.keys() for change in field_changes(old.get(key), new.get(key))]
+
+
+@pytest.mark.parametrize("path", [path for path, effect in EFFECTS.items() if effect.where is Where.REFUSED])
+def test_a_value_without_an_effect_is_refused(path: str) -> None:
+    with pytest.raises(InvalidManifest) as caught:
+        read_values(documents(path, EFFECTS[path]), "documents")
+    (finding,) = caught.value.findings
+    assert finding.code == "not_yet_supported"
+    assert finding.path.endswith(path.rpartition("*.")[2].partition(".")[2] or path.rpartition(".")[2])
+
+
+@pytest.mark.parametrize("path", [path for path, effect in EFFECTS.items() if effect.where is Where.FACT])
+def test_a_fact_is_shown_and_documented_as_one(path: str) -> None:
+    kind, field = path.split(".")
+    made = documents(path, EFFECTS[path])
+    noun = next(item.manifest for item in read_values(made, "documents") if item.kind == kind)
+    assert plain(noun)[field] == EFFECTS[path].value
+    table = PAGE.partition(f"\n## {kind}\n")[2].partition("\n## ")[0]
+    (row,) = re.findall(rf"^\| \**`{field}`\** \| (.*) \|$", table, re.MULTILINE)
+    assert "for people" in row
+
+
+def read_attributes(*rooms: str) -> set[str]:
+    """Every attribute that code of these rooms reads."""
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for room in rooms for path in (PACKAGE / room).rglob("*.py"))
+    return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def test_what_is_handed_over_is_read_there() -> None:
+    read = read_attributes("gateway", "accountant", "serving", "compose", "providers", "domain", "handover")
+    facts = {path.partition(".")[2] for path, effect in EFFECTS.items() if effect.where is Where.FACT}
+    # No field of a manifest: it counts moves of a deployment, and an override names the count that it was decided on.
+    facts.add("generation")
+    unread = {
+        f"{name}.{field}"
+        for name, section in vars(snapshot).items()
+        if isinstance(section, type) and issubclass(section, Section)
+        for field in section.__struct_fields__
+        if field not in read | facts
+    }
+    assert unread == set()
+
+
+def test_every_setting_of_an_engine_is_read_by_its_runtime() -> None:
+    read = read_attributes("serving", "compose")
+    assert set(RuntimeSettings.__struct_fields__) <= read
+    assert {name for settings in ENGINE_SETTINGS.values() for name in settings} <= set(
+        RuntimeSettings.__struct_fields__
+    )
+
+
+def test_the_strategies_that_are_built_differ() -> None:
+    before, after = documents(), documents()
+    deployed = next(item for item in after if item["kind"] == "Route")["environments"]["stage"]
+    deployed["strategy"] = "priority"
+    del deployed["targets"][0]["weight"]
+    assert compiled(before)["routes/stage/chat"] != compiled(after)["routes/stage/chat"]
