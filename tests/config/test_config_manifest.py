@@ -90,6 +90,7 @@ CASES = [
     (HOSTED + f'sha256: "{SHA}", replicas: §17}}\n', "invalid_value", "from 1 to 16"),
     (HOSTED + f'sha256: "{SHA}", settings: {{thraeds: §2}}}}\n', "invalid_value", "has no setting 'thraeds'"),
     (HOSTED + f'sha256: "{SHA}", settings: {{context: §1}}}}\n', "invalid_value", "whole number from"),
+    (HOSTED + f'sha256: "{SHA}", operations: §[chat]}}\n', "invalid_value", "its engine's to say"),
     (VERSION + '{version: "1", engine: §sklearn}\n', "not_yet_supported", "'sklearn' is not yet supported"),
     (VERSION + '{version: "1", engine: simulated, artifact: §x}\n', "invalid_value", "has no `artifact`"),
     (VENDOR[:-2] + "}\n" + "data_classes: [§secret]\n", "invalid_value", "must be 'public'"),

@@ -112,6 +112,7 @@ EFFECTS: Mapping[str, Effect] = {
     **{f"Model.versions.*.price.{name}": Effect(Where.CATALOGUE, "2") for name in PRICES},
     "Model.versions.*.max_tokens": Effect(Where.CATALOGUE, 2),
     "Model.versions.*.slow": Effect(Where.CATALOGUE, value=True),
+    "Model.versions.*.operations": Effect(Where.CATALOGUE, ["embeddings"]),
     "Model.versions.*.successor": Effect(Where.CATALOGUE, "own@1"),
     "Prompt.name": Effect(Where.ROUTES, "other", is_name=True),
     "Prompt.text": Effect(Where.ROUTES, "b"),

@@ -26,6 +26,9 @@ def documents(port: int) -> list[Document]:
         manifests.provider("claude", port, "anthropic", path=""),
         manifests.model("able", "vendor"),
         manifests.model("talky", "claude"),
+        manifests.model("vectors", "vendor", operations=["embeddings"]),
+        manifests.route("index", "vectors"),
+        manifests.route("either", "vectors", "able"),
         manifests.route("open", "able", environments=("test", "live")),
         manifests.route("talk", "talky"),
         manifests.route("paid", "able", budget={"usd_per_month": "5", "mode": "strict"}),
@@ -161,6 +164,18 @@ def test_a_refusal_names_what_the_route_can_do(stage: Stage, client: openai.Open
     listed = {model.id: model.model_extra for model in client.models.list()}
     assert "embeddings" in (listed["open"] or {})["operations"]
     assert (listed["talk"] or {})["operations"] == ["messages", "count_tokens"]
+
+
+def test_a_vendors_model_does_what_its_version_says(stage: Stage) -> None:
+    refused = stage.call(chat_call(stage.key, "index", "x"))
+    assert (refused.status, refused.json["error"]["code"]) == (400, "operation_not_supported")
+    assert "vectors@1 does embeddings, not chat" in refused.json["error"]["message"]
+    assert stage.call(embeddings_call(stage.key, "index", "x")).failure == ""
+    answers = [stage.call(chat_call(stage.key, "either", f"x{number}")) for number in range(4)]
+    assert {answer.headers["x-lineclear-model"] for answer in answers} == {"able@1"}
+    candidates = stage.explain(answers[0].request_id)["candidates"]
+    exclusions = {each["model"]: each["exclusion"] for each in candidates}
+    assert exclusions["vectors@1"] == "vectors@1 does embeddings, not chat"
 
 
 def test_what_the_simulated_engine_is_told_happens_to_every_operation(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from gateway_house import KEY, PROMPT, House, Plan, in_house, model, route
 
 from lineclear.domain.exchange import OPERATION_PATH, Operation
 from lineclear.domain.ledger import Intent, Refusal
-from lineclear.domain.snapshot import AccountLimits, BudgetLimit
+from lineclear.domain.snapshot import AccountLimits, BudgetLimit, CredentialEntry
 from lineclear.testing.load import (
     Call,
     CallResult,
@@ -125,6 +125,19 @@ def test_a_vendors_verdict_is_passed_on_and_its_failure_goes_to_the_next(tmp_pat
             assert (rescued.status, rescued.headers["x-lineclear-fallback"]) == (200, "true"), script
 
     in_house(tmp_path, ILL, play)
+
+
+def test_a_vendor_that_forbids_an_operation_keeps_its_credential(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("ill", always="status=403")
+        for _ in range(3):
+            forbidden = await house.call(embeddings_call(KEY, "alone", "x"))
+            assert (forbidden.status, error_of(forbidden)["code"]) == (502, "upstream_auth")
+        house.vendor.set_script("ill")
+        assert (await house.call(chat_call(KEY, "alone", "x"))).status == 200
+
+    credentials: dict[str, tuple[CredentialEntry, ...]] = {"vendor/live": (CredentialEntry("a", "one", 1),)}
+    in_house(tmp_path, Plan(models=ILL.models, routes=ILL.routes, credentials=credentials), play)
 
 
 def test_a_completion_cut_in_its_stream_ends_in_an_error_and_is_billed_for_what_was_seen(tmp_path: Path) -> None:

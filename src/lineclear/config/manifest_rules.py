@@ -197,6 +197,9 @@ def _hosted_version(version: ModelVersion) -> Iterator[Mistake]:
         yield ("engine",), "not_yet_supported", f"the engine {name!r} is not yet supported"
         return
     engine = Engine(name)
+    if version.operations:
+        message = "`operations` belongs to vendors' versions: what a hosted one does is its engine's to say"
+        yield ("operations",), "invalid_value", message
     if not 1 <= version.replicas <= REPLICAS_MAX:
         yield ("replicas",), "invalid_value", f"must be from 1 to {REPLICAS_MAX}"
     alone = [(setting, setting_problem(engine, setting, value)) for setting, value in version.settings.items()]

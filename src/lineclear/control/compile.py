@@ -20,7 +20,7 @@ from lineclear.control.prices.book import PriceBook, manifest_price_version, pri
 from lineclear.control.releases import named_versions, release_entry
 from lineclear.domain.capability import engine_operations
 from lineclear.domain.catalogue import Engine, ModelStatus
-from lineclear.domain.exchange import Dialect
+from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.manifest import Budget, Limits, Model, ModelVersion, Provider, model_version_id
 from lineclear.domain.money import Price, nano_usd
 from lineclear.domain.snapshot import (
@@ -177,12 +177,17 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             max_output_tokens=version.max_tokens,
             slow=version.slow,
             successor=version.successor,
-            operations=None
-            if version.engine is None
-            else engine_operations(Engine(version.engine.value), version.settings),
+            operations=_operations(version),
         )
         for id_, (model, version) in sorted(desired.versions.items())
     }
+
+
+def _operations(version: ModelVersion) -> tuple[Operation, ...] | None:
+    """What the version says of itself, or its engine of it; None = whatever the provider's dialects spell."""
+    if version.engine is not None:
+        return engine_operations(Engine(version.engine.value), version.settings)
+    return version.operations or None
 
 
 def price_of_version(version: ModelVersion, providers: Mapping[str, Provider], prices: PriceBook) -> Price | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, TypeAlias
 
 from lineclear.domain.catalogue import CostTier, DataClass, EnvironmentClass, ModelStatus, RiskTier
+from lineclear.domain.exchange import Operation
 
 
 class Kind(StrEnum):
@@ -195,6 +196,8 @@ class ModelVersion(Noun):
     max_tokens: int | None = None
     """The most it can put out; None if unknown."""
     slow: bool = False
+    operations: tuple[Operation, ...] = ()
+    """What a vendor's model can be asked; empty = whatever its provider's dialects spell. Not for hosted ones."""
     successor: str | None = None
     """`name@version` to use instead once deprecated or retired."""
 

@@ -11,6 +11,7 @@ from typing import Final, Never
 import msgspec
 
 from lineclear.base.clock import Clock
+from lineclear.domain.capability import CONVERSATIONS
 from lineclear.domain.errors import AttemptClass, ErrorCode, Sent, UpstreamError
 from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Event, Operation
 from lineclear.gateway.live import TargetHealth
@@ -215,6 +216,8 @@ async def _raise_refused(call: UpstreamCall, reserved: Reserved, clock: Clock) -
 def _is_callers_doing(error: UpstreamError, reserved: Reserved, candidate: Candidate) -> bool:
     """A fault or a deadline that the caller asked for says nothing of the target, and must not cost others anything."""
     head = reserved.planned.admitted.parsed.identified.head
+    if error.status == 403 and head.operation not in CONVERSATIONS:
+        return True  # vendors forbid embeddings of a chat model so: a verdict on the call, not on the credential
     return (candidate.is_hosted and head.simulate != "") or (error.phase == "total" and head.timeout_ms is not None)
 
 

@@ -32,7 +32,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         "limitations": "a", "risks": "a", "data_classes": ["public"], "cost_tier": "low", "risk_tier": "low",
         "versions": [{
             "version": "1", "provider": "vendor", "upstream_id": "a", "status": "approved", "max_tokens": 1,
-            "slow": False, "successor": "small@0",
+            "slow": False, "operations": ["completions", "messages"], "successor": "small@0",
             "price": dict.fromkeys(PRICES, "1"),
         }],
     },
