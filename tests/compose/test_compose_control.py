@@ -145,6 +145,23 @@ def test_a_bad_file_stops_the_first_start_and_not_a_later_one(
     assert later.end() == 0
 
 
+def test_a_start_with_files_does_not_undo_what_was_changed_elsewhere(
+    started: list[Control], tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    path = tmp_path / "team.yaml"
+    path.write_text("kind: Team\nname: sales\nlimits: {concurrency: 5}\n")
+    first = start(started, tmp_path, environment, path)
+    first.settle()
+    text = path.read_text().replace("5", "9")
+    first.client().post(path_of("changes"), {"files": [{"name": "x", "text": text}], "managed_by": "console"})
+    first.end()
+    later = start(started, tmp_path, environment, path)
+    assert later.settle()["state"] == "ready"
+    assert later.client().get(path_of("teams", "sales"))["manifest"]["limits"]["concurrency"] == 9
+    assert [item["object"] for item in later.client().get(path_of("drift"))["drift"]] == ["Team/sales"]
+    assert later.end() == 0
+
+
 def test_a_credential_that_cannot_be_sent_is_said_and_left_aside(
     started: list[Control], tmp_path: Path, environment: Mapping[str, str]
 ) -> None:

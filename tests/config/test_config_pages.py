@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from lineclear.config.manifest import ManifestFile, read_manifests
-from lineclear.domain import manifest
+from lineclear.domain import findings, manifest
 from lineclear.domain.manifest import Kind, Noun
 
 PAGE = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text(encoding="utf-8")
@@ -28,7 +28,13 @@ def test_the_page_lists_every_field_of_every_noun() -> None:
     assert listed == nouns
 
 
-def test_the_example_of_the_page_is_accepted() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    kinds = {document.kind for document in read_manifests([ManifestFile("example", example)])}
+def test_the_page_lists_every_code_of_a_mistake() -> None:
+    listed = re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^- ((?:`[a-z_]+`(?:, )?)+):", PAGE, re.MULTILINE)))
+    (words,) = re.findall(r'"""Kind of the mistake: (.*?)"""', inspect.getsource(findings), re.DOTALL)
+    assert sorted(listed) == sorted(re.findall(r"`([a-z_]+)`", words))
+
+
+def test_the_examples_of_the_page_are_accepted() -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    kinds = {document.kind for example in examples for document in read_manifests([ManifestFile("example", example)])}
     assert kinds == {Kind.TEAM, Kind.PROVIDER, Kind.MODEL, Kind.PROMPT, Kind.ROUTE, Kind.APP}

@@ -224,7 +224,7 @@ def first_state(core: Core, boot: Boot) -> FirstState:
 
 
 def apply_files(core: Core, paths: Sequence[Path]) -> None:
-    """Apply manifest files of the server's own machine, all or nothing.
+    """Apply manifest files of the server's own machine, all or nothing; what was changed elsewhere stays, and is told.
 
     Raises:
         Refused: with every finding.
@@ -235,7 +235,9 @@ def apply_files(core: Core, paths: Sequence[Path]) -> None:
         files = [read_file(path) for path in paths]
     except InvalidManifest as error:
         raise refusal(error) from error
-    core.changes.apply(core.changes.read(files), {}, Author("up"))
+    applied = core.changes.apply(core.changes.read(files), {}, Author("up"))
+    for drift in applied.plan.drift:
+        _log.warning("%s was changed elsewhere and stays as it is; see `lineclear drift`", drift.object)
 
 
 def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:

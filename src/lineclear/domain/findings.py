@@ -9,8 +9,8 @@ class Finding:
 
     code: str
     """Kind of the mistake: `syntax`, `unknown_field`, `missing_field`, `invalid_value`, `duplicate`,
-    `unknown_kind`, `unknown_reference`, `not_yet_supported`, `too_large`,
-    `unset_variable`, `invalid_credential`."""
+    `unknown_kind`, `unknown_reference`, `not_yet_supported`, `too_large`, `unreadable`,
+    `unset_variable`, `invalid_credential`, `immutable`, `in_use`."""
     message: str
     file: str = ""
     line: int = 0
