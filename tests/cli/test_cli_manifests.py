@@ -159,3 +159,12 @@ def test_only_known_keepers_are_taken(terminal: Any) -> None:
         with pytest.raises(AdminError) as caught:
             post(terminal, "plans", TEAM.format(name="x"), **more)
         assert caught.value.status == 400
+
+
+def test_a_plan_has_colours_on_a_terminal_only(terminal: Any) -> None:
+    words = ["plan", "-f", terminal.write("colour.yaml", TEAM.format(name="colour")), "--data", str(terminal.directory)]
+    given = {"LINECLEAR_URL": None, "LINECLEAR_TOKEN": None, "NO_COLOR": None}
+    assert CliRunner(env=given).invoke(root, words, color=True).stdout.startswith("\x1b[32m+ Team/colour create\x1b[0m")
+    assert CliRunner(env=given).invoke(root, words).stdout.startswith("+ Team/colour create\n")
+    plain = CliRunner(env={**given, "NO_COLOR": "1"}).invoke(root, words, color=True)
+    assert plain.stdout.startswith("+ Team/colour create\n")

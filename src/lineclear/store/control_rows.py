@@ -196,6 +196,14 @@ def read_keys(tx: Connection) -> list[KeyRow]:
     return [KeyRow(*row) for row in tx.execute(query)]
 
 
+def count_keys(tx: Connection) -> dict[tuple[str, str], int]:
+    """Keys that are not revoked, counted by (app, environment)."""
+    table = tables.keys
+    named = (table.c.app, table.c.environment)
+    query = select(*named, func.count()).where(table.c.revoked_us.is_(None)).group_by(*named)
+    return {(app, environment): count for app, environment, count in tx.execute(query)}
+
+
 def revoke_key(tx: Connection, key_id: str, revoked_us: int) -> None:
     """Mark a key as revoked; one that already is keeps its time."""
     table = tables.keys

@@ -4,7 +4,6 @@ In: manifest files or plain documents. Out: what was done and which gateways hav
 `prune` names.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -173,7 +172,7 @@ class Changes:
             filed={key: decode(row.kind, row.filed) for key, row in found.items() if row.filed},
             deployments=deployments,
             releases={digest: row.manifest for digest, row in rows.read_releases(tx).items() if digest in named},
-            keys=Counter((row.app, row.environment) for row in rows.read_keys(tx) if row.revoked_us is None),
+            keys=rows.count_keys(tx),
             variables=self._publisher.vault.variables(tx),
             revision=last.revision if last else 0,
         )
