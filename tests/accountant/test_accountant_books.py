@@ -2,7 +2,15 @@
 
 import pytest
 
-from lineclear.accountant.books import Books, Moment, Source
+from lineclear.accountant.books import (
+    ACCOUNT_SETS_MAX,
+    FORGOTTEN_AT_ONCE,
+    RESOLVED_MAX,
+    UNCONFIRMED_MAX,
+    Books,
+    Moment,
+    Source,
+)
 from lineclear.accountant.state import StateUnreadable, dump_books, load_books
 from lineclear.domain.accounts import Denied, Extend, Granted, Op, Reply, Reserve, SettleAccount, Void
 from lineclear.domain.limits import LEASE_GRACE_S, RESERVATION_TTL_S
@@ -209,9 +217,69 @@ def test_new_limits_keep_what_was_used() -> None:
     world.granted(reserve("d", nano=10**12))
 
 
+def test_a_limit_of_concurrency_that_comes_later_counts_what_is_open() -> None:
+    world = World(app_shop=limit(nano=100))
+    world.granted(reserve("a"))
+    world.books.apply_limits(LimitsSection({"app:shop": limit(slots=2, tpm=1000)}))
+    world.granted(reserve("b"))
+    world.denied(reserve("c"))
+    world.do(SettleAccount("a", 100, 1))
+    world.granted(reserve("c"))
+    world.books.apply_limits(LimitsSection({"app:shop": limit(slots=1)}))
+    world.do(Void("b"))
+    world.denied(reserve("d"))
+    world.do(Void("c"))
+    world.granted(reserve("d"))
+
+
+def test_a_rate_that_comes_later_is_corrected_by_calls_that_were_open_before() -> None:
+    world = World(app_shop=limit(nano=100))
+    world.granted(reserve("a", tokens=100))
+    world.books.apply_limits(LimitsSection({"app:shop": limit(tpm=1000)}))
+    world.do(SettleAccount("a", 700, 1))
+    assert world.granted(reserve("b", tokens=0)).tokens_remaining == 400
+
+
 def test_an_unknown_time_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="Mars"):
         World(app_shop=limit(nano=1, zone="Mars/Base"))
+
+
+# What is kept
+
+
+def test_resolved_calls_are_kept_up_to_a_bound_and_the_oldest_are_forgotten() -> None:
+    world = World()
+    world.granted(reserve("call-0"))
+    world.do(SettleAccount("call-0", 1, 1))
+    world.books.ledger_settle("call-0", 1, world.at)
+    for number in range(1, RESOLVED_MAX + 1):
+        world.do(Void(f"call-{number}"))
+        world.books.ledger_settle(f"call-{number}", 0, world.at)
+    assert RESOLVED_MAX - FORGOTTEN_AT_ONCE < len(world.books.confirmed) <= RESOLVED_MAX
+    world.denied(reserve(f"call-{RESOLVED_MAX}"))
+    world.granted(reserve("call-0"))
+
+
+def test_what_the_ledger_never_confirms_is_kept_up_to_a_bound_and_counted_when_it_is_forgotten() -> None:
+    world = World()
+    for number in range(UNCONFIRMED_MAX + 1):
+        world.do(Void(f"call-{number}"))
+    books = world.books
+    assert len(books.unconfirmed) == UNCONFIRMED_MAX + 1 - FORGOTTEN_AT_ONCE
+    assert books.counters["accounts_forgotten_early"] == FORGOTTEN_AT_ONCE
+    assert f"call-{FORGOTTEN_AT_ONCE}" == next(iter(books.unconfirmed))
+
+
+def test_combinations_of_accounts_are_kept_up_to_a_bound_and_nothing_is_lost_with_them() -> None:
+    world = World(app_shop=limit(nano=100))
+    world.granted(reserve("a"))
+    for number in range(ACCOUNT_SETS_MAX):
+        world.do(reserve(f"call-{number}", nano=0, accounts=(f"app:{number % 256}", f"team:{number // 256}")))
+    assert world.books.counters["accounts_sets_forgotten"] == 1
+    world.denied(reserve("b", nano=91))
+    world.do(SettleAccount("a", 100, 4))
+    assert world.money() == (4, 0)
 
 
 # Owners that go and come back

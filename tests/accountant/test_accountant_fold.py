@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from lineclear.accountant.books import Books, Moment
-from lineclear.accountant.fold import CheckpointMoney, Fold, IntentMoney, SettleMoney, decode_money
+from lineclear.accountant.fold import CheckpointMoney, Fold, HeardIntent, IntentMoney, SettleMoney, decode_money
 from lineclear.accountant.state import dump_books, load_books
 from lineclear.base.clock import SystemClock
 from lineclear.domain.accounts import Reserve, SettleAccount
@@ -27,7 +27,8 @@ def pending(books: Books) -> int:
 
 
 @pytest.mark.parametrize(
-    ("short", "whole"), [(IntentMoney, Intent), (CheckpointMoney, Checkpoint), (SettleMoney, Settle)]
+    ("short", "whole"),
+    [(IntentMoney, Intent), (HeardIntent, Intent), (CheckpointMoney, Checkpoint), (SettleMoney, Settle)],
 )
 def test_the_short_forms_are_the_beginning_of_the_ledgers_records(
     short: type[msgspec.Struct], whole: type[msgspec.Struct]
@@ -112,6 +113,26 @@ def test_a_call_without_limited_accounts_leaves_no_trace(spool: Path) -> None:
     assert not books.unconfirmed
     assert not books.confirmed
     assert not books.rows
+
+
+def test_intents_open_calls_of_owners_that_were_not_heard_and_settles_end_them_all(spool: Path) -> None:
+    heard, silent = (SpoolWriter(spool, f"local-b0-{number}-1", SystemClock()) for number in range(2))
+    books = Books()
+    source = books.hello("local-b0-0-1", (), AT)
+    fold = Fold(spool, books, {})
+    for writer in (heard, silent):
+        for number in range(2):
+            writer.append(an_intent(f"{writer._source}/{number}", nano_usd=10))
+        writer.flush_now()
+    assert fold.catch_up(AT) == 4
+    assert list(books.open) == ["local-b0-1-1/0", "local-b0-1-1/1"]
+    books.act(Reserve("local-b0-0-1/0", ("app:shop",), 1, 10), source, AT)
+    assert pending(books) == 30
+    for writer in (heard, silent):
+        writer.append(a_settle(f"{writer._source}/0", nano_usd=4))
+        writer.close()
+    fold.catch_up(AT)
+    assert (posted(books), pending(books)) == (8, 10)
 
 
 def test_what_a_checkpoint_already_has_is_not_counted_again_when_the_ledger_tells_it(spool: Path) -> None:

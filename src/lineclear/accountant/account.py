@@ -12,9 +12,7 @@ from lineclear.domain.limits import (
     MINUTE_US,
     Period,
     month_period,
-    rate_remaining,
     rate_rescale,
-    rate_reset_ms,
     rate_take,
     rate_wait_us,
     zone_named,
@@ -42,22 +40,28 @@ class Row:
 class Rate:
     """So many units a minute; `arrival` is GCRA's state as `domain.limits` has it."""
 
-    __slots__ = ("arrival", "per_minute")
+    __slots__ = ("arrival", "burst", "last_unit", "per_minute")
 
     def __init__(self, per_minute: int) -> None:
-        self.per_minute = per_minute
         self.arrival = 0
+        self._set(per_minute)
 
     def change(self, per_minute: int) -> None:
         self.arrival = rate_rescale(self.arrival, self.per_minute, per_minute)
+        self._set(per_minute)
+
+    def _set(self, per_minute: int) -> None:
         self.per_minute = per_minute
+        self.burst = per_minute * MINUTE_US
+        """How far after now `arrival` may be, once it is taken."""
+        self.last_unit = self.burst - MINUTE_US
+        """How far after now it may be for one more unit to fit; negative if none ever does."""
 
     def fits(self, units: int, now_us: int) -> bool:
         """Whether `units` may be taken now. `domain.limits.rate_wait_us` says the same with the wait."""
-        per_minute = self.per_minute
-        now = now_us * per_minute
+        now = now_us * self.per_minute
         arrival = self.arrival
-        return (arrival if arrival > now else now) + units * MINUTE_US <= now + per_minute * MINUTE_US
+        return (arrival if arrival > now else now) + units * MINUTE_US <= now + self.burst
 
     def take(self, units: int, now_us: int) -> None:
         """Takes (or gives back, if negative) without asking; never to before now."""
@@ -74,13 +78,6 @@ class Rate:
             return Denied(txn, account, binding.value, per_minute, None, 0)
         wait_us = rate_wait_us(rate_take(self.arrival, now_us, units, per_minute), now_us, per_minute)
         return Denied(txn, account, binding.value, per_minute, -(-wait_us // 1000), 0)
-
-    def left(self, now_us: int) -> int:
-        """Whole units that may be taken now."""
-        return rate_remaining(self.arrival, now_us, self.per_minute)
-
-    def reset_ms(self, now_us: int) -> int:
-        return rate_reset_ms(self.arrival, now_us, self.per_minute)
 
     def debt_us(self, now_us: int) -> int:
         """Microseconds until it is whole again, rounded up: the state as it survives a restart."""
@@ -101,6 +98,7 @@ class Account:
         """Nano-USD a period; None = no budget."""
         self.zone: ZoneInfo = UTC_ZONE
         self.open_slots = 0
+        """Open reservations; counted while there is a limit of concurrency."""
         self.period = Period("", 0, 0)
         self.row = Row(account_id, "")
 

@@ -8,12 +8,14 @@ its owner), and then the ledger's settle still posts the exact difference. The l
 """
 
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from lineclear.accountant.account import NO_LIMITS, Account, Row
-from lineclear.domain.accounts import Binding, Denied, Extend, Granted, Op, Reply, Reserve, SettleAccount
+from lineclear.accountant.account_set import AccountSet
+from lineclear.domain.accounts import Binding, Denied, Extend, Op, Reply, Reserve, SettleAccount
 from lineclear.domain.limits import LEASE_GRACE_S, RESERVATION_TTL_S
 from lineclear.domain.snapshot import LimitsSection
 
@@ -22,6 +24,10 @@ RESOLVED_MAX: Final = 131_072
 UNCONFIRMED_MAX: Final = 262_144
 """Resolved reservations kept that the ledger has not confirmed yet."""
 RESOLVED_KEPT_S: Final = 86_400
+FORGOTTEN_AT_ONCE: Final = 1024
+"""A full table lets go of so many: to look for a dict's first key is slow where others before it were deleted."""
+ACCOUNT_SETS_MAX: Final = 65_536
+"""Combinations of accounts that are kept ready; at the next one all are forgotten and made again as they are asked."""
 
 
 class Moment(msgspec.Struct, frozen=True, gc=False):
@@ -36,7 +42,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 class Source:
     """One gateway life that owns reservations."""
 
-    __slots__ = ("connections", "gone_us", "is_known", "name", "open")
+    __slots__ = ("connections", "gone_us", "is_known", "name")
 
     def __init__(self, name: str, now_us: int) -> None:
         self.name = name
@@ -45,44 +51,36 @@ class Source:
         """Monotonic time since when nobody is connected."""
         self.is_known = False
         """It said hello in this accountant's life: what it was granted since is all here."""
-        self.open: dict[str, Opened] = {}
 
 
-class Opened:
+class Opened(msgspec.Struct, gc=False, eq=False):
     """An open reservation."""
 
-    __slots__ = ("accounts", "checkpoint_nano_usd", "has_slots", "is_counted", "nano_usd", "rows", "source", "tokens")
-
-    def __init__(self, accounts: tuple[Account, ...], rows: tuple[Row, ...], op: Reserve, source: Source) -> None:
-        self.accounts = accounts
-        self.rows = rows
-        self.tokens = op.tokens
-        self.nano_usd = op.nano_usd
-        self.source = source
-        self.checkpoint_nano_usd = 0
-        """What it cost at its last checkpoint in the ledger."""
-        self.has_slots = False
-        """It counts against concurrency."""
-        self.is_counted = False
-        """It was taken from the rates in this life."""
+    among: AccountSet
+    rows: tuple[Row, ...]
+    """The months it was reserved in; another than the set's if it is older."""
+    tokens: int
+    nano_usd: int
+    source: Source
+    is_counted: bool
+    """It was taken from the rates in this life."""
+    has_slots: bool = True
+    """It counts against concurrency."""
+    checkpoint_nano_usd: int = 0
+    """What it cost at its last checkpoint in the ledger."""
 
 
-class Resolved:
+class Resolved(msgspec.Struct, gc=False, eq=False):
     """A reservation that ended."""
 
-    __slots__ = ("checkpoint_nano_usd", "is_final", "posted", "resolved_s", "rows", "source")
-
-    def __init__(
-        self, source: str, rows: tuple[Row, ...], posted: int, resolved_s: int, *, is_final: bool, checkpoint: int = 0
-    ) -> None:
-        self.source = source
-        """Its owner's name."""
-        self.rows = rows
-        self.posted = posted
-        self.checkpoint_nano_usd = checkpoint
-        self.resolved_s = resolved_s
-        """Unix seconds."""
-        self.is_final = is_final
+    source: str
+    """Its owner's name."""
+    rows: tuple[Row, ...]
+    posted: int
+    resolved_s: int
+    """Unix seconds."""
+    is_final: bool
+    checkpoint_nano_usd: int
 
 
 class Books:
@@ -96,6 +94,7 @@ class Books:
         self.unconfirmed: dict[str, Resolved] = {}
         """Resolved, and the ledger's settle was not read yet."""
         self.confirmed: dict[str, Resolved] = {}
+        self._account_sets: dict[tuple[str, ...], AccountSet] = {}
         self.steps = 0
         """Rises with each change; a checkpoint is due when it differs from the last one's."""
         self.counters = dict.fromkeys(
@@ -108,6 +107,7 @@ class Books:
                 "accounts_overruns",
                 "accounts_corrections",
                 "accounts_forgotten_early",
+                "accounts_sets_forgotten",
             ),
             0,
         )
@@ -120,11 +120,15 @@ class Books:
         Raises:
             ValueError: a time zone is unknown; the accounts before it have their new limits.
         """
-        for account_id, account in self.accounts.items():
-            if account_id not in section.accounts:
-                account.apply(NO_LIMITS)
-        for account_id, limits in section.accounts.items():
-            self.account(account_id).apply(limits)
+        try:
+            for account_id, account in self.accounts.items():
+                if account_id not in section.accounts:
+                    account.apply(NO_LIMITS)
+            for account_id, limits in section.accounts.items():
+                self.account(account_id).apply(limits)
+        finally:
+            self._account_sets.clear()
+            self._count_slots()
 
     # Live operations
 
@@ -142,42 +146,57 @@ class Books:
 
     def reserve(self, op: Reserve, source: Source, at: Moment) -> Reply:
         """Takes from every account or from none. Asked again, it answers again and takes nothing more."""
+        txn = op.txn
+        is_known = txn in self.open or txn in self.unconfirmed or txn in self.confirmed
+        if is_known:
+            reply = self._reserve_again(op, source, at)
+            if reply is not None:
+                return reply
+        wall_s = at.wall_s
+        among = self._account_sets.get(op.accounts)
+        if among is None or not among.start_s <= wall_s < among.end_s:
+            among = self._account_set(op.accounts, wall_s)
+        tokens, nano_usd, now_us = op.tokens, op.nano_usd, at.mono_us
+        self.steps += 1
+        if not among.has_room(tokens, nano_usd, now_us):
+            denial = _denial(op, 1, among.accounts, among.rows, at)
+            if denial is not None:
+                self.counters["accounts_denied"] += 1
+                return denial
+        if is_known:
+            self.unconfirmed.pop(txn, None)
+        self.open[txn] = Opened(among, among.rows, tokens, nano_usd, source, True)
+        for row in among.rows:
+            row.pending += nano_usd
+        for account, _ in among.slots:
+            account.open_slots += 1
+        self.counters["accounts_granted"] += 1
+        return among.grant(txn, 1, tokens, now_us)
+
+    def _reserve_again(self, op: Reserve, source: Source, at: Moment) -> Reply | None:
+        """The answer to a reservation that was heard of before; None if it is to be asked like a new one."""
         known = self.open.get(op.txn)
         if known is not None:
             if known.is_counted:
-                self._move(op.txn, known, source)
-                return _granted(op.txn, known.accounts, at)
+                known.source = source
+                return known.among.grant(op.txn, 0, 0, at.mono_us)
             self._close(op.txn, known)
         ended = self.unconfirmed.get(op.txn) or self.confirmed.get(op.txn)
         if ended is not None and (ended.is_final or ended.posted):
             return _denied_unknown(op.txn)
-        accounts = tuple([self.account_now(account_id, at.wall_s) for account_id in op.accounts])
-        rows = tuple([account.row for account in accounts])
-        denial = _denial(op, 1, accounts, rows, at)
-        self.steps += 1
-        if denial is not None:
-            self.counters["accounts_denied"] += 1
-            return denial
-        self.unconfirmed.pop(op.txn, None)
-        self.counters["accounts_granted"] += 1
-        self._open(op, accounts, rows, source).is_counted = True
-        for account in accounts:
-            account.take_rates(1, op.tokens, at.mono_us)
-        return _granted(op.txn, accounts, at)
+        return None
 
     def extend(self, op: Extend, at: Moment) -> Reply:
         """Raises an open reservation on every account or on none."""
         opened = self.open.get(op.txn)
         if opened is None:
             return _denied_unknown(op.txn)
-        denial = _denial(op, 0, opened.accounts, opened.rows, at)
+        denial = _denial(op, 0, opened.among.accounts, opened.rows, at)
         if denial is not None:
             self.counters["accounts_denied"] += 1
             return denial
         self._raise(opened, op.tokens, op.nano_usd)
-        for account in opened.accounts:
-            account.take_rates(0, op.tokens, at.mono_us)
-        return _granted(op.txn, opened.accounts, at)
+        return opened.among.grant(op.txn, 0, op.tokens, at.mono_us)
 
     def settle(self, txn: str, nano_usd: int, at: Moment, *, tokens: int | None = None) -> None:
         """Posts what was really used; a late or oversized amount is posted too, for it is the truth.
@@ -185,33 +204,31 @@ class Books:
         `tokens` None leaves the rates as reserved.
         """
         opened = self.open.get(txn)
-        if opened is not None:
-            if nano_usd > opened.nano_usd:
-                self.counters["accounts_overruns"] += 1
-            if tokens is not None and opened.is_counted and tokens != opened.tokens:
-                for account in opened.accounts:
-                    account.take_rates(0, tokens - opened.tokens, at.mono_us)
-            self._close(txn, opened)
-            self._resolve(txn, _ended(opened, nano_usd, at, is_final=True))
-            self.counters["accounts_settled"] += 1
+        if opened is None:
+            resolved = self.unconfirmed.get(txn) or self.confirmed.get(txn)
+            if resolved is not None and not resolved.is_final:
+                self._correct(resolved, nano_usd)
+                resolved.is_final = True
             return
-        resolved = self.unconfirmed.get(txn) or self.confirmed.get(txn)
-        if resolved is not None and not resolved.is_final:
-            self._correct(resolved, nano_usd)
-            resolved.is_final = True
+        if nano_usd > opened.nano_usd:
+            self.counters["accounts_overruns"] += 1
+        if tokens is not None and tokens != opened.tokens and opened.is_counted:
+            for rate in opened.among.token_rates:
+                rate.take(tokens - opened.tokens, at.mono_us)
+        self._end(txn, opened, nano_usd, at.wall_s, True)
+        self.counters["accounts_settled"] += 1
 
     def void(self, txn: str, source: Source, at: Moment) -> None:
         """Gives everything back: the call used nothing. One that is unknown can never be reserved afterwards."""
         opened = self.open.get(txn)
         if opened is not None:
             self._give_back_rates(opened, at)
-            self._close(txn, opened)
-            self._resolve(txn, _ended(opened, 0, at, is_final=True))
+            self._end(txn, opened, 0, at.wall_s, True)
         elif txn in self.unconfirmed or txn in self.confirmed:
             self.settle(txn, 0, at)
             return
         else:
-            self._resolve(txn, Resolved(source.name, (), 0, at.wall_s, is_final=True))
+            self._keep_unconfirmed(txn, Resolved(source.name, (), 0, at.wall_s, True, 0))
         self.counters["accounts_voided"] += 1
 
     # Owners
@@ -223,18 +240,22 @@ class Books:
             source = self.sources[name] = Source(name, now_us)
         return source
 
+    def has_spoken(self, name: str) -> bool:
+        """Whether the owner of this name said hello in this life: its reservations are then all here."""
+        source = self.sources.get(name)
+        return source is not None and source.is_known
+
     def hello(self, name: str, held: tuple[Reserve, ...], at: Moment) -> Source:
         """An owner connects and says what it holds. What it holds is open; what it does not know of is not."""
         source = self.source(name, at.mono_us)
         source.connections += 1
         source.is_known = True
         self.steps += 1
-        held_by_txn = {op.txn: op for op in held}
-        for txn, opened in list(source.open.items()):
-            if txn not in held_by_txn:
+        held_txns = {op.txn for op in held}
+        for txn, opened in self._open_of(source):
+            if txn not in held_txns:
                 self._give_back_rates(opened, at)
-                self._close(txn, opened)
-                self._resolve(txn, _ended(opened, 0, at, is_final=False))
+                self._end(txn, opened, 0, at.wall_s, False)
         for op in held:
             self._restore(op, source, at)
         return source
@@ -243,6 +264,12 @@ class Books:
         """One connection of an owner ended."""
         source.connections -= 1
         source.gone_us = at.mono_us
+
+    @property
+    def is_owner_away(self) -> bool:
+        """Whether somebody who holds a reservation is not connected."""
+        away = {source for source in self.sources.values() if not source.connections}
+        return bool(away) and any(opened.source in away for opened in self.open.values())
 
     def expire(self, at: Moment, dead: AbstractSet[str] = frozenset()) -> int:
         """Posts what owners left open at its last checkpoint: at once if the owner is `dead`, else after the TTL.
@@ -261,7 +288,7 @@ class Books:
             if source.name in dead or away_us >= RESERVATION_TTL_S * 1_000_000:
                 expired += self._expire_all(source, at)
             elif away_us >= LEASE_GRACE_S * 1_000_000:
-                for opened in source.open.values():
+                for _, opened in self._open_of(source):
                     _set_slots(opened, wanted=False)
         if dead:
             self._follow_ledger(dead)
@@ -278,14 +305,13 @@ class Books:
                     self._correct(resolved, resolved.checkpoint_nano_usd)
                 resolved.is_final = True
                 del self.unconfirmed[txn]
-                self._confirm(txn, resolved)
+                self._keep_confirmed(txn, resolved)
                 self.steps += 1
 
     def _expire_all(self, source: Source, at: Moment) -> int:
-        left = list(source.open.items())
+        left = self._open_of(source)
         for txn, opened in left:
-            self._close(txn, opened)
-            self._resolve(txn, _ended(opened, opened.checkpoint_nano_usd, at, is_final=False))
+            self._end(txn, opened, opened.checkpoint_nano_usd, at.wall_s, False)
         del self.sources[source.name]
         return len(left)
 
@@ -310,16 +336,18 @@ class Books:
 
     def ledger_settle(self, txn: str, nano_usd: int, at: Moment) -> None:
         """A settle was read: this is what is charged, whatever was said live."""
-        if txn in self.open:
-            self.settle(txn, nano_usd, at)
-        resolved = self.unconfirmed.pop(txn, None) or self.confirmed.pop(txn, None)
+        resolved = self.unconfirmed.pop(txn, None)
         if resolved is None:
-            return
+            if txn in self.open:
+                self.settle(txn, nano_usd, at)
+            resolved = self.unconfirmed.pop(txn, None) or self.confirmed.pop(txn, None)
+            if resolved is None:
+                return
         if resolved.posted != nano_usd:
             self.counters["accounts_corrections"] += 1
             self._correct(resolved, nano_usd)
         resolved.is_final = True
-        self._confirm(txn, resolved)
+        self._keep_confirmed(txn, resolved)
         self.steps += 1
 
     # Accounts and rows
@@ -350,32 +378,58 @@ class Books:
 
     def reopen(self, op: Reserve, periods: tuple[str, ...], source: Source, at: Moment) -> Opened:
         """An open reservation as a checkpoint tells of it, without asking any limit."""
-        accounts = tuple(self.account_now(account_id, at.wall_s) for account_id in op.accounts)
-        rows = tuple(self.row(account_id, period) for account_id, period in zip(op.accounts, periods, strict=True))
-        return self._open(op, accounts, rows, source)
+        rows = tuple([self.row(account_id, period) for account_id, period in zip(op.accounts, periods, strict=True)])
+        return self._open(op, rows, source, at)
 
     # Inside
 
-    def _open(self, op: Reserve, accounts: tuple[Account, ...], rows: tuple[Row, ...], source: Source) -> Opened:
-        opened = Opened(accounts, rows, op, source)
-        self.open[op.txn] = source.open[op.txn] = opened
-        for row in rows:
+    def _account_set(self, account_ids: tuple[str, ...], wall_s: int) -> AccountSet:
+        """The accounts together, in the current period of each."""
+        among = self._account_sets.get(account_ids)
+        if among is None or not among.start_s <= wall_s < among.end_s:
+            if len(self._account_sets) >= ACCOUNT_SETS_MAX:
+                self._account_sets.clear()
+                self.counters["accounts_sets_forgotten"] += 1
+            among = AccountSet(tuple([self.account_now(account_id, wall_s) for account_id in account_ids]))
+            self._account_sets[account_ids] = among
+        return among
+
+    def _open(self, op: Reserve, rows: tuple[Row, ...] | None, source: Source, at: Moment) -> Opened:
+        """Opens without asking any limit; `rows` None = those of the current periods."""
+        among = self._account_set(op.accounts, at.wall_s)
+        opened = Opened(among, among.rows if rows is None else rows, op.tokens, op.nano_usd, source, False, False)
+        self.open[op.txn] = opened
+        for row in opened.rows:
             row.pending += op.nano_usd
         _set_slots(opened, wanted=True)
         self.steps += 1
         return opened
+
+    def _open_of(self, source: Source) -> list[tuple[str, Opened]]:
+        """What an owner holds. Asked when it comes or is away, so no table of it is kept."""
+        return [(txn, opened) for txn, opened in self.open.items() if opened.source is source]
 
     def _restore(self, op: Reserve, source: Source, at: Moment) -> None:
         opened = self.open.get(op.txn)
         if opened is None:
             if op.txn in self.unconfirmed or op.txn in self.confirmed:
                 return
-            accounts = tuple(self.account_now(account_id, at.wall_s) for account_id in op.accounts)
-            opened = self._open(op, accounts, tuple(account.row for account in accounts), source)
+            opened = self._open(op, None, source, at)
         opened.is_counted = True
         self._raise(opened, op.tokens - opened.tokens, op.nano_usd - opened.nano_usd)
         _set_slots(opened, wanted=True)
-        self._move(op.txn, opened, source)
+        opened.source = source
+
+    def _count_slots(self) -> None:
+        """Counts anew what is open: an account whose concurrency was not limited before was not counted."""
+        for account in self.accounts.values():
+            account.open_slots = 0
+        for among in {opened.among for opened in self.open.values()}:
+            among.bind()
+        for opened in self.open.values():
+            if opened.has_slots:
+                for account, _ in opened.among.slots:
+                    account.open_slots += 1
 
     def _raise(self, opened: Opened, tokens: int, nano_usd: int) -> None:
         opened.tokens += tokens
@@ -384,38 +438,42 @@ class Books:
             row.pending += nano_usd
         self.steps += 1
 
-    def _move(self, txn: str, opened: Opened, source: Source) -> None:
-        if opened.source is not source:
-            opened.source.open.pop(txn, None)
-            source.open[txn] = opened
-            opened.source = source
-
     def _close(self, txn: str, opened: Opened) -> None:
         del self.open[txn]
-        opened.source.open.pop(txn, None)
         for row in opened.rows:
             row.pending -= opened.nano_usd
         _set_slots(opened, wanted=False)
         self.steps += 1
 
+    def _end(self, txn: str, opened: Opened, posted: int, wall_s: int, is_final: bool) -> None:
+        """Closes an open reservation and posts what it cost. In one step, for each call comes through here."""
+        del self.open[txn]
+        reserved, rows = opened.nano_usd, opened.rows
+        for row in rows:
+            row.pending -= reserved
+            row.posted += posted
+        if opened.has_slots:
+            for account, _ in opened.among.slots:
+                account.open_slots -= 1
+        self.steps += 1
+        resolved = Resolved(opened.source.name, rows, posted, wall_s, is_final, opened.checkpoint_nano_usd)
+        self._keep_unconfirmed(txn, resolved)
+
     def _give_back_rates(self, opened: Opened, at: Moment) -> None:
         if opened.is_counted:
-            for account in opened.accounts:
+            for account in opened.among.accounts:
                 account.take_rates(-1, -opened.tokens, at.mono_us)
 
-    def _resolve(self, txn: str, resolved: Resolved) -> None:
-        for row in resolved.rows:
-            row.posted += resolved.posted
+    def _keep_unconfirmed(self, txn: str, resolved: Resolved) -> None:
         self.unconfirmed[txn] = resolved
         if len(self.unconfirmed) > UNCONFIRMED_MAX:
-            del self.unconfirmed[next(iter(self.unconfirmed))]
-            self.counters["accounts_forgotten_early"] += 1
-        self.steps += 1
+            _forget_oldest(self.unconfirmed)
+            self.counters["accounts_forgotten_early"] += FORGOTTEN_AT_ONCE
 
-    def _confirm(self, txn: str, resolved: Resolved) -> None:
+    def _keep_confirmed(self, txn: str, resolved: Resolved) -> None:
         self.confirmed[txn] = resolved
         if len(self.confirmed) > RESOLVED_MAX:
-            del self.confirmed[next(iter(self.confirmed))]
+            _forget_oldest(self.confirmed)
 
     def _correct(self, resolved: Resolved, nano_usd: int) -> None:
         difference = nano_usd - resolved.posted
@@ -434,39 +492,6 @@ class Books:
                 del table[txn]
 
 
-def _granted(txn: str, accounts: tuple[Account, ...], at: Moment) -> Granted:
-    """What is left in the tightest account of each kind."""
-    budget = requests_left = tokens_left = None
-    requests = tokens = None
-    now_us = at.mono_us
-    for account in accounts:
-        if account.budget is not None:
-            row = account.row
-            left = account.budget - row.posted - row.pending
-            if budget is None or left < budget:
-                budget = left
-        if account.requests is not None:
-            left = account.requests.left(now_us)
-            if requests_left is None or left < requests_left:
-                requests_left, requests = left, account.requests
-        if account.tokens is not None:
-            left = account.tokens.left(now_us)
-            if tokens_left is None or left < tokens_left:
-                tokens_left, tokens = left, account.tokens
-    if requests is None and tokens is None:
-        return Granted(txn, budget)
-    return Granted(
-        txn,
-        budget,
-        requests.per_minute if requests else None,
-        requests_left,
-        requests.reset_ms(now_us) if requests else None,
-        tokens.per_minute if tokens else None,
-        tokens_left,
-        tokens.reset_ms(now_us) if tokens else None,
-    )
-
-
 def _denial(
     op: Reserve | Extend, requests: int, accounts: tuple[Account, ...], rows: tuple[Row, ...], at: Moment
 ) -> Denied | None:
@@ -482,17 +507,16 @@ def _denial(
     return None
 
 
-def _ended(opened: Opened, posted: int, at: Moment, *, is_final: bool) -> Resolved:
-    return Resolved(
-        opened.source.name, opened.rows, posted, at.wall_s, is_final=is_final, checkpoint=opened.checkpoint_nano_usd
-    )
+def _forget_oldest(table: dict[str, Resolved]) -> None:
+    for txn in list(islice(table, FORGOTTEN_AT_ONCE)):
+        del table[txn]
 
 
 def _set_slots(opened: Opened, *, wanted: bool) -> None:
     if opened.has_slots is not wanted:
         opened.has_slots = wanted
         change = 1 if wanted else -1
-        for account in opened.accounts:
+        for account, _ in opened.among.slots:
             account.open_slots += change
 
 

@@ -4,6 +4,7 @@ In: spool segments from the positions on. Out: intents, checkpoints and settles 
 same record twice changes nothing. Must not wait for a writer, and must not delete a segment.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -49,6 +50,10 @@ class IntentMoney(MoneyRecord, frozen=True, tag="i"):
     reserved_tokens: int
 
 
+class HeardIntent(MoneyRecord, frozen=True, tag="i"):
+    """An intent of an owner that has said hello: what it reserved was asked here already, so nothing is read."""
+
+
 class CheckpointMoney(MoneyRecord, frozen=True, tag="c"):
     """The fields of `domain.ledger.Checkpoint`."""
 
@@ -87,8 +92,10 @@ class HeartbeatMoney(MoneyRecord, frozen=True, tag="h"):
 
 
 AnyMoney: TypeAlias = IntentMoney | CheckpointMoney | SettleMoney | RefusalMoney | HeartbeatMoney
+HeardMoney: TypeAlias = HeardIntent | CheckpointMoney | SettleMoney | RefusalMoney | HeartbeatMoney
 
-decode_money = msgspec.msgpack.Decoder(AnyMoney).decode
+decode_money: Callable[[bytes | memoryview], AnyMoney] = msgspec.msgpack.Decoder(AnyMoney).decode
+decode_heard: Callable[[bytes | memoryview], HeardMoney] = msgspec.msgpack.Decoder(HeardMoney).decode
 
 
 class Fold:
@@ -140,8 +147,9 @@ class Fold:
     def _read_on(self, name: SegmentName, at: Moment) -> int:
         file_name = name.path.name
         was_held = segment_is_held(name.path)
+        decode = decode_heard if self._books.has_spoken(name.source) else decode_money
         try:
-            batch = read_frames(name.path, decode_money, self.positions.get(file_name, 0))
+            batch = read_frames(name.path, decode, self.positions.get(file_name, 0))
         except FileNotFoundError:
             return 0
         except SegmentUnreadable as error:
@@ -149,23 +157,25 @@ class Fold:
                 self._skipped[file_name] = str(error)
             self._ended.add(file_name)
             return 0
-        for record in batch.records:
-            self._enter(record, name.source, at)
+        self._enter(batch.records, name.source, at)
         self.positions[file_name] = batch.offset
         self.damaged_records += len(batch.damaged)
         if not batch.records and (batch.tail is Tail.SEALED or not was_held):
             self._ended.add(file_name)
         return len(batch.records)
 
-    def _enter(self, record: AnyMoney, source: str, at: Moment) -> None:
-        if isinstance(record, IntentMoney):
-            if record.accounts:
-                op = Reserve(record.id, record.accounts, record.reserved_tokens, record.reserved_nano_usd)
-                self._books.ledger_intent(op, source, record.at_us // 1_000_000, at)
-        elif isinstance(record, SettleMoney):
-            self._books.ledger_settle(record.id, record.cost_nano_usd, at)
-        elif isinstance(record, CheckpointMoney):
-            self._books.ledger_checkpoint(record.id, record.cost_nano_usd)
+    def _enter(self, records: Sequence[AnyMoney | HeardMoney], source: str, at: Moment) -> None:
+        books = self._books
+        settle = books.ledger_settle
+        for record in records:
+            if isinstance(record, SettleMoney):
+                settle(record.id, record.cost_nano_usd, at)
+            elif isinstance(record, IntentMoney):
+                if record.accounts:
+                    op = Reserve(record.id, record.accounts, record.reserved_tokens, record.reserved_nano_usd)
+                    books.ledger_intent(op, source, record.at_us // 1_000_000, at)
+            elif isinstance(record, CheckpointMoney):
+                books.ledger_checkpoint(record.id, record.cost_nano_usd)
 
     def _forget(self, present: set[str]) -> None:
         for file_name in [name for name in self.positions if name not in present]:

@@ -182,8 +182,7 @@ class Accountant:
             if name not in skipped:
                 log.error("segment %s is not counted: %s", name, reason)
         self._fold_ticks += 1
-        is_anyone_away = any(source.open and not source.connections for source in self.books.sources.values())
-        is_looking = is_anyone_away or self._fold_ticks % DEAD_LOOK_TICKS == 0
+        is_looking = self.books.is_owner_away or self._fold_ticks % DEAD_LOOK_TICKS == 0
         expired = self.books.expire(self.now(), self._fold.dead_sources() if is_looking else frozenset())
         if expired:
             log.warning("%d reservations of gateways that are gone were posted at their last checkpoint", expired)

@@ -66,9 +66,9 @@ def dump_books(books: Books, at: Moment) -> bytes:
     """Everything that a restart needs besides the spool from the checkpoint's positions on."""
     opened = [
         SavedOpen(
-            Reserve(txn, tuple(account.id for account in item.accounts), item.tokens, item.nano_usd),
+            Reserve(txn, tuple([account.id for account in item.among.accounts]), item.tokens, item.nano_usd),
             item.source.name,
-            tuple(row.period for row in item.rows),
+            tuple([row.period for row in item.rows]),
             item.checkpoint_nano_usd,
         )
         for txn, item in books.open.items()
@@ -91,20 +91,19 @@ def load_books(state: bytes, at: Moment) -> Books:
     except msgspec.MsgspecError as error:
         raise StateUnreadable(str(error)) from error
     books = Books()
+    away_us = max(0, at.wall_s - saved.wall_s) * 1_000_000
+    for debt in saved.debts:
+        _owe(books, debt, at.mono_us - away_us)
     for row in saved.rows:
         books.row(row.account, row.period).posted = row.posted
     for item in saved.open:
         source = books.source(item.source, at.mono_us)
         books.reopen(item.op, item.periods, source, at).checkpoint_nano_usd = item.checkpoint_nano_usd
     for ended in saved.resolved:
-        rows = tuple(books.row(account, period) for account, period in ended.rows)
-        resolved_s, checkpoint = ended.resolved_s, ended.checkpoint_nano_usd
-        books.unconfirmed[ended.txn] = Resolved(
-            ended.source, rows, ended.posted, resolved_s, is_final=ended.is_final, checkpoint=checkpoint
-        )
-    away_us = max(0, at.wall_s - saved.wall_s) * 1_000_000
-    for debt in saved.debts:
-        _owe(books, debt, at.mono_us - away_us)
+        rows = tuple([books.row(account, period) for account, period in ended.rows])
+        posted, resolved_s, is_final = ended.posted, ended.resolved_s, ended.is_final
+        checkpoint = ended.checkpoint_nano_usd
+        books.unconfirmed[ended.txn] = Resolved(ended.source, rows, posted, resolved_s, is_final, checkpoint)
     return books
 
 
@@ -116,7 +115,7 @@ def _rows_kept(books: Books) -> list[Row]:
 
 
 def _saved(txn: str, item: Resolved) -> SavedResolved:
-    rows = tuple((row.account, row.period) for row in item.rows)
+    rows = tuple([(row.account, row.period) for row in item.rows])
     return SavedResolved(txn, item.source, rows, item.posted, item.resolved_s, item.checkpoint_nano_usd, item.is_final)
 
 
