@@ -104,7 +104,7 @@ def test_a_known_head_goes_past_the_parser_and_a_new_body_with_it() -> None:
             for body in (b"abc", b"abc", b"xyz", b"no!"):
                 client.send(START + b"\r\nHost: a\r\nX-A: 1\r\nContent-Length: 3\r\n\r\n" + body)
                 assert (await client.read_answer())[1] == body
-            assert server.lines.fields([b"X-A: 1"]) == {b"x-a": b"1"}
+            assert server.lines.recall([START, b"X-A: 1"]) == ((b"POST", b"/v1/x", b"y=1"), {b"x-a": b"1"})
             # A body that comes in two reads is the parser's again.
             client.send(START + b"\r\nHost: a\r\nX-A: 1\r\nContent-Length: 3\r\n\r\na")
             await asyncio.sleep(0.02)
@@ -142,8 +142,8 @@ def test_a_connection_whose_heads_are_always_new_asks_no_more() -> None:
             for number in range(MISSES_MAX + 5):
                 client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-N: %d\r\n\r\n" % number)
                 assert (await client.read_answer())[1] == b"%d" % number
-            assert server.lines.fields([b"X-N: %d" % (MISSES_MAX - 1)]) is not None
-            assert server.lines.fields([b"X-N: %d" % (MISSES_MAX + 1)]) is None
+            assert server.lines.recall([b"GET / HTTP/1.1", b"X-N: %d" % (MISSES_MAX - 1)]) is not None
+            assert server.lines.recall([b"GET / HTTP/1.1", b"X-N: %d" % (MISSES_MAX + 1)]) is None
 
     uvloop.run(scene())
 
@@ -197,9 +197,9 @@ def test_a_field_that_frames_a_message_is_never_learned() -> None:
         (b"proxy-connection", b"close"),
     ):
         known.learn([start, b"%b: %b" % (name, value)], (b"GET",), {name: value})
-    assert known.start(start) is None
+    assert known.recall([start]) is None
     known.learn([start, b"Connection: keep-alive"], (b"GET",), {b"connection": b"keep-alive"})
-    assert known.start(start) == (b"GET",)
+    assert known.recall([start]) == ((b"GET",), {})
 
 
 @pytest.mark.parametrize(
@@ -214,23 +214,23 @@ def test_a_field_that_frames_a_message_is_never_learned() -> None:
 def test_what_does_not_match_its_line_is_not_learned(lines: list[bytes], fields: dict[bytes, bytes]) -> None:
     known = KnownLines()
     known.learn([b"GET / HTTP/1.1", *lines], (), fields)
-    assert known.fields(lines) is None
+    assert known.recall([b"GET / HTTP/1.1", *lines]) is None
 
 
 def test_two_lines_of_one_name_are_the_parsers() -> None:
     known = KnownLines()
     for line in (b"A: 1", b"A: 2"):
         known.learn([b"GET / HTTP/1.1", line], (), {b"a": line[3:]})
-    assert known.fields([b"A: 1"]) == {b"a": b"1"}
-    assert known.fields([b"A: 1", b"A: 2"]) is None
+    assert known.recall([b"GET / HTTP/1.1", b"A: 1"]) == ((), {b"a": b"1"})
+    assert known.recall([b"GET / HTTP/1.1", b"A: 1", b"A: 2"]) is None
 
 
 def test_the_memory_is_bounded() -> None:
     known = KnownLines()
     for number in range(LINES_MAX + 10):
         known.learn([b"GET / HTTP/1.1", b"A: %d" % number], (), {b"a": b"%d" % number})
-    assert known.fields([b"A: 0"]) is None
-    assert known.fields([b"A: %d" % (LINES_MAX + 9)]) is not None
+    assert known.recall([b"GET / HTTP/1.1", b"A: 0"]) is None
+    assert known.recall([b"GET / HTTP/1.1", b"A: %d" % (LINES_MAX + 9)]) is not None
 
 
 @pytest.mark.parametrize(

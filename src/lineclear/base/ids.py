@@ -14,17 +14,23 @@ class ExchangeIds:
     Sorting by text sorts by time to the millisecond. The source part is random per process life.
     """
 
-    __slots__ = ("_clock", "_count", "_source")
+    __slots__ = ("_clock", "_count", "_ms", "_prefix", "_source")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._source = secrets.token_hex(4)
         self._count = 0
+        self._ms = -1
+        self._prefix = ""
 
     def next_id(self) -> str:
         """The next exchange id, 32 characters."""
         self._count = (self._count + 1) & 0xFFFFFFFF
-        return f"req_{self._clock.unix_us() // 1000:012x}{self._source}{self._count:08x}"
+        ms = self._clock.unix_us() // 1000
+        if ms != self._ms:
+            self._ms = ms
+            self._prefix = f"req_{ms:012x}{self._source}"
+        return f"{self._prefix}{self._count:08x}"
 
 
 def random_id(prefix: str, hex_chars: int = 16) -> str:

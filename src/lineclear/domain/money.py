@@ -126,7 +126,8 @@ def usd_text(nano_usd: int) -> str:
     """Nano-USD as a decimal string with always nine digits after the point, e.g. `0.000012345`."""
     if nano_usd < 0:
         return "-" + usd_text(-nano_usd)
-    return f"{nano_usd // NANO_PER_USD}.{nano_usd % NANO_PER_USD:09d}"
+    digits = str(nano_usd).zfill(10)
+    return f"{digits[:-9]}.{digits[-9:]}"
 
 
 def nano_usd(text: str) -> int:

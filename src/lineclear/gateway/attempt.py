@@ -110,8 +110,9 @@ async def attempt(
 
 async def _open_whole(reserved: Reserved, candidate: Candidate, number: int, call: UpstreamCall) -> Opened:
     codec = reserved.planned.admitted.parsed.codec
-    body = await call.read()
-    is_whole = call.is_complete
+    whole = call.rest()
+    body = whole or b""
+    is_whole = whole is not None
     while not is_whole and len(body) <= UNARY_HOLD_BYTES:
         more = await call.read()
         body += more

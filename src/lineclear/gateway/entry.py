@@ -48,7 +48,7 @@ async def entry(identified: Identified, request: Request, large_bodies: asyncio.
     if length is None or length > LARGE_BODY_BYTES:
         async with large_bodies:
             return _parse(identified, await request.read_body(BODY_BYTES_MAX))
-    return _parse(identified, request.whole_body if request.is_complete else await request.read_body(BODY_BYTES_MAX))
+    return _parse(identified, request.whole_body() if request.is_complete else await request.read_body(BODY_BYTES_MAX))
 
 
 def _parse(identified: Identified, body: bytes) -> Parsed:

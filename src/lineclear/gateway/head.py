@@ -20,6 +20,7 @@ VARIABLE_BYTES_MAX = 8 * 1024
 TIMEOUT_MS_MAX = 3_600_000
 
 _OTHER_KEY_FIELDS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+_OTHER_KEY_NAMES = frozenset(_OTHER_KEY_FIELDS)
 _DATA_CLASSES = {data_class.value.encode(): data_class for data_class in DataClass}
 _KEY_PARAMETERS = (b"key=", b"api_key=", b"api-key=", b"apikey=", b"access_token=")
 _PASSED_ON = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent", b"tracestate"})
@@ -120,7 +121,7 @@ def caller_key(request: Request) -> str:
                 hint="send `Authorization: Bearer lc_…` or `x-api-key: lc_…`",
             )
         found = found.strip()
-    if not fields.keys().isdisjoint(_OTHER_KEY_FIELDS):
+    if not _OTHER_KEY_NAMES.isdisjoint(fields):
         found = _only_key(fields, found)
     return found.decode("latin-1")
 

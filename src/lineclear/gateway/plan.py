@@ -4,6 +4,8 @@ In: Admitted. Out: Planned. Must not: reserve or send. The split is sticky: the 
 target for as long as the release's targets stay as they are (decision 38).
 """
 
+from zlib import crc32
+
 import msgspec
 
 from lineclear.base.clock import Clock
@@ -14,6 +16,7 @@ from lineclear.gateway.admit import Admitted
 from lineclear.gateway.snapshot import Admission, Candidate, Order, RouteView
 
 HASH_SPACE = 2**64
+CRC_SPACE = 2**32
 
 
 class Planned(msgspec.Struct, frozen=True, gc=False):
@@ -66,10 +69,14 @@ def _choose(admission: Admission, admitted: Admitted) -> int:
     if len(admission.weights) == 1:
         return 0
     head = admitted.parsed.identified.head
-    unit = head.user or head.session or head.request_id
-    split = admitted.route.split_hash.copy()
-    split.update(unit.encode())
-    point = int.from_bytes(split.digest(), "big") * admission.total_weight // HASH_SPACE
+    unit = head.user or head.session
+    if unit:
+        split = admitted.route.split_hash.copy()
+        split.update(unit.encode())
+        point = int.from_bytes(split.digest(), "big") * admission.total_weight // HASH_SPACE
+    else:
+        # Nothing has to stick, so any even spread will do, and this one costs a fifth.
+        point = crc32(head.request_id.encode()) * admission.total_weight // CRC_SPACE
     for place, weight in enumerate(admission.weights):
         point -= weight
         if point < 0:

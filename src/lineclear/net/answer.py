@@ -270,15 +270,15 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _recall(self, data: bytes) -> bool:
         """Takes an answer that came in one read and has only known lines; False = it is left to the parser."""
-        known = self._pool.lines
         head, _, body = data.partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
-        headers = known.fields(lines[1:]) if known.start(lines[0]) is not None else None
-        if headers is None:
+        known = self._pool.lines.recall(lines)
+        if known is None:
             self._misses += 1
             self._unknown_lines = lines
             return False
         self._misses = 0
+        _, headers = known
         if headers.get(b"content-length") != b"%d" % len(body) or self._is_head_only:
             return False
         limits = self._pool.limits

@@ -186,13 +186,13 @@ class ServerConnection(asyncio.Protocol):
         server = self._server
         head, _, body = data.partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
-        start = server.lines.start(lines[0])
-        headers = server.lines.fields(lines[1:]) if start is not None else None
-        if start is None or headers is None:
+        known = server.lines.recall(lines)
+        if known is None:
             self._misses += 1
             self._unknown_lines = lines
             return False
         self._misses = 0
+        start, headers = known
         if b"%d" % len(body) != headers.get(b"content-length", b"0") or headers.get(b"host") not in server.hosts:
             return False
         limits = server.limits
@@ -201,8 +201,7 @@ class ServerConnection(asyncio.Protocol):
         method, path, query = start
         request = Request(self, method, headers)
         request.started_ns = server.monotonic_ns()
-        request.path = path
-        request.query = query
+        request.path, request.query = path, query
         request.head_bytes = len(head) + 4
         request.take_whole(body)
         self._read_deadline_ns = 0

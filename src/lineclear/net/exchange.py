@@ -125,9 +125,8 @@ class Request:
             await self._receive(limit_bytes)
         if self.received_bytes > limit_bytes:
             raise self._too_large(limit_bytes)
-        return self.whole_body
+        return self.whole_body()
 
-    @property
     def whole_body(self) -> bytes:
         """All that has been received of the body: the whole of it once `is_complete`."""
         pieces = self.pieces

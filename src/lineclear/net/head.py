@@ -73,23 +73,26 @@ class KnownLines:
     what becomes of its connection is never learned, so a head with such a line is always llhttp's to read.
     """
 
-    __slots__ = ("_fields", "_starts")
+    __slots__ = ("_field_of", "_fields", "_starts")
 
     def __init__(self) -> None:
         self._starts: dict[bytes, tuple[bytes, ...]] = {}
         self._fields: dict[bytes, tuple[bytes, bytes]] = {}
+        self._field_of = self._fields.__getitem__
 
-    def start(self, line: bytes) -> tuple[bytes, ...] | None:
-        """What was made of this first line; None if it was not seen yet."""
-        return self._starts.get(line)
+    def recall(self, lines: list[bytes]) -> tuple[tuple[bytes, ...], dict[bytes, bytes]] | None:
+        """What was made of a head's first line, and its fields.
 
-    def fields(self, lines: list[bytes]) -> dict[bytes, bytes] | None:
-        """The fields of these lines; None if one was not seen yet or two have the same name."""
+        None if a line was not seen yet, or two have the same name.
+        """
+        start = self._starts.get(lines[0])
+        if start is None:
+            return None
         try:
-            fields = dict(map(self._fields.__getitem__, lines))
+            fields = dict(map(self._field_of, lines[1:]))
         except KeyError:
             return None
-        return fields if len(fields) == len(lines) else None
+        return (start, fields) if len(fields) == len(lines) - 1 else None
 
     def learn(self, lines: list[bytes], start: tuple[bytes, ...], fields: dict[bytes, bytes]) -> None:
         """Remembers a head that was accepted: its first line, and each further line with the field it became.

@@ -368,11 +368,10 @@ class UpstreamCall:
         finally:
             connection.passage = None
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything of the answer has been read."""
+    def rest(self) -> bytes | None:
+        """All that has not been read yet of an answer that is complete; None if more is to come."""
         connection = self._connection
-        return connection is None or (connection.stage is COMPLETE and not connection.pieces)
+        return connection.take() if connection is not None and connection.stage is COMPLETE else None
 
     @property
     def is_end_told(self) -> bool:

@@ -46,8 +46,8 @@ def guard(body: bytes, depth_max: int = DEPTH_MAX) -> dict[str, Any]:
 
 def _check_tree(tree: dict[str, Any], depth_max: int) -> None:
     """What jiter has no option for: depth, number of keys, and numbers such as 1e999 that overflow."""
-    level: list[Any] = [tree]
-    depth = keys = 0
+    level: list[Any] = [tree.values()]
+    depth, keys = 0, len(tree)
     while level:
         depth += 1
         if depth > depth_max:
@@ -57,17 +57,15 @@ def _check_tree(tree: dict[str, Any], depth_max: int) -> None:
                 hint="Flatten the structure; no model API needs such depth.",
             )
         below: list[Any] = []
-        for node in level:
-            if type(node) is dict:
-                keys += len(node)
-                values: Any = node.values()
-            else:
-                values = node
+        for values in level:
             for value in values:
                 kind = type(value)
                 if kind is str:
                     continue
-                if kind is dict or kind is list:
+                if kind is dict:
+                    keys += len(value)
+                    below.append(value.values())
+                elif kind is list:
                     below.append(value)
                 elif kind is float and (value == _INFINITY or value == -_INFINITY):
                     raise _overflow()
