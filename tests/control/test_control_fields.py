@@ -201,7 +201,7 @@ def compiled(made: list[dict[str, Any]]) -> Mapping[str, bytes]:
         releases={release.digest: release.manifest for release in releases.values()},
         keys=(),
         pepper="0" * 64,
-        variables={"KEY_A": Secret("a"), "KEY_B": Secret("b")},
+        credentials={"KEY_A": Secret("a"), "KEY_B": Secret("b")},
     )
     result = compile_state(state, committed_prices())
     return {**result.sections, **result.sealed}

@@ -110,8 +110,9 @@ def commands() -> dict[str, click.Command]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    """The long names of its own options; those of every command that talks to the server are left out."""
+    """The long names of its own options; those that the page tells once for all are left out."""
     names = {name for option in command.params for name in option.opts if name.startswith("--")}
+    names -= {"--fields", "--quiet"}
     return names - {"--url", "--token", "--data", "--output"} if "--url" in names else names
 
 

@@ -5,10 +5,11 @@ import click
 from lineclear.cli.connect import admin_command
 from lineclear.cli.nouns import show_noun
 from lineclear.cli.output import Output
+from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 
 
-@click.group()
+@click.group(cls=NounGroup)
 def apps() -> None:
     """List the applications that may call."""
 

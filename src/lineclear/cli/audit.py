@@ -6,12 +6,13 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.output import ExitCode, Output
+from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 
 COLUMNS = ["number", "at", "actor", "action", "object", "reason", "change_id"]
 
 
-@click.group()
+@click.group(cls=NounGroup)
 def audit() -> None:
     """List and verify the audit trail."""
 

@@ -4,29 +4,43 @@ In: a command function taking `(client, output, …)`. Out: a click command body
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 import click
 
 from lineclear.cli.output import ExitCode, Format, Output
+from lineclear.cli.waiting import sign_of_life
 from lineclear.client.admin import AdminClient, AdminError, AdminUnreachable
 from lineclear.client.find import ServerNotFound, find_server
 from lineclear.config.settings import read_settings
 
 P = ParamSpec("P")
 
-EXIT_BY_STATUS = {
-    400: ExitCode.USAGE,
-    401: ExitCode.NOT_AUTHORISED,
-    403: ExitCode.NOT_AUTHORISED,
-    404: ExitCode.NOT_FOUND,
-    409: ExitCode.CONFLICT,
-    412: ExitCode.CONFLICT,
-    503: ExitCode.UNAVAILABLE,
+EXIT_BY_CODE: Mapping[str, ExitCode] = {
+    "invalid_request": ExitCode.USAGE,
+    "invalid_manifest": ExitCode.FAILURE,
+    "unauthenticated": ExitCode.NOT_AUTHORISED,
+    "forbidden": ExitCode.NOT_AUTHORISED,
+    "not_found": ExitCode.NOT_FOUND,
+    "conflict": ExitCode.CONFLICT,
+    "stale_plan": ExitCode.CONFLICT,
+    "body_too_large": ExitCode.USAGE,
+    "unavailable": ExitCode.UNAVAILABLE,
+    "internal_error": ExitCode.FAILURE,
 }
-"""Any other refusal is a failure (1)."""
+"""By the code of the admin API's refusal; a test holds it complete. A newer server's other ones are failures (1)."""
+NEXT_BY_CODE: Mapping[str, str] = {
+    "unauthenticated": "pass --token or LINECLEAR_TOKEN; it stands in admin.token of the data directory",
+    "forbidden": "ask somebody who holds the permission; docs/permissions.md lists them",
+    "invalid_request": "`--help` shows what the command takes",
+    "body_too_large": "send it in several parts",
+    "stale_plan": "look at the plan again, then apply that one",
+    "unavailable": "`lineclear status` shows what is away; try again then",
+    "internal_error": "the server's log says why; `lineclear doctor --bundle FILE` gathers what a report needs",
+}
+"""What to do next where the server said nothing better."""
 
 output_option = click.option(
     "-o",
@@ -37,10 +51,37 @@ output_option = click.option(
     show_default=True,
     help="Output format.",
 )
+fields_option = click.option("--fields", default=None, metavar="A,B,…", help="Only these fields, in this order.")
+quiet_option = click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Names only; no notes, no progress.")
+
+
+def output_of(format_: str, fields: str | None, *, is_quiet: bool) -> Output:
+    """The output that a command's options ask for."""
+    names = [name.strip() for name in (fields or "").split(",") if name.strip()]
+    return Output(Format(format_), names, is_quiet=is_quiet)
+
+
+def local_command(function: Callable[Concatenate[Output, P], None]) -> Callable[..., None]:
+    """Give a command that asks no server `-o --fields -q` and an output. Put it right above the function."""
+
+    @output_option
+    @fields_option
+    @quiet_option
+    @functools.wraps(function)
+    def command(
+        *args: Any,  # Any: click passes the command's own arguments through
+        format_: str,
+        fields: str | None,
+        is_quiet: bool,
+        **options: Any,  # Any: as above
+    ) -> None:
+        function(output_of(format_, fields, is_quiet=is_quiet), *args, **options)
+
+    return command
 
 
 def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None]) -> Callable[..., None]:
-    """Give a command `--url --token --data -o`, a client and an output; map refusals to exit codes.
+    """Give a command `--url --token --data -o --fields -q`, a client and an output; map refusals to exit codes.
 
     Put it right above the function, below click's own decorators.
     """
@@ -54,26 +95,35 @@ def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None])
         default=None,
         help="Data directory to find the server by.",
     )
-    @output_option
+    @local_command
     @functools.wraps(function)
     def command(
+        output: Output,
+        /,
         *args: Any,  # Any: click passes the command's own arguments through
         url: str | None,
         token: str | None,
         data_dir: Path | None,
-        format_: str,
         **options: Any,  # Any: as above
     ) -> None:
-        output = Output(Format(format_))
         try:
-            client = AdminClient(find_server(read_settings(), url, token, data_dir))
+            server = find_server(read_settings(), url, token, data_dir)
+            client = AdminClient(server, around=lambda words: sign_of_life(output, words))
             function(client, output, *args, **options)
         except ServerNotFound as error:
-            output.fail(ExitCode.NOT_AUTHORISED, str(error), hint="start one with `lineclear up`, or pass --data")
+            hint = "start one with `lineclear up`, or pass --data, or --url and --token"
+            output.fail(ExitCode.NOT_AUTHORISED, str(error), hint=hint, kind="no_server")
         except AdminUnreachable as error:
-            output.fail(ExitCode.UNAVAILABLE, str(error), hint="is it running? `lineclear up` starts it")
+            hint = "is it running? `lineclear up` starts it, `lineclear doctor` looks for the cause"
+            output.fail(ExitCode.UNAVAILABLE, str(error), hint=hint, kind="unreachable")
         except AdminError as error:
-            code = EXIT_BY_STATUS.get(error.status, ExitCode.FAILURE)
-            output.fail(code, error.message, hint=error.hint, details=error.findings, kind=error.code)
+            fail_refused(output, error)
 
     return command
+
+
+def fail_refused(output: Output, error: AdminError) -> None:
+    """Exit with what the server said, and with the next command."""
+    code = EXIT_BY_CODE.get(error.code, ExitCode.FAILURE)
+    hint = error.hint or NEXT_BY_CODE.get(error.code, "")
+    output.fail(code, error.message, hint=hint, details=error.findings, kind=error.code)

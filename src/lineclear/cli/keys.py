@@ -4,12 +4,13 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.output import Output
+from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 
 COLUMNS = ["id", "app", "environment", "state", "created_at", "created_by", "expires_at"]
 
 
-@click.group()
+@click.group(cls=NounGroup)
 def keys() -> None:
     """Create, list and revoke API keys."""
 

@@ -9,6 +9,7 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.output import ExitCode, Output
+from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 
 COUNTS = (
@@ -25,7 +26,7 @@ COUNTS = (
 )
 
 
-@click.group()
+@click.group(cls=NounGroup)
 def ledger() -> None:
     """Look after the record of every call."""
 

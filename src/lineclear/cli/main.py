@@ -1,10 +1,13 @@
 """The `lineclear` command: one table of commands, each imported when it is called."""
 
+import re
 import sys
+from collections.abc import Sequence
 
 import click
 
 import lineclear
+from lineclear.cli.output import ExitCode, Format, write_error
 from lineclear.cli.table import CommandRow, LazyGroup
 
 COMMANDS = {
@@ -19,6 +22,7 @@ COMMANDS = {
     "export": CommandRow("lineclear.cli.export:export", "Write what stands as manifests."),
     "schema": CommandRow("lineclear.cli.validate:schema", "Print the JSON Schema of manifests."),
     "console": CommandRow("lineclear.cli.console:console", "Print a link that opens the console."),
+    "secrets": CommandRow("lineclear.cli.secrets:secrets", "Set, list and remove credentials that manifests name."),
     "keys": CommandRow("lineclear.cli.keys:keys", "Create, list and revoke API keys."),
     "apps": CommandRow("lineclear.cli.apps:apps", "List the applications that may call."),
     "models": CommandRow("lineclear.cli.models:models", "List models, fetch bundled ones."),
@@ -29,6 +33,8 @@ COMMANDS = {
     "explain": CommandRow("lineclear.cli.explain:explain", "Tell what happened to one request and why."),
     "ledger": CommandRow("lineclear.cli.ledger:ledger", "Check that no record is lost or doubled."),
     "audit": CommandRow("lineclear.cli.audit:audit", "List and verify the audit trail."),
+    "completion": CommandRow("lineclear.cli.completion:completion", "Print the completion script of a shell."),
+    "version": CommandRow("lineclear.cli.version:version", "Print versions."),
 }
 
 
@@ -41,14 +47,28 @@ def root() -> None:
     """
 
 
+def show_error(error: click.ClickException, words: Sequence[str]) -> None:
+    """Tell what was wrong with the call itself, in the format that the call asked for.
+
+    The options may be what could not be read, so the format is looked for in the words as they were typed.
+    """
+    asked = re.search(r"(?:^|\s)(?:-o|--output)[ =]?(json|jsonl|yaml)(?:\s|$)", " ".join(words))
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if asked is None:
+        error.show()
+    else:
+        hint = f"`{context.command_path} --help` shows what it takes" if context else ""
+        write_error(Format(asked.group(1)), error.format_message(), hint=hint, kind="usage")
+
+
 def main() -> None:
     """Run the command line; exits 130 when interrupted."""
     try:
         root.main(prog_name="lineclear", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        show_error(error, sys.argv[1:])
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)

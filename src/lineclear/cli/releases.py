@@ -6,10 +6,11 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.output import Output
+from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 
 
-@click.group()
+@click.group(cls=NounGroup)
 def releases() -> None:
     """List and show the releases of routes."""
 

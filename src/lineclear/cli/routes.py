@@ -5,12 +5,13 @@ import click
 from lineclear.cli.connect import admin_command
 from lineclear.cli.nouns import show_noun
 from lineclear.cli.output import ExitCode, Output
+from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 
 COLUMNS = ["environment", "route", "team", "release", "strategy", "targets", "fallback"]
 
 
-@click.group()
+@click.group(cls=NounGroup)
 def routes() -> None:
     """List and show routes."""
 

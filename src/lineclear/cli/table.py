@@ -1,14 +1,16 @@
-"""A command group whose commands are imported only when they are called.
+"""Command groups: one whose commands are imported only when they are called, and both telling the near word.
 
-In: a table of name → (module:attribute, one line of help). Out: a click group whose `--help` imports nothing.
+In: a table of name → (module:attribute, one line of help). Out: click groups whose `--help` and completion import
+nothing.
 """
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,19 @@ class CommandRow:
     """One line for the list of commands."""
 
 
-class LazyGroup(click.Group):
+class NounGroup(click.Group):
+    """A group that tells a mistyped command the near one, and otherwise all there are."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(unknown_words(args[0], known))
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(NounGroup):
     """A group over a table of rows."""
 
     def __init__(self, *args: object, table: Mapping[str, CommandRow], **options: object) -> None:
@@ -35,18 +49,21 @@ class LazyGroup(click.Group):
         row = self.table.get(cmd_name)
         return None if row is None else _load(row.target)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.table and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.table, n=1)
-            also = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"No such command {args[0]!r}.{also}")
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
             formatter.write_dl([(name, row.help) for name, row in self.table.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # click's own would import every command to ask whether it is hidden.
+        found = [CompletionItem(name, help=row.help) for name, row in self.table.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+
+def unknown_words(name: str, known: Collection[str]) -> str:
+    """What to say to a word that is no command."""
+    near = difflib.get_close_matches(name, known, n=1)
+    also = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+    return f"No such command {name!r}. {also}"
 
 
 def _load(target: str) -> click.Command:

@@ -6,7 +6,8 @@ In: a server's address and token. Out: decoded answers. Must not print, retry or
 import http.client
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -51,9 +52,16 @@ class AdminUnreachable(Exception):
 class AdminClient:
     """One server; a connection per call, since a command makes one or two."""
 
-    def __init__(self, server: Server, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        server: Server,
+        timeout_s: float = TIMEOUT_S,
+        around: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+    ) -> None:
+        """A client of one server; `around` is given words for each call and entered while it lasts."""
         self._server = server
         self._timeout_s = timeout_s
+        self._around = around
 
     @property
     def url(self) -> str:
@@ -83,7 +91,8 @@ class AdminClient:
         headers = {"authorization": f"Bearer {self._server.token.reveal()}", "accept": "application/json"}
         if body is not None:
             headers["content-type"] = "application/json"
-        status, answer = self._exchange(method, target, body, headers)
+        with self._around(f"waiting for {self._server.url}"):
+            status, answer = self._exchange(method, target, body, headers)
         value = _decode(answer)
         if 200 <= status < 300:
             return value

@@ -41,6 +41,8 @@ from lineclear.control.keys.keys import Keys
 from lineclear.control.ledger.service import LedgerService
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.publish import Directories, Publisher
+from lineclear.control.secrets import http as secrets_http
+from lineclear.control.secrets.secrets import Secrets
 from lineclear.control.sessions import http as sessions_http
 from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
@@ -251,6 +253,7 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
         *status_http.endpoints(core.publisher, boot.run_dir / "state.json", gateway_url),
         *changes_http.endpoints(core.changes, core.database),
         *keys_http.endpoints(core.keys),
+        *secrets_http.endpoints(Secrets(core.publisher)),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *audit_http.endpoints(core.database),
         *sessions_http.endpoints(

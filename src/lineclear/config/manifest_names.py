@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from lineclear.config.manifest_fields import near_words
-from lineclear.config.manifest_rules import VARIABLE
+from lineclear.config.manifest_rules import SECRET_REFERENCE, SECRET_SCHEME, VARIABLE
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.manifest import (
     App,
@@ -132,15 +132,36 @@ def unknown_words(mention: Mention, known: Known) -> str | None:
     return f"there is no {mention.what.value} {mention.name!r}" + (f"; {also}" if also else "")
 
 
+def secret_name(reference: str) -> str | None:
+    """The secret that a reference names; None for a variable."""
+    return reference.removeprefix(SECRET_SCHEME) if reference.startswith(SECRET_SCHEME) else None
+
+
+def reference_of(text: str) -> str | None:
+    """What a credential written as `${VARIABLE}` or `secret:NAME` refers to: `VARIABLE`, or `secret:NAME` as it is.
+
+    No variable's name has a colon, so the two cannot be mistaken for each other. None for any other text.
+    """
+    match = VARIABLE.fullmatch(text)
+    if match is not None:
+        return match.group(1)
+    return text if SECRET_REFERENCE.fullmatch(text) else None
+
+
 def variables_of(provider: Provider) -> dict[str, PlainPath]:
-    """The `${VARIABLE}`s that a provider's credential names, each with the first place that names it."""
+    """The variables that a provider's credential names, each with the first place that names it."""
+    return {name: path for name, path in credentials_of(provider).items() if secret_name(name) is None}
+
+
+def credentials_of(provider: Provider) -> dict[str, PlainPath]:
+    """The references of a provider's credential (see `reference_of`), each with the first place that names it."""
     credential = provider.credential
     references: dict[PlainPath, str] = {("credential",): credential} if isinstance(credential, str) else {}
     if isinstance(credential, dict):
         references = {("credential", name): text for name, text in credential.items()}
     found: dict[str, PlainPath] = {}
     for path, text in references.items():
-        match = VARIABLE.fullmatch(text)
-        if match is not None:
-            found.setdefault(match.group(1), path)
+        reference = reference_of(text)
+        if reference is not None:
+            found.setdefault(reference, path)
     return found

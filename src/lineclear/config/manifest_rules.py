@@ -43,6 +43,8 @@ VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}")
 ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 """Source: design decision 29; it stands inside every key."""
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SECRET_SCHEME = "secret:"  # noqa: S105 - how a reference begins
+SECRET_REFERENCE = re.compile(SECRET_SCHEME + f"({NAME.pattern})")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 BUILT_IN_ENVIRONMENTS = {"test": EnvironmentClass.TEST, "live": EnvironmentClass.LIVE}
@@ -139,11 +141,11 @@ def _credential(provider: Provider) -> Iterator[Mistake]:
 
 
 def _reference(reference: str, path: PlainPath) -> Iterator[Mistake]:
-    if reference.startswith("secret:"):
-        yield path, "not_yet_supported", "secret:NAME is not yet supported; use ${VARIABLE}"
-    elif not VARIABLE.fullmatch(reference):
-        # The text may be a real secret, so it is not repeated.
-        yield path, "invalid_value", "must be ${VARIABLE}; a credential never stands in a file"
+    # The text may be a real secret, so it is not repeated.
+    if reference.startswith(SECRET_SCHEME) and not SECRET_REFERENCE.fullmatch(reference):
+        yield path, "invalid_value", "after secret: stands a name: lower-case letters, digits, . _ -, at most 63"
+    elif not reference.startswith(SECRET_SCHEME) and not VARIABLE.fullmatch(reference):
+        yield path, "invalid_value", "must be ${VARIABLE} or secret:NAME; a credential never stands in a file"
 
 
 def _model(model: Model) -> Iterator[Mistake]:

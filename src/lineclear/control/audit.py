@@ -30,6 +30,8 @@ class AuditAction(StrEnum):
     DEPLOYMENT_MOVED = "deployment.moved"
     DEPLOYMENT_REMOVED = "deployment.removed"
     CREDENTIAL_SET = "credential.set"
+    SECRET_SET = "secret.set"  # noqa: S105 - an action's name
+    SECRET_REMOVED = "secret.removed"  # noqa: S105 - as above
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     CHANGE_APPLIED = "change.applied"

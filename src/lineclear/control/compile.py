@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from lineclear.base.secret import Secret
-from lineclear.config.manifest_rules import RESERVED_PROVIDER, VARIABLE
+from lineclear.config.manifest_names import reference_of, secret_name
+from lineclear.config.manifest_rules import RESERVED_PROVIDER
 from lineclear.control.desired import Desired
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry
@@ -72,8 +73,8 @@ class State:
     """Release manifests by digest; every digest that a deployment names."""
     keys: Sequence[KeyRow]
     pepper: str
-    variables: Mapping[str, Secret]
-    """Values of the credential variables that providers name."""
+    credentials: Mapping[str, Secret]
+    """Values of the variables and secrets that providers name, by reference (`config.manifest_names`)."""
 
 
 @dataclass(frozen=True)
@@ -256,29 +257,32 @@ def _access(state: State) -> dict[str, AccessShard]:
 def _credentials(state: State) -> dict[str, tuple[CredentialEntry, ...]]:
     entries: dict[str, tuple[CredentialEntry, ...]] = {}
     for provider in state.desired.providers.values():
-        for environment, variable in credential_variables(provider, state.desired.environments).items():
-            value = state.variables.get(variable)
+        for environment, reference in credential_references(provider, state.desired.environments).items():
+            value = state.credentials.get(reference)
+            if value is None and secret_name(reference) is not None:
+                # It was taken away by force: the vendor refuses the calls from now on, and `providers list` says why.
+                continue
             if value is None:
-                raise CompileRefused(f"the variable {variable} of provider {provider.name!r} has no value")
-            entry = CredentialEntry(f"{provider.name}/{variable}", value.reveal(), 1)
+                raise CompileRefused(f"the variable {reference} of provider {provider.name!r} has no value")
+            entry = CredentialEntry(f"{provider.name}/{reference}", value.reveal(), 1)
             entries[f"{provider.name}/{environment}"] = (entry,)
     return entries
 
 
-def credential_variables(provider: Provider, environments: Mapping[str, object]) -> dict[str, str]:
-    """The name of the variable that holds the credential, by environment."""
+def credential_references(provider: Provider, environments: Mapping[str, object]) -> dict[str, str]:
+    """The variable or secret that holds the credential, by environment."""
     if provider.credential is None:
         return {}
     if isinstance(provider.credential, dict):
-        return {environment: _variable(text) for environment, text in provider.credential.items()}
-    return dict.fromkeys(environments, _variable(provider.credential))
+        return {environment: _reference(text) for environment, text in provider.credential.items()}
+    return dict.fromkeys(environments, _reference(provider.credential))
 
 
-def _variable(reference: str) -> str:
-    match = VARIABLE.fullmatch(reference)
-    if match is None:
-        raise CompileRefused("a credential is not written as ${VARIABLE}")
-    return match.group(1)
+def _reference(text: str) -> str:
+    reference = reference_of(text)
+    if reference is None:
+        raise CompileRefused("a credential is written neither as ${VARIABLE} nor as secret:NAME")
+    return reference
 
 
 def _runtimes(state: State, names: Mapping[str, str]) -> tuple[RuntimeSpec, ...]:

@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 from lineclear.base.clock import Clock
 from lineclear.base.seal import Keys
 from lineclear.base.secret import Secret
-from lineclear.control.compile import Compiled, CompileRefused, State, compile_state, credential_variables
+from lineclear.config.manifest_names import secret_name
+from lineclear.control.compile import Compiled, CompileRefused, State, compile_state, credential_references
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired, decode
 from lineclear.control.endpoint import AdminCode, Refused
@@ -40,6 +41,8 @@ ACK_WAIT_S = 5.0
 ACK_LOOK_S = 0.01
 REPOKE_S = 0.5
 FIRST_EPOCH = 1
+START_ACTOR = "start"
+"""Who gave the values that control found in its own environment."""
 
 
 @dataclass(frozen=True)
@@ -141,14 +144,14 @@ class Publisher:
         Returns:
             The names of those variables.
         """
-        known = self.vault.variables(tx)
+        known = self.vault.credentials(tx)
         changed = tuple(
             name
             for name in sorted(_named_variables(tx) & variables.keys())
             if variables[name] != known.get(name) and not flaw_of(variables[name])
         )
         for name in changed:
-            self.vault.put_variable(tx, name, variables[name])
+            self.vault.put_credential(tx, name, variables[name], START_ACTOR)
         return changed
 
     def unusable_variables(self, variables: Mapping[str, Secret]) -> tuple[str, ...]:
@@ -259,9 +262,10 @@ def read_desired(tx: Connection) -> Desired:
 def _named_variables(tx: Connection) -> set[str]:
     desired = read_desired(tx)
     return {
-        variable
+        reference
         for provider in desired.providers.values()
-        for variable in credential_variables(provider, desired.environments).values()
+        for reference in credential_references(provider, desired.environments).values()
+        if secret_name(reference) is None
     }
 
 
@@ -275,5 +279,5 @@ def read_state(tx: Connection, vault: Vault) -> State:
         releases={digest: row.manifest for digest, row in rows.read_releases(tx).items() if digest in named},
         keys=rows.read_keys(tx),
         pepper=vault.pepper(tx),
-        variables=vault.variables(tx),
+        credentials=vault.credentials(tx),
     )

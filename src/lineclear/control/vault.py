@@ -1,4 +1,4 @@
-"""Values that must not stand in the database in clear: the key pepper and credential variables.
+"""Values that must not stand in the database in clear: the key pepper, credential variables and secrets.
 
 In: the master key's `Keys`. Out: sealed bytes for the `secrets` table and back. Must not read the environment.
 """
@@ -11,10 +11,12 @@ from lineclear.base.clock import Clock
 from lineclear.base.seal import Keys
 from lineclear.base.secret import Secret
 from lineclear.store import control_rows as rows
+from lineclear.store.control_rows import SecretRow
 
 PEPPER = "pepper"
 PEPPER_BYTES = 32
 _VARIABLE_PREFIX = "variable:"
+SECRET_PREFIX = "secret:"  # noqa: S105 - how names of secrets begin, as in manifests
 _SECTION_PREFIX = "control/secrets/"
 
 
@@ -35,11 +37,11 @@ class Vault:
         if sealed is not None:
             return self._open(PEPPER, sealed)
         made = secrets.token_hex(PEPPER_BYTES)
-        self._put(tx, PEPPER, made)
+        self._put(tx, PEPPER, made, "")
         return made
 
-    def variables(self, tx: Connection) -> dict[str, Secret]:
-        """The last value of every credential variable that was ever given.
+    def credentials(self, tx: Connection) -> dict[str, Secret]:
+        """The value of every secret and the last one of every credential variable, by reference.
 
         Raises:
             SealBroken: if the database was written under another master key.
@@ -47,16 +49,17 @@ class Vault:
         return {
             name.removeprefix(_VARIABLE_PREFIX): Secret(self._open(name, sealed))
             for name, sealed in rows.read_secrets(tx).items()
-            if name.startswith(_VARIABLE_PREFIX)
+            if name.startswith((_VARIABLE_PREFIX, SECRET_PREFIX))
         }
 
-    def put_variable(self, tx: Connection, name: str, value: Secret) -> None:
-        """Remember a credential variable's value."""
-        self._put(tx, _VARIABLE_PREFIX + name, value.reveal())
+    def put_credential(self, tx: Connection, reference: str, value: Secret, set_by: str) -> None:
+        """Remember the value of `VARIABLE` or of `secret:NAME`, and who gave it."""
+        name = reference if reference.startswith(SECRET_PREFIX) else _VARIABLE_PREFIX + reference
+        self._put(tx, name, value.reveal(), set_by)
 
     def _open(self, name: str, sealed: bytes) -> str:
         return self._keys.unseal(_SECTION_PREFIX + name, 0, sealed).decode()
 
-    def _put(self, tx: Connection, name: str, text: str) -> None:
+    def _put(self, tx: Connection, name: str, text: str, set_by: str) -> None:
         sealed = self._keys.seal(_SECTION_PREFIX + name, 0, text.encode())
-        rows.put_secret(tx, name, sealed, self._clock.unix_us())
+        rows.put_secret(tx, SecretRow(name, sealed, self._clock.unix_us(), set_by))

@@ -85,6 +85,16 @@ class KeyRow:
 
 
 @dataclass(frozen=True)
+class SecretRow:
+    name: str
+    """`pepper`, `variable:NAME` or `secret:NAME`."""
+    sealed: bytes
+    updated_us: int
+    set_by: str
+    """Who gave the value; empty where it was made here, or before this was written down."""
+
+
+@dataclass(frozen=True)
 class RevisionRow:
     revision: int
     epoch: int
@@ -143,6 +153,18 @@ def add_release(tx: Connection, row: ReleaseRow) -> None:
     known = tx.execute(select(tables.releases.c.digest).where(tables.releases.c.digest == row.digest)).first()
     if known is None:
         tx.execute(insert(tables.releases).values(**asdict(row)))
+
+
+def read_change(tx: Connection, change_id: str) -> ChangeRow | None:
+    """One change request, None if there is none of that id."""
+    row = tx.execute(select(tables.changes).where(tables.changes.c.id == change_id)).mappings().first()
+    return None if row is None else ChangeRow(**row)
+
+
+def read_release(tx: Connection, release: str) -> ReleaseRow | None:
+    """One release by its id, None if there is none."""
+    row = tx.execute(select(tables.releases).where(tables.releases.c.id == release)).mappings().first()
+    return None if row is None else ReleaseRow(**row)
 
 
 def read_releases(tx: Connection) -> dict[str, ReleaseRow]:
@@ -204,6 +226,12 @@ def count_keys(tx: Connection) -> dict[tuple[str, str], int]:
     return {(app, environment): count for app, environment, count in tx.execute(query)}
 
 
+def read_key(tx: Connection, key_id: str) -> KeyRow | None:
+    """One key, revoked or not; None if there is none of that id."""
+    row = tx.execute(select(tables.keys).where(tables.keys.c.id == key_id)).mappings().first()
+    return None if row is None else KeyRow(**row)
+
+
 def revoke_key(tx: Connection, key_id: str, revoked_us: int) -> None:
     """Mark a key as revoked; one that already is keeps its time."""
     table = tables.keys
@@ -212,18 +240,34 @@ def revoke_key(tx: Connection, key_id: str, revoked_us: int) -> None:
 
 def read_secrets(tx: Connection) -> dict[str, bytes]:
     """Sealed values by name."""
-    return {row.name: bytes(row.sealed) for row in tx.execute(select(tables.secrets))}
+    return {row.name: row.sealed for row in read_secret_rows(tx)}
 
 
-def put_secret(tx: Connection, name: str, sealed: bytes, updated_us: int) -> None:
-    table = tables.secrets
-    tx.execute(delete(table).where(table.c.name == name))
-    tx.execute(insert(table).values(name=name, sealed=sealed, updated_us=updated_us))
+def read_secret_rows(tx: Connection) -> list[SecretRow]:
+    """Sealed values by name, with when and by whom each was given."""
+    query = select(tables.secrets).order_by(tables.secrets.c.name)
+    return [SecretRow(row.name, bytes(row.sealed), row.updated_us, row.set_by) for row in tx.execute(query)]
+
+
+def put_secret(tx: Connection, row: SecretRow) -> None:
+    """Insert or replace one sealed value."""
+    delete_secret(tx, row.name)
+    tx.execute(insert(tables.secrets).values(**asdict(row)))
+
+
+def delete_secret(tx: Connection, name: str) -> None:
+    tx.execute(delete(tables.secrets).where(tables.secrets.c.name == name))
 
 
 def last_revision(tx: Connection) -> RevisionRow | None:
     """The newest revision, None before the first."""
     row = tx.execute(select(tables.revisions).order_by(tables.revisions.c.revision.desc()).limit(1)).mappings().first()
+    return None if row is None else RevisionRow(**row)
+
+
+def read_revision(tx: Connection, revision: int) -> RevisionRow | None:
+    """One revision, None if it was never handed out."""
+    row = tx.execute(select(tables.revisions).where(tables.revisions.c.revision == revision)).mappings().first()
     return None if row is None else RevisionRow(**row)
 
 
@@ -245,6 +289,13 @@ def add_audit(tx: Connection, rows: Iterable[AuditRow]) -> None:
 def read_audit(tx: Connection, after: int, row_limit: int) -> list[AuditRow]:
     """Audit rows with a number above `after`, in order."""
     query = select(tables.audit).where(tables.audit.c.number > after).order_by(tables.audit.c.number).limit(row_limit)
+    return [AuditRow(**row) for row in tx.execute(query).mappings()]
+
+
+def read_audit_of(tx: Connection, object_: str, row_limit: int) -> list[AuditRow]:
+    """The newest audit rows of one object, newest first."""
+    table = tables.audit
+    query = select(table).where(table.c.object == object_).order_by(table.c.number.desc()).limit(row_limit)
     return [AuditRow(**row) for row in tx.execute(query).mappings()]
 
 

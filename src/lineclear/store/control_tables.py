@@ -85,8 +85,9 @@ secrets = Table(
     Column("name", Text, primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
+    Column("set_by", Text, nullable=False),
 )
-"""The pepper and the last values of credential variables, sealed under the master key."""
+"""The pepper, secrets and the last values of credential variables, sealed under the master key."""
 
 revisions = Table(
     "revisions",

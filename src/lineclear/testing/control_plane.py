@@ -28,6 +28,8 @@ from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.publish import Directories, Publisher
+from lineclear.control.secrets import http as secrets_http
+from lineclear.control.secrets.secrets import Secrets
 from lineclear.control.sessions import http as sessions_http
 from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
@@ -68,6 +70,7 @@ class ControlPlane:
         self.publisher = Publisher(self.database, self.clock, self.keys_of_master, directories, committed_prices())
         self.changes = Changes(self.publisher, self.environment)
         self.keys = Keys(self.publisher)
+        self.secrets = Secrets(self.publisher)
         self.sessions = Sessions(self.database, self.clock, {TESTER.name: TESTER}.get)
 
     def start(self, bundled: Sequence[Mapping[str, Any]] = ()) -> "ControlPlane":
@@ -96,6 +99,7 @@ class ControlPlane:
             *status_http.endpoints(self.publisher, self.run_dir / "state.json", "http://127.0.0.1:4100"),
             *changes_http.endpoints(self.changes, self.database),
             *keys_http.endpoints(self.keys),
+            *secrets_http.endpoints(self.secrets),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database),
             *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from lineclear.base.ids import random_id
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import InvalidManifest, ManifestFile, Reading, parse_manifests
+from lineclear.config.manifest_names import secret_name
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.changes.drift import Drift, deployment_drift, stored_drift, went_back
@@ -154,7 +155,7 @@ class Changes:
         own = {
             name: value
             for name, value in ((name, Secret(text)) for name, text in self._environment.items())
-            if name not in before.variables or not flaw_of(value)
+            if secret_name(name) is None and (name not in before.variables or not flaw_of(value))
         }
         try:
             return prepare(before, reading, {**own, **variables}, self._publisher.prices, terms)
@@ -173,7 +174,7 @@ class Changes:
             deployments=deployments,
             releases={digest: row.manifest for digest, row in rows.read_releases(tx).items() if digest in named},
             keys=rows.count_keys(tx),
-            variables=self._publisher.vault.variables(tx),
+            variables=self._publisher.vault.credentials(tx),
             revision=last.revision if last else 0,
         )
 
@@ -188,7 +189,7 @@ class Changes:
         for environment, route in prepared.removed:
             rows.delete_deployment(tx, environment, route)
         for name, value in prepared.variables.items():
-            self._publisher.vault.put_variable(tx, name, value)
+            self._publisher.vault.put_credential(tx, name, value, author.name)
         moved = list(self._deploy(tx, prepared, change_id, now_us))
         plan = prepared.plan
         rows.add_change(
@@ -212,7 +213,7 @@ class Changes:
                 AuditEvent(AuditAction.MANIFEST_DELETED, f"{kind_of(noun).value}/{noun.name}", encode(noun))
                 for noun in prepared.deleted
             ),
-            *(AuditEvent(AuditAction.CREDENTIAL_SET, f"variable/{name}") for name in sorted(prepared.variables)),
+            *(_credential_event(reference) for reference in sorted(prepared.variables)),
             *moved,
             *(
                 AuditEvent(
@@ -273,6 +274,14 @@ def _noun_event(before: Mapping[tuple[str, str], ManifestRow], noun: Manifest) -
     was = before.get((kind, noun.name))
     action = AuditAction.MANIFEST_CREATED if was is None else AuditAction.MANIFEST_UPDATED
     return AuditEvent(action, f"{kind}/{noun.name}", was.document if was else "", encode(noun))
+
+
+def _credential_event(reference: str) -> AuditEvent:
+    """What came is named, the value is nowhere."""
+    secret = secret_name(reference)
+    if secret is not None:
+        return AuditEvent(AuditAction.SECRET_SET, f"secret/{secret}")
+    return AuditEvent(AuditAction.CREDENTIAL_SET, f"variable/{reference}")
 
 
 def _with_cause(event: AuditEvent, note: str, change_id: str) -> AuditEvent:

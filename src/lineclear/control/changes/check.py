@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import Document
-from lineclear.config.manifest_names import variables_of
+from lineclear.config.manifest_fields import near_words
+from lineclear.config.manifest_names import credentials_of, secret_name
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired
@@ -21,11 +22,14 @@ def check_credentials(
     """Credentials without a value, and new values that no header can carry. Words about a value never repeat it."""
     written = {document.name: document for document in documents if document.kind is Kind.PROVIDER}
     for provider in wanted.providers.values():
-        for variable, path in variables_of(provider).items():
-            found = _flaw(variable, values.get(variable), remembered.get(variable))
+        for reference, path in credentials_of(provider).items():
+            found = _flaw(reference, values, remembered)
             if found is None:
                 continue
             document = written.get(provider.name)
+            if document is None and secret_name(reference) is not None:
+                # It was taken away by force. No other change has to wait for it; the plan warns.
+                continue
             if document is None:
                 yield Finding(*found, path=_path(provider.name, path))
             elif not document.is_muted(path):
@@ -46,16 +50,22 @@ def check_keys(deleted: Desired, keys: Mapping[tuple[str, str], int]) -> Iterato
                 yield Finding("in_use", words, path=f"{kind.value}/{name}")
 
 
-def _flaw(variable: str, value: Secret | None, remembered: Secret | None) -> tuple[str, str] | None:
-    """Code and message of what is wrong with a variable's value; None if nothing is."""
+def _flaw(reference: str, values: Mapping[str, Secret], remembered: Mapping[str, Secret]) -> tuple[str, str] | None:
+    """Code and message of what is wrong with the value of a variable or a secret; None if nothing is."""
+    secret, value = secret_name(reference), values.get(reference)
+    if value is None and secret is not None:
+        near = near_words(secret, [name for name in map(secret_name, remembered) if name is not None])
+        words = f"there is no secret {secret!r}; {near or f'`lineclear secrets set {secret}` makes it'}"
+        return "unknown_reference", words
     if value is None:
-        return "unset_variable", f"the variable {variable} is set neither here nor at the server"
-    flaw = "" if value == remembered else flaw_of(value)
+        return "unset_variable", f"the variable {reference} is set neither here nor at the server"
+    flaw = "" if value == remembered.get(reference) else flaw_of(value)
     if not flaw:
         return None
+    what = f"variable {reference}" if secret is None else f"secret {secret!r}"
     return (
         "invalid_credential",
-        f"the variable {variable} cannot be sent as a credential: its value {flaw}; set it to the key alone, "
+        f"the {what} cannot be sent as a credential: its value {flaw}; set it to the key alone, "
         "visible ASCII characters without spaces, quotes or a line end",
     )
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import ManifestFile
+from lineclear.config.manifest_names import secret_name
+from lineclear.config.manifest_rules import SECRET_SCHEME
 from lineclear.config.manifest_schema import manifest_schema
 from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.drift import Drift
@@ -42,6 +44,8 @@ class ChangeRequest:
     files: list[SentFile]
     variables: dict[str, str] = field(default_factory=dict, repr=False)
     """Values of credential variables, sealed on arrival; the server's own environment fills in others."""
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    """New values of secrets that the documents name, sealed with the change itself."""
     note: str = ""
     plan: str | None = None
     """Digest of the plan that was looked at; applying another one is refused."""
@@ -82,13 +86,13 @@ def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
 
     def plan(call: Call) -> Plan:
         request: ChangeRequest = call.body
-        return changes.plan(changes.read(_files(request)), _variables(request), _terms(request))
+        return changes.plan(changes.read(_files(request)), _credentials(call, request), _terms(request))
 
     def apply(call: Call) -> Applied:
         request: ChangeRequest = call.body
         reading = changes.read(_files(request))
         author = Author(call.principal.name, _terms(request))
-        return changes.apply(reading, _variables(request), author, note=request.note, plan_digest=request.plan)
+        return changes.apply(reading, _credentials(call, request), author, note=request.note, plan_digest=request.plan)
 
     def list_changes(call: Call) -> ChangeList:
         with database.read() as tx:
@@ -161,8 +165,15 @@ def _terms(request: ChangeRequest) -> ChangeTerms:
     return ChangeTerms(managed_by, request.take_ownership, request.prune)
 
 
-def _variables(request: ChangeRequest) -> dict[str, Secret]:
-    return {name: Secret(value) for name, value in request.variables.items()}
+def _credentials(call: Call, request: ChangeRequest) -> dict[str, Secret]:
+    """The values that came along, by reference."""
+    if request.secrets and Permission.SECRET_SET not in call.principal.permissions:
+        raise Refused(AdminCode.FORBIDDEN, f"{call.principal.name!r} may not {Permission.SECRET_SET.value}")
+    wrong = [name for name in request.variables if secret_name(name) is not None]
+    if wrong:
+        raise Refused(AdminCode.INVALID_REQUEST, f"{wrong[0]!r} is no variable; values of secrets stand in `secrets`")
+    sent = {**request.variables, **{SECRET_SCHEME + name: value for name, value in request.secrets.items()}}
+    return {name: Secret(value) for name, value in sent.items()}
 
 
 def _facts(row: rows.ChangeRow) -> ChangeFacts:

@@ -11,7 +11,7 @@ from lineclear.base.canonical import JSONValue, digest_hex
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import Document, InvalidManifest, Reading, in_order
 from lineclear.config.manifest_fields import near_words
-from lineclear.config.manifest_names import variables_of
+from lineclear.config.manifest_names import credentials_of
 from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
 from lineclear.control.changes.check import check_credentials, check_keys
 from lineclear.control.changes.drift import Drift, deployment_drift, held_drift, went_back
@@ -191,13 +191,19 @@ def prepare(
     )
     moving, gone_back = _moving(before, taken.wanted, terms)
     removed = tuple(key for key in sorted(before.deployments) if not _is_deployed(taken.wanted, key))
-    rotated = {name: values[name] for name in _named(taken.wanted) if values[name] != before.variables.get(name)}
+    named = _named(taken.wanted) & values.keys()
+    rotated = {name: values[name] for name in named if values[name] != before.variables.get(name)}
     plan = _plan(
         before,
         tuple(changes),
         (*_moves(before, moving), *(_removal(before, key) for key in removed)),
         tuple(sorted(rotated)),
-        (*taken.stays, *_warnings(taken.wanted, taken.documents, prices), *_handed_over(before, changes, terms)),
+        (
+            *taken.stays,
+            *_warnings(taken.wanted, taken.documents, prices),
+            *_handed_over(before, changes, terms),
+            *_without_secret(taken.wanted, values),
+        ),
         (*(held_drift(before.desired, item, before.managers[item.kind, item.name]) for item in taken.held), *gone_back),
     )
     return Prepared(plan, taken.wanted, changed, taken.pruned, moving, removed, rotated)
@@ -363,8 +369,15 @@ def _handed_over(before: Before, changes: Sequence[NounChange], terms: ChangeTer
             yield f"{change.kind}/{change.name} is managed by a file, which will show this change as drift"
 
 
+def _without_secret(wanted: Desired, values: Mapping[str, Secret]) -> Iterator[str]:
+    for provider in wanted.providers.values():
+        for reference in credentials_of(provider):
+            if reference not in values:
+                yield f"Provider/{provider.name}: {reference} was removed, so its calls go without a credential"
+
+
 def _named(wanted: Desired) -> set[str]:
-    return {variable for provider in wanted.providers.values() for variable in variables_of(provider)}
+    return {reference for provider in wanted.providers.values() for reference in credentials_of(provider)}
 
 
 def _warnings(wanted: Desired, documents: Sequence[Document], prices: PriceBook) -> Iterator[str]:
