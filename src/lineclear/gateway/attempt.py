@@ -87,7 +87,10 @@ async def attempt(
     body = _body(reserved, candidate)
     call = pool.call(where.origin, where.credential_id, _head(reserved, candidate, where, number, len(body)), body)
     trace.call = call
-    call.deadline(*_first_deadline(reserved, candidate, trace, clock))
+    if parsed.view.stream:
+        call.deadline(*_first_deadline(reserved, candidate, trace, clock))
+    else:
+        call.deadline(total_deadline_ns(reserved, trace), "total")
     health.begin()
     try:
         await call.open(fresh=fresh, connect_s=reserved.planned.admitted.route.timeouts.connect_s)
@@ -291,10 +294,8 @@ def _head(reserved: Reserved, candidate: Candidate, where: Address, number: int,
 
 
 def _first_deadline(reserved: Reserved, candidate: Candidate, trace: Trace, clock: Clock) -> tuple[int, str]:
-    """When the target must have begun to answer, and what that limit is called."""
+    """When the target must have sent the first event of a stream, and what that limit is called."""
     total_ns = total_deadline_ns(reserved, trace)
-    if not reserved.planned.admitted.parsed.view.stream:
-        return total_ns, "total"
     wait_s = reserved.planned.admitted.route.timeouts.first_event_s
     if wait_s is None:
         has_others = len(reserved.planned.candidates) > 1 and not candidate.slow

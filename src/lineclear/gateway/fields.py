@@ -32,13 +32,25 @@ def id_fields(request_id: str) -> str:
     return f"x-request-id: {request_id}\r\nrequest-id: {request_id}\r\n"
 
 
-def route_fields(planned: Planned, attempts: int, candidate: Candidate | None) -> str:
-    """Which route, release and model, after how many attempts."""
-    fields = planned.admitted.route.fields
-    if candidate is None:
-        return f"{fields}x-lineclear-attempts: {attempts}\r\n"
-    fallback = "false" if candidate is planned.candidates[0] else "true"
-    return f"{fields}{candidate.fields}x-lineclear-attempts: {attempts}\r\nx-lineclear-fallback: {fallback}\r\n"
+def exchange_fields(
+    planned: Planned, attempts: int, candidate: Candidate | None, total_us: int, upstream_us: int
+) -> str:
+    """The exchange's id, its route, release and model after how many attempts, and `Server-Timing`.
+
+    The timing is our own and the target's share, in milliseconds.
+    """
+    admitted = planned.admitted
+    request_id = admitted.parsed.identified.head.request_id
+    model = ""
+    if candidate is not None:
+        fallback = "false" if candidate is planned.candidates[0] else "true"
+        model = f"{candidate.fields}x-lineclear-fallback: {fallback}\r\n"
+    ours_us = total_us - upstream_us if total_us > upstream_us else 0
+    return (
+        f"x-request-id: {request_id}\r\nrequest-id: {request_id}\r\n"
+        f"{admitted.route.fields}{model}x-lineclear-attempts: {attempts}\r\n"
+        f"server-timing: gateway;dur={ours_us / 1000:.3f}, upstream;dur={upstream_us / 1000:.3f}\r\n"
+    )
 
 
 def policy_fields(rules: tuple[str, ...]) -> str:
@@ -64,33 +76,26 @@ def limit_fields(granted: Granted, dialect: Dialect, given_back_nano_usd: int, n
         left = granted.budget_remaining_nano_usd + given_back_nano_usd
         fields = f"x-lineclear-budget-remaining-usd: {usd_text(left)}\r\n"
     if granted.requests_limit is not None:
-        reset_us = now_us + (granted.requests_reset_ms or 0) * 1_000
-        fields += _rate_lines(
-            dialect, "requests", granted.requests_limit, granted.requests_remaining or 0, now_us, reset_us
-        )
+        remaining, reset_ms = granted.requests_remaining or 0, granted.requests_reset_ms or 0
+        fields += _rate_lines(dialect, "requests", granted.requests_limit, remaining, reset_ms, now_us)
     if granted.tokens_limit is not None:
-        reset_us = now_us + (granted.tokens_reset_ms or 0) * 1_000
-        fields += _rate_lines(dialect, "tokens", granted.tokens_limit, granted.tokens_remaining or 0, now_us, reset_us)
+        remaining, reset_ms = granted.tokens_remaining or 0, granted.tokens_reset_ms or 0
+        fields += _rate_lines(dialect, "tokens", granted.tokens_limit, remaining, reset_ms, now_us)
     return fields
 
 
-def _rate_lines(dialect: Dialect, unit: str, limit: int, remaining: int, now_us: int, reset_us: int) -> str:
+def _rate_lines(dialect: Dialect, unit: str, limit: int, remaining: int, reset_ms: int, now_us: int) -> str:
     if dialect is OPENAI:
         return (
             f"x-ratelimit-limit-{unit}: {limit}\r\nx-ratelimit-remaining-{unit}: {remaining}\r\n"
-            f"x-ratelimit-reset-{unit}: {(reset_us - now_us) // 1_000}ms\r\n"
+            f"x-ratelimit-reset-{unit}: {reset_ms}ms\r\n"
         )
+    reset_us = now_us + reset_ms * 1_000
     reset = datetime.fromtimestamp(-(-reset_us // 1_000_000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
         f"anthropic-ratelimit-{unit}-limit: {limit}\r\nanthropic-ratelimit-{unit}-remaining: {remaining}\r\n"
         f"anthropic-ratelimit-{unit}-reset: {reset}\r\n"
     )
-
-
-def timing_fields(total_us: int, upstream_us: int) -> str:
-    """`Server-Timing` with our own and the target's share, in milliseconds."""
-    ours_us = total_us - upstream_us if total_us > upstream_us else 0
-    return f"server-timing: gateway;dur={ours_us / 1000:.3f}, upstream;dur={upstream_us / 1000:.3f}\r\n"
 
 
 def upstream_rate_fields(fields: Mapping[bytes, bytes]) -> bytes:

@@ -11,11 +11,9 @@ from lineclear.gateway.fields import (
     JSON_FIELDS,
     UNPRICED,
     cost_fields,
-    id_fields,
+    exchange_fields,
     limit_fields,
     policy_fields,
-    route_fields,
-    timing_fields,
     upstream_rate_fields,
 )
 from lineclear.gateway.plan import Planned
@@ -86,11 +84,9 @@ async def _give_back(opened: Opened, clock: Clock) -> None:
 def _whole_fields(planned: Planned, opened: Opened | None, relayed: Relayed, settled: Settled, trace: Trace) -> bytes:
     parsed = planned.admitted.parsed
     duration_us = trace.elapsed_us()
-    fields = (
-        id_fields(parsed.identified.head.request_id)
-        + route_fields(planned, len(trace.attempts), opened.candidate if opened is not None else None)
-        + cost_fields(settled.charge.cost_nano_usd, settled.charge.basis)
-        + timing_fields(duration_us, trace.upstream_us)
+    candidate = opened.candidate if opened is not None else None
+    fields = exchange_fields(planned, len(trace.attempts), candidate, duration_us, trace.upstream_us) + cost_fields(
+        settled.charge.cost_nano_usd, settled.charge.basis
     )
     if settled.granted is not None:
         now_us = trace.started_us + duration_us

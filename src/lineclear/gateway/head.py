@@ -3,7 +3,6 @@
 In: net's Request. Out: Head. Must not: look anything up. Grammar: architecture §6 and decision 52.
 """
 
-from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -30,14 +29,13 @@ _VARIABLE = b"x-lineclear-var-"
 _TASK, _USER, _SESSION, _TAGS = b"x-lineclear-task", b"x-lineclear-user", b"x-lineclear-session", b"x-lineclear-tags"
 _DATA_CLASS, _TIMEOUT_MS = b"x-lineclear-data-class", b"x-lineclear-timeout-ms"
 _SIMULATE, _INBOUND_ID, _TRACEPARENT = b"x-lineclear-simulate", b"x-request-id", b"traceparent"
-_PLAIN = frozenset({_TASK, _USER, _SESSION, _TAGS, _DATA_CLASS, _TIMEOUT_MS, _SIMULATE}) | frozenset(
+_PLAIN = frozenset({_TASK, _DATA_CLASS}) | frozenset(
     b"host authorization content-type content-length accept accept-encoding user-agent connection x-api-key api-key "
     b"x-stainless-lang x-stainless-package-version x-stainless-os x-stainless-arch x-stainless-runtime "
     b"x-stainless-runtime-version x-stainless-async x-stainless-retry-count x-stainless-read-timeout "
     b"x-stainless-timeout".split()
 )
-"""Fields that are read by name, or that nearly every client sends: only others have to be looked at one by one."""
-_NOTHING_ELSE: Final[tuple[tuple[tuple[str, str], ...], str, str, bytes]] = ((), "", "", b"")
+"""Fields that nearly every client sends. Only where there are others does anybody have to look for them."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -48,15 +46,15 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     key: str
     task: str
     data_class: DataClass | None
-    user: str
-    session: str
-    tags: str
-    timeout_ms: int | None
-    simulate: str
-    variables: tuple[tuple[str, str], ...]
-    inbound_id: str
-    traceparent: str
-    passed_on: bytes
+    user: str = ""
+    session: str = ""
+    tags: str = ""
+    timeout_ms: int | None = None
+    simulate: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    inbound_id: str = ""
+    traceparent: str = ""
+    passed_on: bytes = b""
     """Header lines for the vendor, each ending in CRLF."""
 
 
@@ -67,24 +65,32 @@ def read_head(request: Request, operation: Operation, request_id: str) -> Head:
         CallerError: CONFLICTING_CREDENTIALS, INVALID_HEADER, or INVALID_REQUEST for a key in the URL.
     """
     fields = request.headers
-    # By place: naming this many fields costs ten times the rest of making the record.
+    key = caller_key(request)
+    task = _text(_TASK, fields[_TASK]) if _TASK in fields else ""
+    data_class = _data_class(fields[_DATA_CLASS]) if _DATA_CLASS in fields else None
+    if fields.keys() <= _PLAIN:
+        return Head(request_id, operation, key, task, data_class)
+    variables, passed_on = _others(fields)
     return Head(
         request_id,
         operation,
-        caller_key(request),
-        _text(_TASK, fields[_TASK]) if _TASK in fields else "",
-        _data_class(fields[_DATA_CLASS]) if _DATA_CLASS in fields else None,
+        key,
+        task,
+        data_class,
         _text(_USER, fields[_USER]) if _USER in fields else "",
         _text(_SESSION, fields[_SESSION]) if _SESSION in fields else "",
         _text(_TAGS, fields[_TAGS]) if _TAGS in fields else "",
         _timeout_ms(fields[_TIMEOUT_MS]) if _TIMEOUT_MS in fields else None,
         _text(_SIMULATE, fields[_SIMULATE]) if _SIMULATE in fields else "",
-        *(_NOTHING_ELSE if fields.keys() <= _PLAIN else _others(fields)),
+        variables,
+        _text(_INBOUND_ID, fields[_INBOUND_ID]) if _INBOUND_ID in fields else "",
+        _text(_TRACEPARENT, fields[_TRACEPARENT]) if _TRACEPARENT in fields else "",
+        passed_on,
     )
 
 
-def _others(fields: dict[bytes, bytes]) -> tuple[tuple[tuple[str, str], ...], str, str, bytes]:
-    """Variables, the caller's own id, its trace, and the lines for the vendor."""
+def _others(fields: dict[bytes, bytes]) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    """Variables, and the lines for the vendor."""
     variables: list[tuple[str, str]] = []
     passed_on = b""
     for name, value in fields.items():
@@ -94,12 +100,7 @@ def _others(fields: dict[bytes, bytes]) -> tuple[tuple[tuple[str, str], ...], st
             variables.append(_variable(name[len(_VARIABLE) :], value))
         elif name.startswith(_OURS):
             _text(name, value)  # without effect yet, and still held to the limits of a fact
-    return (
-        tuple(variables),
-        _text(_INBOUND_ID, fields[_INBOUND_ID]) if _INBOUND_ID in fields else "",
-        _text(_TRACEPARENT, fields[_TRACEPARENT]) if _TRACEPARENT in fields else "",
-        passed_on,
-    )
+    return tuple(variables), passed_on
 
 
 def caller_key(request: Request) -> str:

@@ -28,10 +28,8 @@ from lineclear.gateway.attempt import Opened, fold_whole, total_deadline_ns
 from lineclear.gateway.fields import (
     JSON_FIELDS,
     STREAM_FIELDS,
-    id_fields,
+    exchange_fields,
     limit_fields,
-    route_fields,
-    timing_fields,
     upstream_rate_fields,
 )
 from lineclear.gateway.passage import UNLIMITED, Passage
@@ -238,10 +236,7 @@ def _head(opened: Opened, line: Line, content_fields: bytes) -> bytes:
     reserved = opened.reserved
     parsed = reserved.planned.admitted.parsed
     elapsed_us = line.trace.elapsed_us()
-    fields = (
-        id_fields(parsed.identified.head.request_id)
-        + route_fields(reserved.planned, opened.attempt, opened.candidate)
-        + limit_fields(reserved.granted, parsed.codec.dialect, 0, line.trace.started_us + elapsed_us)
-        + timing_fields(elapsed_us, line.trace.upstream_us)
-    )
+    fields = exchange_fields(
+        reserved.planned, opened.attempt, opened.candidate, elapsed_us, line.trace.upstream_us
+    ) + limit_fields(reserved.granted, parsed.codec.dialect, 0, line.trace.started_us + elapsed_us)
     return content_fields + fields.encode() + upstream_rate_fields(opened.call.headers)

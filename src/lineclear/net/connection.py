@@ -551,7 +551,7 @@ class ServerConnection(asyncio.Protocol):
             return False
         if self._queue or self._refusal is not None:
             return True  # more is going to be said
-        return not (self._server.is_draining or self._is_overflowing or self._stage is DEAF)
+        return self._stage is not DEAF and not self._is_overflowing and not self._server.is_draining
 
     # ── reading a body
 

@@ -311,7 +311,7 @@ class Reply:
             self._framing = SILENT
         elif not request.is_http_11:
             self._framing = BY_CLOSE
-        line = status_line(status)
+        line = STATUS_LINES.get(status) or status_line(status)
         self.is_kept = self._connection.keeps(request)
         if not self.is_kept:
             return line + b"connection: close\r\n"
