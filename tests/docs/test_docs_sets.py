@@ -74,6 +74,20 @@ def test_permissions_page_lists_every_permission() -> None:
 def test_settings_page_lists_every_setting() -> None:
     listed = {name for name in first_cells(page("settings.md")) if name.isupper()}
     assert listed == {setting.name for setting in SETTINGS}
+    for setting in SETTINGS:
+        assert not setting.is_secret or f"`{setting.name}_FILE`" in page("settings.md")
+
+
+def test_every_option_of_up_that_reads_a_variable_reads_a_listed_one() -> None:
+    options = root.get_command(click.Context(root), "up")
+    assert options is not None
+    named = {name for option in options.params for name in option.envvar or () if isinstance(option.envvar, list)}
+    named |= {option.envvar for option in options.params if isinstance(option.envvar, str)}
+    listed = {setting.name for setting in SETTINGS}
+    assert "PORT" in named
+    assert named <= listed
+    of_up = {f"LINECLEAR_{str(option.name).upper()}" for option in options.params}
+    assert of_up & listed - {"LINECLEAR_ROOT_PATH"} <= named
 
 
 def test_walk_page_has_the_steps_in_their_order() -> None:

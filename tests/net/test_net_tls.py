@@ -1,17 +1,11 @@
 """TLS over real sockets: verified or nothing sent, TLS 1.2 or newer, sessions resumed, both sides."""
 
 import asyncio
-import datetime
-import ipaddress
 import ssl
 from pathlib import Path
 
 import pytest
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from lineclear.base.clock import SystemClock
 from lineclear.domain.errors import AttemptClass, ErrorCode, Sent, UpstreamError
@@ -21,55 +15,10 @@ from lineclear.net.limits import PoolLimits, ServerLimits
 from lineclear.net.server import HTTPServer, Reply, Request
 from lineclear.net.tls import client_context, server_context
 from lineclear.net.upstream import Origin, Pool
+from lineclear.testing.authority import Authority
 from lineclear.testing.raw_http import RawClient, loopback_listener, plain_refusal
 
 HEAD = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\n"
-ROOT_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lineclear test root")])
-
-
-class Authority:
-    """A certificate authority of one test run."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.ca_file = folder / "root.pem"
-        builder = self.builder(ROOT_NAME, self.key.public_key(), days=1)
-        root = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self.ca_file.write_bytes(root.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-
-    def builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, days: int) -> x509.CertificateBuilder:
-        now = SystemClock().now()
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(ROOT_NAME)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=30))
-            .not_valid_after(now + datetime.timedelta(days=days))
-        )
-
-    def issue(self, name: str = "localhost", *, days: int = 1, is_trusted: bool = True) -> tuple[Path, Path]:
-        """Certificate and key files for a name; untrusted ones are signed by a key that nobody knows."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName(name)]
-        if name == "localhost":
-            names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
-        builder = self.builder(x509.Name([]), key.public_key(), days=days).add_extension(
-            x509.SubjectAlternativeName(names), critical=True
-        )
-        signer = self.key if is_trusted else ec.generate_private_key(ec.SECP256R1())
-        certificate = builder.sign(signer, hashes.SHA256())
-        stem = f"{name}{days}{is_trusted}"
-        paths = self.folder / f"{stem}.crt", self.folder / f"{stem}.key"
-        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        paths[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return paths
 
 
 @pytest.fixture
@@ -128,7 +77,7 @@ async def ping(pool: Pool, port: int, host: str = "localhost") -> bytes:
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_verified_target_is_called(authority: Authority, host: str) -> None:
     async def scene() -> None:
-        found = TLSTarget(server_context(*authority.issue()))
+        found = TLSTarget(server_context(authority.issue()))
         server = await found.start()
         pool = pool_for(authority)
         assert await ping(pool, found.port, host) == b"pong"
@@ -141,7 +90,7 @@ def test_a_verified_target_is_called(authority: Authority, host: str) -> None:
 
 def old_tls(authority: Authority) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*map(str, authority.issue()))
+    context.load_cert_chain(*map(str, authority.files()))
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSVersion"):
         context.minimum_version = ssl.TLSVersion.TLSv1
@@ -156,11 +105,11 @@ def test_u4_bad_tls_sends_nothing(authority: Authority, fault: str) -> None:
         if fault == "old version":
             found = TLSTarget(old_tls(authority))
         elif fault == "expired":
-            found = TLSTarget(server_context(*authority.issue(days=-1)))
+            found = TLSTarget(server_context(authority.issue(days=-1)))
         elif fault == "wrong name":
-            found = TLSTarget(server_context(*authority.issue("other.example")))
+            found = TLSTarget(server_context(authority.issue("other.example")))
         else:
-            found = TLSTarget(server_context(*authority.issue(is_trusted=False)))
+            found = TLSTarget(server_context(authority.issue(is_trusted=False)))
         if fault == "no TLS":
             server = await asyncio.start_server(found.babble, sock=found.listener)
         else:
@@ -187,8 +136,9 @@ def test_u4_bad_tls_sends_nothing(authority: Authority, fault: str) -> None:
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_sessions_are_resumed(authority: Authority, version: ssl.TLSVersion) -> None:
     async def scene() -> None:
-        context = server_context(*authority.issue())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.maximum_version = version
+        authority.issue().load_into(context)
         found = TLSTarget(context)
         server = await found.start()
         pool = pool_for(authority)
@@ -206,19 +156,20 @@ def test_our_own_port_speaks_tls_and_reloads_its_certificate(authority: Authorit
         reply.whole(200, b"", await request.read_body(10))
 
     async def scene() -> None:
+        context = server_context(authority.issue())
         server = HTTPServer(
             hello,
             clock=SystemClock(),
             limits=ServerLimits(tls_handshake_s=0.2),
             refuse=plain_refusal,
-            ssl=server_context(*authority.issue()),
+            ssl=context,
         )
         listener = loopback_listener()
         port = listener.getsockname()[1]
         server.serve(listener)
         pool = pool_for(authority)
         assert await ping(pool, port) == b"ping"
-        server.use_tls(server_context(*authority.issue("other.example")))
+        context.use(authority.issue("other.example"))
         with pytest.raises(UpstreamError):
             await ping(pool, port)
         # Who connects and says nothing, or nonsense, is gone after the handshake's deadline.

@@ -9,6 +9,8 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp
 
+from lineclear.net.tls import ServerContext
+
 DRAIN_S = 5
 """Longest wait for running admin calls at the end."""
 KEEP_ALIVE_S = 30
@@ -18,8 +20,8 @@ CONNECTIONS_MAX = 512
 class AdminServer(uvicorn.Server):
     """uvicorn without its own log, loop and headers, with an event for the moment it answers."""
 
-    def __init__(self, application: ASGIApp) -> None:
-        """Must be made inside a running loop."""
+    def __init__(self, application: ASGIApp, tls: ServerContext | None = None) -> None:
+        """Must be made inside a running loop; without `tls` it speaks plain HTTP."""
         super().__init__(
             uvicorn.Config(
                 application,
@@ -37,9 +39,12 @@ class AdminServer(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
+        self._tls = tls
         self.is_up = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn makes a context from files only; this one is changed while it runs.
+        self.config.ssl = self._tls
         await super().startup(sockets)
         self.is_up.set()
 

@@ -95,6 +95,13 @@ def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None])
         default=None,
         help="Data directory to find the server by.",
     )
+    @click.option(
+        "--ca",
+        "ca_file",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="PEM file of the authorities to trust; else LINECLEAR_CA or the system's.",
+    )
     @local_command
     @functools.wraps(function)
     def command(
@@ -104,10 +111,11 @@ def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None])
         url: str | None,
         token: str | None,
         data_dir: Path | None,
+        ca_file: Path | None,
         **options: Any,  # Any: as above
     ) -> None:
         try:
-            server = find_server(read_settings(), url, token, data_dir)
+            server = find_server(read_settings(), url, token, data_dir, ca_file)
             client = AdminClient(server, around=lambda words: sign_of_life(output, words))
             function(client, output, *args, **options)
         except ServerNotFound as error:

@@ -9,9 +9,11 @@ import click
 import lineclear
 from lineclear.cli.output import ExitCode, Format, write_error
 from lineclear.cli.table import CommandRow, LazyGroup
+from lineclear.config.settings import SettingInvalid
 
 COMMANDS = {
     "up": CommandRow("lineclear.cli.up:up", "Start the platform on this machine."),
+    "demo": CommandRow("lineclear.cli.demo:demo", "Serve an invented company with a month of requests."),
     "down": CommandRow("lineclear.cli.down:down", "Stop the platform of a data directory."),
     "restart": CommandRow("lineclear.cli.restart:restart", "Restart every process without refusing a request."),
     "status": CommandRow("lineclear.cli.status:status", "Show processes, models, routes and snapshot."),
@@ -22,6 +24,7 @@ COMMANDS = {
     "export": CommandRow("lineclear.cli.export:export", "Write what stands as manifests."),
     "schema": CommandRow("lineclear.cli.validate:schema", "Print the JSON Schema of manifests."),
     "console": CommandRow("lineclear.cli.console:console", "Print a link that opens the console."),
+    "providers": CommandRow("lineclear.cli.providers:providers", "List, add and test vendors and hosts."),
     "secrets": CommandRow("lineclear.cli.secrets:secrets", "Set, list and remove credentials that manifests name."),
     "keys": CommandRow("lineclear.cli.keys:keys", "Create, list and revoke API keys."),
     "apps": CommandRow("lineclear.cli.apps:apps", "List the applications that may call."),
@@ -68,6 +71,9 @@ def main() -> None:
     except click.ClickException as error:
         show_error(error, sys.argv[1:])
         sys.exit(error.exit_code)
+    except SettingInvalid as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
     except click.exceptions.Exit as stop:

@@ -14,7 +14,7 @@ from lineclear.cli.output import ExitCode, Output
 from lineclear.client.admin import AdminClient, AdminError, path_of
 from lineclear.config.manifest import InvalidManifest, ManifestFile, Reading, in_order, parse_manifests, read_file
 from lineclear.config.manifest_names import variables_of
-from lineclear.config.settings import process_environment
+from lineclear.config.settings import process_variables
 from lineclear.domain.findings import Finding
 from lineclear.domain.manifest import Provider
 
@@ -93,7 +93,7 @@ def request_of(files: Iterable[ManifestFile], *, take_ownership: bool, prune: bo
 
 def named_variables(reading: Reading) -> dict[str, str]:
     """Credential variables that the documents name and that are set here."""
-    environment = process_environment()
+    environment = process_variables()
     named = {
         variable
         for document in reading.documents

@@ -12,33 +12,89 @@ import click
 
 from lineclear.config.settings import read_settings
 
+FILE = click.Path(path_type=Path)
+LOOPBACK = "127.0.0.1"
 DRAIN_S = 600.0
 """Source: research/reliability-security.md S11, the longest wait for running streams."""
 
 
+# click reads the variables itself, so that a wrong value is told like a wrong option; config/settings lists them.
 @click.command()
 @click.option("--data", "data_dir", type=click.Path(path_type=Path), default=None, help="Data directory.")
-@click.option("--port", type=click.IntRange(0, 65535), default=4100, show_default=True, help="Data port; 0 = any free.")
 @click.option(
-    "--admin-port", type=click.IntRange(0, 65535), default=4101, show_default=True, help="Admin port; 0 = any free."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=4100,
+    show_default=True,
+    envvar=["LINECLEAR_PORT", "PORT"],
+    help="Data port; 0 = any free.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the data port.")
-@click.option("--behind-proxy", is_flag=True, help="A proxy in front does TLS, so --host may be reachable by others.")
-@click.option("--workers", type=click.IntRange(1, 64), default=None, help="Gateway processes; default: cores - 1.")
+@click.option(
+    "--admin-port",
+    type=click.IntRange(0, 65535),
+    default=4101,
+    show_default=True,
+    envvar="LINECLEAR_ADMIN_PORT",
+    help="Admin port; 0 = any free.",
+)
+@click.option("--host", default=LOOPBACK, show_default=True, envvar="LINECLEAR_HOST", help="Address of the data port.")
+@click.option(
+    "--admin-host",
+    default=LOOPBACK,
+    show_default=True,
+    envvar="LINECLEAR_ADMIN_HOST",
+    help="Address of the admin port.",
+)
+@click.option(
+    "--tls-cert", type=FILE, default=None, envvar="LINECLEAR_TLS_CERT", help="PEM certificate chain of both ports."
+)
+@click.option("--tls-key", type=FILE, default=None, envvar="LINECLEAR_TLS_KEY", help="PEM key of --tls-cert.")
+@click.option(
+    "--behind-proxy",
+    is_flag=True,
+    envvar="LINECLEAR_BEHIND_PROXY",
+    help="A proxy in front does TLS, so --host and --admin-host may be reachable by others.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=None,
+    envvar="LINECLEAR_WORKERS",
+    help="Gateway processes; default: cores - 1.",
+)
 @click.option("-f", "--file", "files", type=click.Path(path_type=Path), multiple=True, help="Manifest file to apply.")
 @click.argument("more_files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option("--ready-file", type=click.Path(path_type=Path), default=None, help="Write URLs, token and keys here.")
 @click.option("--root-path", default=None, help="Path that a proxy puts in front of the admin port's paths.")
-@click.option("--drain-s", type=click.FloatRange(0, 3600), default=DRAIN_S, help="Longest wait for running exchanges.")
 @click.option(
-    "--log-format", type=click.Choice(["auto", "json", "human"]), default="auto", help="auto = human on a terminal."
+    "--drain-s",
+    type=click.FloatRange(0, 3600),
+    default=DRAIN_S,
+    envvar="LINECLEAR_DRAIN_S",
+    help="Longest wait for running exchanges.",
 )
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "human"]),
+    default="auto",
+    envvar="LINECLEAR_LOG_FORMAT",
+    help="auto = human on a terminal.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    envvar="LINECLEAR_LOG_LEVEL",
+)
+@click.option("--detach", "is_detached", is_flag=True, help="Return when it is ready; it goes on in the background.")
 def up(
     data_dir: Path | None,
     port: int,
     admin_port: int,
     host: str,
+    admin_host: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     behind_proxy: bool,
     workers: int | None,
     files: tuple[Path, ...],
@@ -48,32 +104,44 @@ def up(
     drain_s: float,
     log_format: str,
     log_level: str,
+    is_detached: bool,
 ) -> None:
-    """Start the platform on this machine, in the foreground.
+    """Start the platform on this machine, in the foreground unless --detach is given.
 
     Several files may follow one -f. Without --ready-file the URLs and, at the first start, the keys are printed.
     """
     if more_files and not files:
         raise click.UsageError(f"{more_files[0]} is no option; manifest files follow -f")
-    directory = (data_dir or read_settings().data_dir).absolute()
+    settings = read_settings()
+    directory = (data_dir or settings.data_dir).absolute()
     if log_format == "auto":
-        log_format = "human" if sys.stderr.isatty() else "json"
+        log_format = "human" if sys.stderr.isatty() and not is_detached else "json"
     config = {
         "data_dir": str(directory),
         "host": host,
+        "admin_host": admin_host,
+        "tls_cert": _absolute(tls_cert),
+        "tls_key": _absolute(tls_key),
         "port": port,
         "admin_port": admin_port,
         "workers": workers or default_workers(),
         "files": [str(path.absolute()) for path in (*files, *more_files)],
-        "ready_file": None if ready_file is None else str(ready_file.absolute()),
+        "ready_file": _absolute(ready_file),
         "behind_proxy": behind_proxy,
         "log": {"format": log_format, "level": log_level},
         "drain_s": drain_s,
-        "root_path": read_settings().root_path if root_path is None else root_path.rstrip("/"),
+        "root_path": settings.root_path if root_path is None else root_path.rstrip("/"),
+        "is_detached": is_detached,
+        "notify_socket": settings.notify_socket,
+        "watchdog_s": settings.watchdog_s,
     }
     # The command line's own modules are of no use to a supervisor that lives for months, so it starts clean.
     # -P: files in the current directory are not modules.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "lineclear.compose.supervisor", json.dumps(config)])  # noqa: S606 - no shell is wanted
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 def default_workers() -> int:

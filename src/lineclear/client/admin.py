@@ -9,9 +9,11 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from lineclear.base.certificate import pinned_context
 from lineclear.base.secret import Secret
 
 TIMEOUT_S = 30.0
@@ -26,6 +28,10 @@ class Server:
     url: str
     """`http://host:port` or `https://host:port`, perhaps with a path prefix."""
     token: Secret
+    ca_file: Path | None = None
+    """PEM file of the authorities to trust instead of the system's."""
+    certificate: str | None = None
+    """The one certificate to accept, PEM, whatever name it bears; None = whoever an authority vouches for."""
 
 
 class AdminError(Exception):
@@ -105,12 +111,21 @@ class AdminClient:
             tuple(problem.get("findings", ())),
         )
 
+    def _tls(self) -> ssl.SSLContext:
+        server = self._server
+        if server.certificate is not None and server.ca_file is None:
+            return pinned_context(server.certificate)
+        try:
+            return ssl.create_default_context(cafile=None if server.ca_file is None else str(server.ca_file))
+        except OSError as error:  # ssl.SSLError is one
+            raise AdminUnreachable(f"the authorities in {server.ca_file} cannot be read: {error}") from error
+
     def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
         url = urlsplit(self._server.url)
         host = url.hostname or ""
         if url.scheme == "https":
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, url.port, timeout=self._timeout_s, context=ssl.create_default_context()
+                host, url.port, timeout=self._timeout_s, context=self._tls()
             )
         else:
             connection = http.client.HTTPConnection(host, url.port, timeout=self._timeout_s)

@@ -19,29 +19,35 @@ class ServerNotFound(Exception):
     """Nothing says where the server is or how to be let in; the message says what was looked at."""
 
 
-def find_server(settings: Settings, url: str | None, token: str | None, data_dir: Path | None) -> Server:
+def find_server(
+    settings: Settings, url: str | None, token: str | None, data_dir: Path | None, ca_file: Path | None = None
+) -> Server:
     """The server by option, then environment, then data directory, each of address and token on its own.
+
+    A server that the data directory names has to show the certificate that stands there; any other one is verified
+    against `ca_file`, LINECLEAR_CA or the system's authorities.
 
     Raises:
         ServerNotFound: if no token is known.
     """
     directory = data_dir or settings.data_dir
-    found_url = url or settings.url or _admin_url(directory) or DEFAULT_ADMIN_URL
+    facts = {} if url or settings.url else _facts(directory)
+    found_url = url or settings.url or facts.get("admin_url") or DEFAULT_ADMIN_URL
     found_token = token or settings.token or _token(directory)
     if not found_token:
         raise ServerNotFound(
             f"no admin token: --token and LINECLEAR_TOKEN are not set and {directory / TOKEN_FILE} cannot be read"
         )
-    return Server(found_url.rstrip("/"), Secret(found_token))
+    return Server(found_url.rstrip("/"), Secret(found_token), ca_file or settings.ca_file, facts.get("certificate"))
 
 
-def _admin_url(directory: Path) -> str | None:
+def _facts(directory: Path) -> dict[str, str]:
+    """What the running server tells of itself in its data directory, as far as it is text."""
     try:
         facts = json.loads((directory / FACTS_FILE).read_bytes())
     except (OSError, ValueError):
-        return None
-    url = facts.get("admin_url") if isinstance(facts, dict) else None
-    return url if isinstance(url, str) else None
+        return {}
+    return {name: fact for name, fact in facts.items() if isinstance(fact, str)} if isinstance(facts, dict) else {}
 
 
 def _token(directory: Path) -> str | None:

@@ -9,10 +9,14 @@ import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from lineclear.base.certificate import Certificate
 from lineclear.compose.datadir import DataDirectory, write_atomically
+from lineclear.compose.detach import LOG_FILE
 from lineclear.compose.part import Part
 from lineclear.compose.up import UpConfig
 
+DEMO_FILE = "demo"
+"""As `handover.demo_mark`, which needs more than the standard library."""
 DEGRADED_S = 30.0
 """Parts silent for so long are listed as degraded instead of waited for."""
 
@@ -37,6 +41,7 @@ def ready_facts(config: UpConfig, data: DataDirectory, parts: Iterable[Part], ga
         "console_url": said.get("console_url"),
         "pid": os.getpid(),
         "data_dir": str(config.data_dir),
+        "demo": (config.data_dir / DEMO_FILE).exists(),
         "degraded": sorted(part.name for part in by_name.values() if not part.is_ready),
         # Control says with its `ready` what it could not do, such as applying a file.
         "warnings": [control.current.reason] if said and control.current is not None and control.current.reason else [],
@@ -48,12 +53,12 @@ def announce(config: UpConfig, facts: dict[str, object]) -> None:
     if config.ready_file is not None:
         write_atomically(config.ready_file, facts)
     else:
-        sys.stdout.write(ready_text(facts))
+        sys.stdout.write(ready_text(facts, config.data_dir / LOG_FILE if config.is_detached else None))
         sys.stdout.flush()
 
 
-def ready_text(facts: dict[str, object]) -> str:
-    """The ready facts as a screen of text."""
+def ready_text(facts: dict[str, object], log_file: Path | None = None) -> str:
+    """The ready facts as a screen of text; `log_file` is where one in the background writes to."""
     keys = facts["keys"]
     data_dir = facts["data_dir"]
     lines = [
@@ -70,6 +75,8 @@ def ready_text(facts: dict[str, object]) -> str:
         lines += [f"    {environment:<5} {key}" for environment, key in keys.items()]
     else:
         lines += ["  keys were shown at the first start; make more with `lineclear keys create`"]
+    if facts["demo"]:
+        lines.append("  demo data: the teams, apps, requests and costs in here are simulated")
     if facts["degraded"]:
         lines.append(f"  not answering: {', '.join(_list_of(facts['degraded']))}")
     lines += [f"  {warning}" for warning in _list_of(facts["warnings"])]
@@ -81,17 +88,20 @@ def ready_text(facts: dict[str, object]) -> str:
             "    -H 'content-type: application/json' \\",
             """    -d '{"model": "simulated", "messages": [{"role": "user", "content": "Hello"}]}'""",
         ]
-    return "\n".join([*lines, "", f"Stop with Ctrl-C or `lineclear down --data {data_dir}`.", ""])
+    down = f"`lineclear down --data {data_dir}`"
+    end = f"Stop with Ctrl-C or {down}." if log_file is None else f"Stop with {down}. Its log is {log_file}."
+    return "\n".join([*lines, "", end, ""])
 
 
 def _list_of(value: object) -> list[str]:
     return list(map(str, value)) if isinstance(value, list) else []
 
 
-def write_up_file(data: DataDirectory, gateway_url: str, admin_url: str) -> None:
-    """up.json: how the CLI finds this server from the data directory alone."""
+def write_up_file(data: DataDirectory, gateway_url: str, admin_url: str, certificate: Certificate | None) -> None:
+    """up.json: how the CLI finds this server from the data directory alone, and which certificate it has to show."""
     facts: dict[str, object] = {"pid": os.getpid(), "gateway_url": gateway_url, "admin_url": admin_url}
-    write_atomically(data.path / "up.json", {**facts, "run_dir": str(data.run_dir)})
+    shown = None if certificate is None else certificate.leaf_pem
+    write_atomically(data.path / "up.json", {**facts, "run_dir": str(data.run_dir), "certificate": shown})
 
 
 def withdraw(config: UpConfig, data: DataDirectory) -> None:

@@ -52,6 +52,8 @@ class Child:
     """Monotonic ns of its first `ready`."""
     leaving: bool = False
     """It was told to drain: its end is no failure."""
+    is_booted: bool = False
+    """It was sent its boot message."""
     unread: bytes = b""
     silent_looks: int = 0
     """How often the keeper looked since the last status line."""
@@ -68,6 +70,15 @@ class Child:
                 self.life_socket.sendall(boot.to_line())
             except OSError as error:
                 log.warning("a child went away before its boot message", extra={"facts": {"error": str(error)}})
+
+    def tell(self, line: bytes) -> None:
+        """Sends one more line; a child that is already dead is found by its exit, not here."""
+        if self.life_socket is not None and not self.leaving:
+            try:
+                self.life_socket.sendall(line)
+            except OSError as error:
+                facts = {"part": self.part, "error": str(error)}
+                log.warning("a child could not be told of the new certificate", extra={"facts": facts})
 
     def drain(self) -> None:
         """Gives the child its end of file; what it still says can be heard."""

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import uvloop
 from lineclear.api.application import build_application
 from lineclear.api.prefix import under_prefix
 from lineclear.api.server import AdminServer
+from lineclear.base.certificate import Certificate
 from lineclear.base.clock import SystemClock
 from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys as MasterKeys
@@ -28,7 +29,7 @@ from lineclear.base.seal import SealBroken
 from lineclear.base.secret import Secret
 from lineclear.compose.life import DRAINING, FAILED, READY, STARTING, Boot, Life, life_fd, read_boot
 from lineclear.config.manifest import InvalidManifest, read_file
-from lineclear.config.settings import process_environment, read_settings
+from lineclear.config.settings import process_variables, read_settings
 from lineclear.console.application import Console, ConsoleParts
 from lineclear.control import audit_http
 from lineclear.control.bootstrap import bootstrap, make_first_keys
@@ -48,6 +49,7 @@ from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.permissions import Permission
+from lineclear.net.tls import ServerContext, server_context
 from lineclear.serving.bundled import bundled_documents
 from lineclear.store.database import Database
 from lineclear.store.migrate import Lineage, migrate
@@ -128,15 +130,18 @@ async def _run(boot: Boot, life: Life) -> None:
     admin_url, root_path = str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
     parts = ConsoleParts(served, core.sessions, known, SystemClock(), admin_url, root_path)
     console = Console(parts)
-    server = AdminServer(under_prefix(build_application(served, known, console.routes()), root_path))
+    tls = None if boot.certificate is None else server_context(boot.certificate)
+    server = AdminServer(under_prefix(build_application(served, known, console.routes()), root_path), tls)
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
-    facts = {
+    facts: dict[str, object] = {
         "admin_url": boot.options.get("admin_url"),
         "keys": first.keys,
         "revision": core.publisher.revision(),
         "console_url": sessions_http.link_facts(core.sessions, ADMIN.name, admin_url, root_path).url,
     }
-    follower = asyncio.create_task(_follow_life(server, console, life, facts, first.refused))
+    if boot.certificate is not None:
+        facts["certificate"] = boot.certificate.facts()
+    follower = asyncio.create_task(_follow_life(server, tls, console, life, facts, first.refused))
     # What the start built lives to the end, and ingest makes rows by the thousand that all die young.
     gc.collect()
     gc.freeze()
@@ -152,12 +157,19 @@ async def _run(boot: Boot, life: Life) -> None:
 
 
 async def _follow_life(
-    server: AdminServer, console: Console, life: Life, facts: Mapping[str, object], reason: str
+    server: AdminServer, tls: ServerContext | None, console: Console, life: Life, facts: dict[str, object], reason: str
 ) -> None:
     """Report ready as soon as the server answers, and end it when the supervisor says so or dies."""
+
+    def show(certificate: Certificate) -> None:
+        if tls is not None:
+            tls.use(certificate)
+            facts["certificate"] = certificate.facts()
+            life.report(READY, reason, facts)
+
     await server.is_up.wait()
     life.report(READY, reason, facts)
-    await life.wait_eof()
+    await life.wait_eof(show)
     life.report(DRAINING)
     # Open pages follow streams that end only when told to; the server would wait for them.
     console.close()
@@ -199,7 +211,7 @@ def open_core(boot: Boot) -> Core:
         price_of=publisher.price_of,
         revision=publisher.revision,
     )
-    changes, keys = Changes(publisher, process_environment()), Keys(publisher)
+    changes, keys = Changes(publisher, process_variables()), Keys(publisher)
     sessions = Sessions(database, clock, {ADMIN.name: ADMIN}.get)
     return Core(database, publisher, changes, keys, ledger, sessions)
 
@@ -210,7 +222,7 @@ def first_state(core: Core, boot: Boot) -> FirstState:
     Raises:
         Refused: at the very first start, if a file is not accepted: there is nothing to go on with then.
     """
-    variables = {name: Secret(value) for name, value in process_environment().items()}
+    variables = {name: Secret(value) for name, value in process_variables().items()}
     is_first = core.publisher.catch_up(variables) == 0
     bootstrap(core.publisher, core.changes, bundled_documents(read_settings().model_store))
     complaints = list(core.publisher.unusable_variables(variables))
@@ -246,7 +258,7 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
     """Every endpoint of the admin port."""
     gateway_url = str(boot.options.get("gateway_url", ""))
     ledger = core.ledger.endpoints()
-    if not boot.options.get("behind_proxy"):
+    if not (boot.options.get("behind_proxy") or boot.options.get("is_admin_shared")):
         # On loopback a scraper needs no token; behind a proxy every caller looks local, so there it does.
         ledger = tuple(replace(e, permission=Permission.PUBLIC) if e.path == "/metrics" else e for e in ledger)
     return (

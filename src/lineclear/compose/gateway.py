@@ -12,6 +12,7 @@ from collections import defaultdict
 
 import uvloop
 
+from lineclear.base.certificate import Certificate
 from lineclear.base.clock import SystemClock
 from lineclear.base.ids import ExchangeIds
 from lineclear.base.log import configure_log
@@ -33,7 +34,7 @@ from lineclear.net.dns import Resolver
 from lineclear.net.egress import EgressGuard
 from lineclear.net.limits import PoolLimits, ServerLimits
 from lineclear.net.server import HTTPServer
-from lineclear.net.tls import client_context
+from lineclear.net.tls import client_context, server_context
 from lineclear.net.upstream import Pool
 
 log = logging.getLogger("lineclear.gateway")
@@ -83,7 +84,11 @@ class GatewayProcess:
             counters=defaultdict(int),
         )
         door = Door(self._parts)
-        self._server = HTTPServer(door, clock=self._clock, limits=ServerLimits(), refuse=door.refuse)
+        self._tls = None if boot.certificate is None else server_context(boot.certificate)
+        self._facts: dict[str, object] = {}
+        if boot.certificate is not None:
+            self._facts["certificate"] = boot.certificate.facts()
+        self._server = HTTPServer(door, clock=self._clock, limits=ServerLimits(), refuse=door.refuse, ssl=self._tls)
 
     async def run(self) -> None:
         """Serve from the first snapshot on until the life socket's end of file, then drain."""
@@ -93,14 +98,15 @@ class GatewayProcess:
         self._parts.accountant.start()
         self._look()
         self._beat()
-        end = asyncio.ensure_future(self._life.wait_eof())
+        end = asyncio.ensure_future(self._life.wait_eof(self._on_certificate))
         await self._until_first_snapshot(end)
         if self._current.is_ready:
             for listen_fd in self._boot.listen_fds:
                 listener = socket.socket(fileno=listen_fd)
                 listener.setblocking(False)
                 self._server.serve(listener)
-            self._life.report(READY, facts={"revision": self._current.snapshot().revision})
+            self._facts["revision"] = self._current.snapshot().revision
+            self._life.report(READY, facts=self._facts)
         await end
         self._life.report(DRAINING)
         await self._server.drain(float(self._boot.options.get("drain_s", DRAIN_S)))
@@ -117,6 +123,14 @@ class GatewayProcess:
             if self._current.refused_reason and not was_told:
                 was_told = True
                 self._life.report(STARTING, f"the snapshot is refused: {self._current.refused_reason}")
+
+    def _on_certificate(self, certificate: Certificate) -> None:
+        """New connections show it; told in the facts, so that status can say what is in force where."""
+        if self._tls is not None:
+            self._tls.use(certificate)
+            self._facts["certificate"] = certificate.facts()
+            if "revision" in self._facts:
+                self._life.report(READY, facts=self._facts)
 
     def _limits_of(self, account: str) -> AccountLimits | None:
         return self._current.snapshot().limits.get(account)

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lineclear.base.certificate import Certificate
 from lineclear.base.clock import SystemClock
 from lineclear.base.log import LogChoice
 from lineclear.compose.child import EXITED, Child, reap, spawn
 from lineclear.compose.datadir import DataDirectory
-from lineclear.compose.life import FAILED, HEARTBEAT_FACT, READY, Boot
+from lineclear.compose.life import FAILED, HEARTBEAT_FACT, READY, Boot, certificate_line
 from lineclear.compose.part import Part, restart_delay_s
 
 log = logging.getLogger("lineclear.supervisor")
@@ -63,6 +64,8 @@ class Keeper:
         """
         self.launch = launch
         self.parts: dict[str, Part] = {}
+        self.certificate: Certificate | None = None
+        """What every part with a listener shows to its callers; None = no TLS."""
         self.is_stopping = False
         self.clock = SystemClock()
         self._loop = loop
@@ -114,8 +117,19 @@ class Keeper:
                 log=self.launch.log,
                 workers=self.launch.workers,
                 options=part.options,
+                certificate=self.certificate if part.listeners else None,
             )
         )
+        child.is_booted = True
+
+    def show(self, certificate: Certificate) -> None:
+        """Every process with a listener shows this certificate from now on, those that start later included."""
+        self.certificate = certificate
+        for part in self.parts.values():
+            for child in part.children() if part.listeners else ():
+                # One that still waits for its boot message finds the certificate there.
+                if child.is_booted:
+                    child.tell(certificate_line(certificate))
 
     def retry_later(self, part: Part) -> None:
         """Fills the place again after the wait that its failures call for."""

@@ -1,17 +1,19 @@
 """The life protocol: how a child process learns what it is, tells how it is, and learns that it must go.
 
-One socketpair per child. In: one JSON line, the boot message, then nothing; end of file means drain and exit.
-Out: one JSON line per status. Standard library only. It must not decide what a state means: the supervisor does.
+One socketpair per child. In: one JSON line, the boot message, then perhaps lines with a certificate to show from
+now on; end of file means drain and exit. Out: one JSON line per status. Standard library only. It must not decide
+what a state means: the supervisor does.
 """
 
 import asyncio
 import json
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lineclear.base.certificate import Certificate
 from lineclear.base.log import LogChoice
 
 BOOT_BYTES_MAX = 1 << 20
@@ -56,6 +58,8 @@ class Boot:
     """How many gateway slots there are."""
     options: Mapping[str, Any]
     """Role-specific JSON values; the role checks their types."""
+    certificate: Certificate | None = None
+    """What the role's listeners show; None = they speak without TLS."""
 
     @property
     def source(self) -> str:
@@ -77,6 +81,7 @@ class Boot:
             "log": {"format": self.log.format, "level": self.log.level},
             "workers": self.workers,
             "options": dict(self.options),
+            "certificate": None if self.certificate is None else asdict(self.certificate),
         }
         return json.dumps(message).encode() + b"\n"
 
@@ -97,6 +102,7 @@ class Boot:
                     "listen_fds": tuple(message["listen_fds"]),
                     "master_key": bytes.fromhex(message["master_key"]),
                     "log": LogChoice(**message["log"]),
+                    "certificate": _certificate_of(message.get("certificate")),
                 }
             )
         except (KeyError, TypeError) as error:
@@ -126,7 +132,9 @@ def read_boot(fd: int) -> Boot:
             life.sendall(_status_line(WAITING, "", {}))
             received = bytearray()
             while not received.endswith(b"\n"):
-                part = life.recv(65536)
+                # Only to the line's end: what follows it is read when the child has begun.
+                waiting = life.recv(65536, socket.MSG_PEEK)
+                part = life.recv((waiting.find(b"\n") + 1) or len(waiting)) if waiting else b""
                 if not part:
                     raise SystemExit(0)
                 received += part
@@ -165,18 +173,39 @@ class Life:
         """For a process without an asyncio loop: readable means the end of file has come."""
         return self._socket.fileno()
 
-    async def wait_eof(self) -> None:
-        """Returns when the supervisor closed its end or died: drain and exit."""
+    async def wait_eof(self, on_certificate: Callable[[Certificate], None] | None = None) -> None:
+        """Returns when the supervisor closed its end or died: drain and exit.
+
+        `on_certificate` is told each certificate that the role's listeners are to show from then on.
+        """
         loop = asyncio.get_running_loop()
+        unread = b""
         try:
-            while await loop.sock_recv(self._socket, 4096):
-                continue
+            while data := await loop.sock_recv(self._socket, 65536):
+                *lines, unread = (unread + data).split(b"\n")
+                for certificate in map(_certificate_of_line, lines):
+                    if on_certificate is not None and certificate is not None:
+                        on_certificate(certificate)
         except ConnectionResetError:
             return
 
     def close(self) -> None:
         """Tells the supervisor, by the end of file, that nothing more will come."""
         self._socket.close()
+
+
+def certificate_line(certificate: Certificate) -> bytes:
+    """What tells a child that runs to show another certificate."""
+    return json.dumps({"certificate": asdict(certificate)}).encode() + b"\n"
+
+
+def _certificate_of_line(line: bytes) -> Certificate | None:
+    return _certificate_of(json.loads(line)["certificate"])
+
+
+# Any: what json gives; the class names the fields and the caller turns a misfit into its own words.
+def _certificate_of(message: Any) -> Certificate | None:
+    return None if message is None else Certificate(**message)
 
 
 def _status_line(state: str, reason: str, facts: Mapping[str, object]) -> bytes:

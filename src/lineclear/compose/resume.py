@@ -114,6 +114,7 @@ def _child_state(child: Child) -> State:
         "facts": dict(child.facts),
         "ready_ns": child.ready_ns,
         "leaving": child.leaving,
+        "is_booted": child.is_booted,
         "unread": child.unread.hex(),
     }
 
@@ -132,5 +133,6 @@ def _child_of(part: str, role: str, state: Mapping[str, Any]) -> Child:
         facts=state["facts"],
         ready_ns=state["ready_ns"],
         leaving=state["leaving"],
+        is_booted=state.get("is_booted", True),
         unread=bytes.fromhex(state["unread"]),
     )

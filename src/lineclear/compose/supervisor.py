@@ -2,7 +2,8 @@
 
 In: a configuration from `lineclear up`, signals, the snapshot directory. Out: parts to keep, state.json, the ready
 facts. Standard library and base only, so that nothing it runs on can break it.
-SIGTERM or SIGINT drains (twice: kills), SIGUSR2 replaces every process one by one, SIGHUP applies the files anew.
+SIGTERM or SIGINT drains (twice: kills), SIGUSR2 replaces every process one by one, SIGHUP takes certificate and files
+anew.
 """
 
 import asyncio
@@ -12,12 +13,15 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from lineclear.base.certificate import Certificate
 from lineclear.base.log import configure_log
 from lineclear.compose import announce, resume
+from lineclear.compose.certificates import EXPIRY_LOOK_S, Certificates
 from lineclear.compose.child import Child
 from lineclear.compose.current import (
     Current,
@@ -28,8 +32,10 @@ from lineclear.compose.current import (
     replicas_of,
 )
 from lineclear.compose.datadir import UpRefused, reopen_data_directory, write_atomically
+from lineclear.compose.detach import Background, go_to_background, trim_log
 from lineclear.compose.keeper import CommandOf, Keeper, Launch, are_empty
-from lineclear.compose.listeners import url_of
+from lineclear.compose.listeners import is_loopback, url_of
+from lineclear.compose.notify import Notifier
 from lineclear.compose.part import Part
 from lineclear.compose.renewal import RUNTIME_START_S, RestartFailed, replace_after, replace_all, replace_beside
 from lineclear.compose.up import Prepared, UpConfig, prepare
@@ -51,11 +57,17 @@ class Supervisor:
     """What one node runs, from its start to its end."""
 
     def __init__(
-        self, config: UpConfig, held: Prepared, command_of: CommandOf = role_command, boot_id: str | None = None
+        self,
+        config: UpConfig,
+        held: Prepared,
+        command_of: CommandOf = role_command,
+        boot_id: str | None = None,
+        background: Background | None = None,
     ) -> None:
         self.config = config
         self.held = held
-        self._gateway_url = url_of(held.slots[0])
+        self._scheme = "http" if held.certificate is None else "https"
+        self._gateway_url = url_of(held.slots[0], self._scheme)
         self.is_announced = False
         self.restarts_asked = 0
         self.restarts_done = 0
@@ -70,11 +82,15 @@ class Supervisor:
             command_of=command_of,
         )
         self.keeper = Keeper(self._loop, launch, self._write_state, self._on_failure)
+        self.certificates = Certificates(config, held.certificate, self.keeper.clock)
+        self.keeper.certificate = held.certificate
         self.started_ns = self.keeper.clock.monotonic_ns()
         self._snapshot: Current | None = None
         self._snapshot_stamp: tuple[int, int, int] | None = None
         self._is_first_start = read_stamp(held.data.path / "snapshot") is None
         self._exit_code = 0
+        self._background = background
+        self._notifier = Notifier(config.notify_socket)
         self._add_fixed_parts()
 
     @property
@@ -83,7 +99,7 @@ class Supervisor:
 
     @property
     def admin_url(self) -> str:
-        return url_of(self.held.admin)
+        return url_of(self.held.admin, self._scheme)
 
     def _add_fixed_parts(self) -> None:
         control = {
@@ -91,6 +107,7 @@ class Supervisor:
             "admin_url": self.admin_url,
             "gateway_url": self.gateway_url,
             "behind_proxy": self.config.behind_proxy,
+            "is_admin_shared": not is_loopback(self.config.admin_host),
             "root_path": self.config.root_path,
         }
         self.keeper.parts["control"] = Part("control", "control", 0, control, (self.held.admin,))
@@ -112,9 +129,11 @@ class Supervisor:
         for number, act in self._signal_table():
             self._loop.add_signal_handler(number, act)
         resume.unblock_signals()
-        announce.write_up_file(self.held.data, self.gateway_url, self.admin_url)
+        self._write_up_file()
+        self._look_at_expiry()
         self._adopt()
         self._look_for_silence()
+        self._beat()
         for name in ("control", "accountant"):
             self.keeper.fill(self.keeper.parts[name])
         if self.restarts_asked > self.restarts_done:
@@ -128,7 +147,15 @@ class Supervisor:
 
     def _look_for_silence(self) -> None:
         self.keeper.look_for_silence()
+        if self.config.is_detached:
+            trim_log(self.held.data.path)
         self._loop.call_later(SILENCE_LOOK_S, self._look_for_silence)
+
+    def _beat(self) -> None:
+        if self.config.watchdog_s is not None:
+            self._notifier.tell("WATCHDOG=1")
+            # Half of what is allowed, as sd_watchdog_enabled(3) asks for.
+            self._loop.call_later(self.config.watchdog_s / 2, self._beat)
 
     def _adopt(self) -> None:
         """Takes over the processes that the program before this one left, if there was one."""
@@ -276,6 +303,8 @@ class Supervisor:
             "lock_fd": self.held.data.lock_fd,
             "slots": [listener.fileno() for listener in self.held.slots],
             "admin": self.held.admin.fileno(),
+            # In memory only, as the whole state is.
+            "certificate": None if self.certificates.in_force is None else asdict(self.certificates.in_force),
             "is_announced": self.is_announced,
             "restarts_asked": self.restarts_asked,
             "restarts_done": self.restarts_done,
@@ -293,7 +322,8 @@ class Supervisor:
         data = reopen_data_directory(config.data_dir, Path(state["run_dir"]), state["lock_fd"])
         slots = tuple(resume.adopt_socket(fd) for fd in state["slots"])
         admin = resume.adopt_socket(state["admin"])
-        supervisor = cls(config, Prepared(data, slots, admin), command_of, state["boot_id"])
+        shown = None if state.get("certificate") is None else Certificate(**state["certificate"])
+        supervisor = cls(config, Prepared(data, slots, admin, shown), command_of, state["boot_id"])
         by_fd = {listener.fileno(): listener for listener in (*slots, admin)}
         parts = [resume.part_of(part, by_fd.__getitem__) for part in state["parts"]]
         supervisor.keeper.parts = {part.name: part for part in parts}
@@ -305,14 +335,36 @@ class Supervisor:
 
     def _on_reload_signal(self) -> None:
         """Control reads the `-f` files when it starts, so a new control applies them anew, all or nothing."""
+        now_us = self.keeper.clock.monotonic_ns() // 1000
+        self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={now_us}")
+        self._reload_certificate()
         if not self.keeper.is_stopping and self.keeper.parts["control"].successor is None:
             self.keeper.own(self._reload(), "reload")
+        else:
+            self._notifier.tell("READY=1")
 
     async def _reload(self) -> None:
         try:
             await replace_after(self.keeper, self.keeper.parts["control"])
         except RestartFailed as failure:
             log.warning("the files were not applied anew", extra={"facts": {"reason": str(failure)}})
+        self._notifier.tell("READY=1")
+
+    # The certificate of both ports
+
+    def _reload_certificate(self) -> None:
+        """Every process shows the pair that lies in the files now, or all keep the one before."""
+        if self.certificates.reload() and self.certificates.in_force is not None:
+            self.keeper.show(self.certificates.in_force)
+            self._write_up_file()
+        self._write_state()
+
+    def _write_up_file(self) -> None:
+        announce.write_up_file(self.held.data, self.gateway_url, self.admin_url, self.certificates.in_force)
+
+    def _look_at_expiry(self) -> None:
+        self.certificates.warn_of_expiry()
+        self._loop.call_later(EXPIRY_LOOK_S, self._look_at_expiry)
 
     # Stopping
 
@@ -324,6 +376,7 @@ class Supervisor:
             return
         facts = {"drain_s": self.config.drain_s}
         log.info("stopping: no new exchanges, running ones may finish", extra={"facts": facts})
+        self._notifier.tell("STOPPING=1")
         self.keeper.is_stopping = True
         self.keeper.changed()
 
@@ -355,16 +408,25 @@ class Supervisor:
             "admin_url": self.admin_url,
             "stopping": self.keeper.is_stopping,
             "announced": self.is_announced,
+            "certificate": self.certificates.view(),
             "restart": {"asked": self.restarts_asked, "done": self.restarts_done, "error": self.restart_error},
             "parts": [row for part in self.keeper.parts.values() for row in part.view()],
         }
 
     def _write_state(self) -> None:
+        self._notifier.tell_status(self._status_text())
         try:
             write_atomically(self.held.data.run_dir / "state.json", self.view())
         except OSError as error:
             # A full disk must not end the process that everything hangs on; the next change tries again.
             log.warning("state.json cannot be written", extra={"facts": {"error": str(error)}})
+
+    def _status_text(self) -> str:
+        parts = self.keeper.parts.values()
+        absent = [part.name for part in parts if not part.is_ready]
+        verb = "stopping" if self.keeper.is_stopping else "serving" if self.is_announced else "starting"
+        notes = [f"not ready: {', '.join(absent)}"] if absent else []
+        return "; ".join([f"{verb} at {self.gateway_url}", *notes, *filter(None, [self.certificates.error])])
 
     def _announce_if_settled(self) -> None:
         parts = self.keeper.parts.values()
@@ -377,6 +439,9 @@ class Supervisor:
             announce.announce(self.config, facts)
         except OSError as error:
             log.warning("the ready facts cannot be written", extra={"facts": {"error": str(error)}})
+        if self._background is not None:
+            self._background.finish()
+        self._notifier.tell("READY=1")
         self.keeper.changed()
 
 
@@ -390,13 +455,18 @@ def main(arguments: Sequence[str], command_of: CommandOf = role_command) -> int:
         log.info("this is the installed supervisor now")
         return supervisor.run()
     config = UpConfig.from_json(arguments[0])
+    background = go_to_background() if config.is_detached else None
+    if isinstance(background, int):
+        return background
     configure_log("supervisor", config.log)
     try:
         held = prepare(config)
     except UpRefused as refusal:
         announce.complain(str(refusal))
         return 1
-    return Supervisor(config, held, command_of).run()
+    if background is not None:
+        configure_log("supervisor", config.log, background.open_log(held.data.path))
+    return Supervisor(config, held, command_of, background=background).run()
 
 
 if __name__ == "__main__":

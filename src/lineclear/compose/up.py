@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lineclear.base.certificate import Certificate, CertificateUnusable, read_certificate
 from lineclear.base.clock import SystemClock
 from lineclear.base.log import LogChoice
 from lineclear.compose.child import start_ticks
@@ -24,6 +25,8 @@ from lineclear.compose.listeners import bind_admin, bind_slots, is_loopback
 log = logging.getLogger(__name__)
 
 WORKERS_MAX = 64
+_PATHS = {"ready_file", "tls_cert", "tls_key"}
+"""Fields that are paths or None."""
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 LEFTOVER_DRAIN_S = 15.0
 """How long processes of a supervisor that died may finish what they were doing before they are killed."""
@@ -35,7 +38,7 @@ class UpConfig:
 
     data_dir: Path
     host: str
-    """Where the data port listens. The admin port listens on loopback."""
+    """Where the data port listens."""
     port: int
     admin_port: int
     workers: int
@@ -49,10 +52,21 @@ class UpConfig:
     """How long running exchanges may go on after a stop was asked for."""
     root_path: str = ""
     """What a proxy puts in front of every path of the admin port, such as `/ai/gateway`; empty = nothing."""
+    admin_host: str = "127.0.0.1"
+    """Where the admin port listens."""
+    tls_cert: Path | None = None
+    """PEM file of the chain that both ports show; None = no TLS."""
+    tls_key: Path | None = None
+    """PEM file of its key; given exactly if `tls_cert` is."""
+    is_detached: bool = False
+    """Goes on in the background, its log in the data directory."""
+    notify_socket: str = ""
+    """Where a service manager listens; empty = nowhere."""
+    watchdog_s: float | None = None
+    """How often that one wants a sign of life; None = never."""
 
     def to_json(self) -> str:
-        plain = {**asdict(self), "files": [str(path) for path in self.files], "data_dir": str(self.data_dir)}
-        return json.dumps({**plain, "ready_file": None if self.ready_file is None else str(self.ready_file)})
+        return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> "UpConfig":
@@ -63,13 +77,14 @@ class UpConfig:
         """
         try:
             message: dict[str, Any] = json.loads(text)  # Any: what json gives; the constructor below names each field.
-            ready_file = message["ready_file"]
             return cls(
                 **{
                     **message,
                     "data_dir": Path(message["data_dir"]),
                     "files": tuple(Path(path) for path in message["files"]),
-                    "ready_file": None if ready_file is None else Path(ready_file),
+                    **{
+                        name: None if message[name] is None else Path(message[name]) for name in _PATHS & message.keys()
+                    },
                     "log": LogChoice(**message["log"]),
                 }
             )
@@ -85,6 +100,8 @@ class Prepared:
     slots: tuple[socket.socket, ...]
     """One listener per gateway slot."""
     admin: socket.socket
+    certificate: Certificate | None = None
+    """What both ports show at first; None = no TLS."""
 
 
 def prepare(config: UpConfig) -> Prepared:
@@ -94,15 +111,30 @@ def prepare(config: UpConfig) -> Prepared:
         UpRefused: any of it cannot be; nothing was changed that a second try would stumble on.
     """
     _check(config)
+    certificate = configured_certificate(config)
     data = open_data_directory(config.data_dir)
     _wait_for_leftovers(data.run_dir / "state.json")
     slots = bind_slots(config.host, config.port, config.workers)
-    admin = bind_admin("127.0.0.1", config.admin_port)
+    admin = bind_admin(config.admin_host, config.admin_port)
     make_empty_run_dir(data.run_dir)
     if config.ready_file is not None:
         # Facts of a run that was killed would tell a waiting script that this one is ready.
         config.ready_file.unlink(missing_ok=True)
-    return Prepared(data, tuple(slots), admin)
+    return Prepared(data, tuple(slots), admin, certificate)
+
+
+def configured_certificate(config: UpConfig) -> Certificate | None:
+    """The pair of --tls-cert and --tls-key as it stands in the files now; None if none was given.
+
+    Raises:
+        UpRefused: it cannot be used.
+    """
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    try:
+        return read_certificate(config.tls_cert, config.tls_key)
+    except CertificateUnusable as error:
+        raise UpRefused(f"--tls-cert and --tls-key: {error}") from error
 
 
 def _check(config: UpConfig) -> None:
@@ -112,11 +144,16 @@ def _check(config: UpConfig) -> None:
         raise UpRefused(f"--port and --admin-port are both {config.port}; the data and admin doors are two ports")
     if not _ROOT_PATH.fullmatch(config.root_path):
         raise UpRefused(f"--root-path {config.root_path!r} is not a path such as /ai/gateway, without / at its end")
-    if not is_loopback(config.host) and not config.behind_proxy:
-        raise UpRefused(
-            f"--host {config.host} can be reached by other machines, and keys would travel in the clear;"
-            " put a proxy that does TLS in front and say so with --behind-proxy, or leave --host away"
-        )
+    if (config.tls_cert is None) != (config.tls_key is None):
+        given, missing = ("--tls-cert", "--tls-key") if config.tls_key is None else ("--tls-key", "--tls-cert")
+        raise UpRefused(f"{given} was given without {missing}; TLS needs both files")
+    for flag, host in (("--host", config.host), ("--admin-host", config.admin_host)):
+        if not is_loopback(host) and config.tls_cert is None and not config.behind_proxy:
+            raise UpRefused(
+                f"{flag} {host} can be reached by other machines, and keys would travel in the clear; give"
+                " --tls-cert and --tls-key, or put a proxy that does TLS in front and say so with --behind-proxy,"
+                f" or leave {flag} away"
+            )
     for path in config.files:
         if not path.is_file():
             raise UpRefused(f"-f {path}: there is no such file")

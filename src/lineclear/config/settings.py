@@ -5,9 +5,16 @@ In: environment variables. Out: `Settings`, and single variables that a manifest
 
 import os
 import pwd
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+FILE_SUFFIX = "_FILE"
+SECRET_BYTES_MAX = 8192
+"""A file named by a `…_FILE` variable holds one secret; a larger one is something else."""
+_VARIABLE_OF_FILE = re.compile(r"([A-Z][A-Z0-9_]*)_FILE")
 
 
 @dataclass(frozen=True)
@@ -17,16 +24,42 @@ class Setting:
     name: str
     meaning: str
     default: str
+    is_secret: bool = False
+    """It may also be given as NAME_FILE, the path of a file that holds it."""
 
 
 SETTINGS = (
     Setting("LINECLEAR_URL", "Address of the admin port that the CLI talks to.", "from the data directory"),
-    Setting("LINECLEAR_TOKEN", "Admin token that the CLI sends.", "from the data directory"),
+    Setting("LINECLEAR_TOKEN", "Admin token that the CLI sends.", "from the data directory", is_secret=True),
+    Setting("LINECLEAR_CA", "PEM file of the authorities that the CLI trusts.", "the system's"),
     Setting("LINECLEAR_DATA", "Data directory.", "$XDG_DATA_HOME/lineclear"),
-    Setting("LINECLEAR_DATABASE_URL", "Database of control, `postgresql://…`.", "SQLite in the data directory"),
+    Setting(
+        "LINECLEAR_DATABASE_URL",
+        "Database of control, `postgresql://…`.",
+        "SQLite in the data directory",
+        is_secret=True,
+    ),
     Setting("LINECLEAR_ROOT_PATH", "Path that a proxy puts in front of the admin port's paths.", "none"),
+    Setting("LINECLEAR_HOST", "Address of the data port.", "127.0.0.1"),
+    Setting("LINECLEAR_PORT", "Data port.", "PORT"),
+    Setting("PORT", "Data port, as platforms that run programs for people name it.", "4100"),
+    Setting("LINECLEAR_ADMIN_HOST", "Address of the admin port.", "127.0.0.1"),
+    Setting("LINECLEAR_ADMIN_PORT", "Admin port.", "4101"),
+    Setting("LINECLEAR_WORKERS", "Gateway processes.", "cores - 1"),
+    Setting("LINECLEAR_TLS_CERT", "PEM file of the certificate chain of both ports.", "no TLS"),
+    Setting("LINECLEAR_TLS_KEY", "PEM file of its key.", "no TLS"),
+    Setting("LINECLEAR_BEHIND_PROXY", "`1` says that a proxy in front does TLS.", "0"),
+    Setting("LINECLEAR_DRAIN_S", "Longest wait for running exchanges at a stop.", "600"),
+    Setting("LINECLEAR_LOG_FORMAT", "`json`, `human` or `auto`.", "auto"),
+    Setting("LINECLEAR_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.", "info"),
+    Setting("NOTIFY_SOCKET", "Where systemd wants to be told how it goes.", "nobody is told"),
+    Setting("WATCHDOG_USEC", "How often systemd wants a sign of life.", "never"),
     Setting("XDG_DATA_HOME", "Where the model store and the default data directory live.", "~/.local/share"),
 )
+
+
+class SettingInvalid(Exception):
+    """A variable has a value that cannot be used; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +68,8 @@ class Settings:
 
     url: str | None
     token: str | None
+    ca_file: Path | None
+    """None = the system's authorities."""
     data_dir: Path
     database_url: str | None
     """None = SQLite inside the data directory."""
@@ -42,6 +77,10 @@ class Settings:
     """Such as `/ai/gateway`, without `/` at its end; empty = none."""
     model_store: Path
     """Where `models pull` puts weights, shared by all data directories."""
+    notify_socket: str
+    """Where systemd listens, as it says it: a path, or a name after `@`; empty = nowhere."""
+    watchdog_s: float | None
+    """How often systemd wants a sign of life; None = never."""
 
 
 def process_environment() -> Mapping[str, str]:
@@ -49,17 +88,65 @@ def process_environment() -> Mapping[str, str]:
     return os.environ
 
 
+def process_variables() -> Mapping[str, str]:
+    """What `${NAME}` of a manifest finds: the environment, and for each NAME_FILE without a NAME the file's text."""
+    return with_files(process_environment())
+
+
+def with_files(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment with the texts of the small files that its `…_FILE` variables name."""
+    found = dict(environment)
+    for name, path in environment.items():
+        match = _VARIABLE_OF_FILE.fullmatch(name)
+        if match is not None and path and not environment.get(match.group(1)):
+            text = _text_of(Path(path))
+            if text is not None:
+                found[match.group(1)] = text
+    return found
+
+
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `environment`, or from this process's own when None."""
+    """Settings from `environment`, or from this process's own when None.
+
+    Raises:
+        SettingInvalid: a `…_FILE` variable names a file that cannot be read.
+    """
     variables = process_environment() if environment is None else environment
     home = variables.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     share = Path(variables.get("XDG_DATA_HOME") or Path(home) / ".local" / "share") / "lineclear"
-    data = variables.get("LINECLEAR_DATA")
+    data, ca_file = variables.get("LINECLEAR_DATA"), variables.get("LINECLEAR_CA")
     return Settings(
         url=variables.get("LINECLEAR_URL") or None,
-        token=variables.get("LINECLEAR_TOKEN") or None,
+        token=_secret(variables, "LINECLEAR_TOKEN"),
+        ca_file=Path(ca_file) if ca_file else None,
         data_dir=Path(data) if data else share,
-        database_url=variables.get("LINECLEAR_DATABASE_URL") or None,
+        database_url=_secret(variables, "LINECLEAR_DATABASE_URL"),
         root_path=variables.get("LINECLEAR_ROOT_PATH", "").rstrip("/"),
         model_store=share / "models",
+        notify_socket=variables.get("NOTIFY_SOCKET", ""),
+        watchdog_s=int(usec) / 1e6 if (usec := variables.get("WATCHDOG_USEC", "")).isdigit() else None,
     )
+
+
+def _secret(variables: Mapping[str, str], name: str) -> str | None:
+    """The variable, or the text of the file that NAME_FILE names; None if neither is set."""
+    path = variables.get(name + FILE_SUFFIX)
+    if variables.get(name) or not path:
+        return variables.get(name) or None
+    text = _text_of(Path(path))
+    if not text:
+        raise SettingInvalid(
+            f"{name}{FILE_SUFFIX}: {path} is no file of 1 to {SECRET_BYTES_MAX} bytes that can be read"
+        )
+    return text
+
+
+def _text_of(path: Path) -> str | None:
+    """What a small file holds, without the line end that editors add; None if it cannot be read or is no such file."""
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > SECRET_BYTES_MAX:
+            return None
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        return None

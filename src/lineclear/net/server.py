@@ -64,10 +64,6 @@ class HTTPServer:
         """Open connections, idle ones included."""
         return len(self._connections)
 
-    def use_tls(self, context: ssl.SSLContext) -> None:
-        """New connections use this context from now on; open ones keep theirs."""
-        self._ssl = context
-
     def serve(self, listener: socket.socket) -> None:
         """Accepts on a bound and listening socket (TCP or Unix), which is ours from now on."""
         listener.setblocking(False)

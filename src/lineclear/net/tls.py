@@ -1,6 +1,6 @@
-"""TLS contexts: towards targets always verified, with resumed sessions; towards callers from files.
+"""TLS contexts: towards targets always verified, with resumed sessions; towards callers with ours.
 
-In: trust and key files. Out: `ssl.SSLContext`s for asyncio.
+In: a trust file, a certificate with its key. Out: `ssl.SSLContext`s for asyncio.
 Must not offer a way to leave verification out.
 """
 
@@ -8,6 +8,8 @@ import ssl
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
+
+from lineclear.base.certificate import Certificate
 
 SESSIONS_MAX = 512
 """Servers whose last session is kept; the one used longest ago goes first."""
@@ -55,14 +57,37 @@ def client_context(ca_file: Path | None = None) -> ResumingContext:
     return context
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+class ServerContext(ssl.SSLContext):
+    """A context for our own ports whose certificate can be changed: each new connection shows the one in force.
+
+    Loading another pair into a context in use would not do: it keeps one pair per kind of key and would show both.
+    """
+
+    _in_force: ssl.SSLContext
+
+    def use(self, certificate: Certificate) -> None:
+        """New connections show this certificate from now on; open ones keep theirs.
+
+        Raises:
+            ssl.SSLError: it cannot be used; the one before stays in force.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        certificate.load_into(context)
+        context.set_alpn_protocols(["http/1.1"])
+        self._in_force = context
+
+    # Any: the signature belongs to the standard library's class and its two loops call it differently.
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        return self._in_force.wrap_bio(*args, **kwargs)
+
+
+def server_context(certificate: Certificate) -> ServerContext:
     """A context for our own ports: TLS 1.2 or newer, HTTP/1.1 only.
 
     Raises:
-        OSError: a file cannot be read or does not hold what it should (`ssl.SSLError` is one).
+        ssl.SSLError: the certificate cannot be used.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(str(certificate), str(key))
-    context.set_alpn_protocols(["http/1.1"])
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.use(certificate)
     return context
