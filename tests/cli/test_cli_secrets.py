@@ -2,8 +2,6 @@
 
 import json
 import os
-import pty
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from click.testing import CliRunner
 
 from lineclear.cli.main import root
 from lineclear.cli.output import ExitCode
+from lineclear.testing.keyboard import type_at
 
 VALUE = "sk-typed-0123456789"
 PROVIDER = (
@@ -20,28 +19,11 @@ PROVIDER = (
 )
 
 
-def typed(terminal: Any, words: list[str], answer: str) -> tuple[int, str]:
-    """Run a command on a pseudo-terminal, wait for its question, type the answer; exit code and what was shown."""
-    leader, follower = pty.openpty()
+def typed(terminal: Any, words: list[str], question: str, answer: str) -> tuple[int, str]:
+    """A command of a person at a terminal."""
     command = [sys.executable, "-m", "lineclear", *words, "--data", str(terminal.directory)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LINECLEAR_")}
-    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment)
-    os.close(follower)
-    shown = b""
-    has_answered = False
-    while True:
-        try:
-            piece = os.read(leader, 4096)
-        except OSError:
-            break
-        shown += piece
-        if not has_answered and shown.rstrip().endswith(b":"):
-            os.write(leader, answer.encode() + b"\n")
-            has_answered = True
-        if not piece:
-            break
-    os.close(leader)
-    return process.wait(), shown.decode()
+    return type_at(command, [(question, answer)], environment)
 
 
 def piped(terminal: Any, *words: str, value: str = VALUE) -> Any:
@@ -55,7 +37,7 @@ def listed(terminal: Any) -> dict[str, Any]:
 
 
 def test_a_value_is_typed_without_being_shown(terminal: Any) -> None:
-    code, shown = typed(terminal, ["secrets", "set", "typed"], VALUE)
+    code, shown = typed(terminal, ["secrets", "set", "typed"], "(not shown): ", VALUE)
     assert (code, VALUE in shown) == (0, False), shown
     assert "secret typed is set; manifests name it as `credential: secret:typed`" in shown
     assert listed(terminal)["typed"]["set_by"] == "tester"
@@ -95,10 +77,10 @@ def test_a_used_one_goes_only_by_force_and_a_typed_name(terminal: Any) -> None:
     assert "hint: " in refused.stderr
     unattended = terminal.run("secrets", "rm", "used", "--force")
     assert (unattended.exit_code, "add --yes" in unattended.stderr) == (ExitCode.USAGE, True)
-    code, shown = typed(terminal, ["secrets", "rm", "used", "--force"], "nope")
+    code, shown = typed(terminal, ["secrets", "rm", "used", "--force"], "to go on: ", "nope")
     assert (code, "nothing was changed" in shown) == (ExitCode.INTERRUPTED, True)
     assert "used" in listed(terminal)
-    code, shown = typed(terminal, ["secrets", "rm", "used", "--force"], "used")
+    code, shown = typed(terminal, ["secrets", "rm", "used", "--force"], "to go on: ", "used")
     assert (code, "removed secret used" in shown) == (0, True)
     assert "used" not in listed(terminal)
 

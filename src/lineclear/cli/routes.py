@@ -1,5 +1,7 @@
 """`lineclear routes list|show`."""
 
+import difflib
+
 import click
 
 from lineclear.cli.connect import admin_command
@@ -52,6 +54,8 @@ def show(client: AdminClient, output: Output, name: str) -> None:
     items = client.get(path_of("routes"))["items"]
     found = next((item for item in items if item["name"] == name), None)
     if found is None:
-        known = ", ".join(sorted(item["name"] for item in items))
-        output.fail(ExitCode.NOT_FOUND, f"there is no route {name!r}", hint=f"known: {known}", kind="not_found")
+        known = sorted(item["name"] for item in items)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
+        output.fail(ExitCode.NOT_FOUND, f"there is no route {name!r}", hint=hint, kind="not_found")
     show_noun(output, found)

@@ -41,6 +41,8 @@ from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.ledger.service import LedgerService
 from lineclear.control.prices.book import committed_prices
+from lineclear.control.providers import http as providers_http
+from lineclear.control.providers.trial import ProviderTrials
 from lineclear.control.publish import Directories, Publisher
 from lineclear.control.secrets import http as secrets_http
 from lineclear.control.secrets.secrets import Secrets
@@ -265,6 +267,7 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
         *status_http.endpoints(core.publisher, boot.run_dir / "state.json", gateway_url),
         *changes_http.endpoints(core.changes, core.database),
         *keys_http.endpoints(core.keys),
+        *providers_http.endpoints(ProviderTrials(core.publisher)),
         *secrets_http.endpoints(Secrets(core.publisher)),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *audit_http.endpoints(core.database),

@@ -32,6 +32,7 @@ class AuditAction(StrEnum):
     CREDENTIAL_SET = "credential.set"
     SECRET_SET = "secret.set"  # noqa: S105 - an action's name
     SECRET_REMOVED = "secret.removed"  # noqa: S105 - as above
+    PROVIDER_TESTED = "provider.tested"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     CHANGE_APPLIED = "change.applied"

@@ -22,6 +22,7 @@ class Permission(StrEnum):
     SECRET_READ = "secret:read"
     SECRET_SET = "secret:set"
     SECRET_REMOVE = "secret:remove"
+    PROVIDER_TEST = "provider:test"
     LEDGER_READ = "ledger:read"
     AUDIT_READ = "audit:read"
     STATUS_READ = "status:read"

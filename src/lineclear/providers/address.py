@@ -5,6 +5,7 @@ Must not: send anything, read a clock, or see a request of a caller.
 """
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -69,20 +70,34 @@ def address(
     """
     if secret is not None and not _VISIBLE_ASCII.fullmatch(secret.reveal()):
         raise ValueError(f"credential {credential_id!r} of provider {provider.name!r} is not visible ASCII text")
-    path = _base_path(provider, OPERATION_DIALECT[operation]) + _PATHS[operation]
-    lines = [
-        f"POST {path} HTTP/1.1",
-        f"host: {_host_field(origin)}",
-        "content-type: application/json",
-        "accept-encoding: identity",
-        "user-agent: lineclear",
-    ]
-    if secret is not None:
-        if OPERATION_DIALECT[operation] is Dialect.ANTHROPIC:
-            lines.append(f"x-api-key: {secret.reveal()}")
-        else:
-            lines.append(f"authorization: Bearer {secret.reveal()}")
-    return Address(origin=origin, credential_id=credential_id, head=("\r\n".join(lines) + "\r\n").encode("ascii"))
+    dialect = OPERATION_DIALECT[operation]
+    line = f"POST {_base_path(provider, dialect)}{_PATHS[operation]} HTTP/1.1"
+    fields = ["content-type: application/json", *_credential_fields(dialect, secret)]
+    return _address(line, origin, credential_id, fields)
+
+
+def listing_address(
+    provider: ProviderEntry, dialect: Dialect, origin: Origin, credential_id: str, secret: Secret | None
+) -> Address:
+    """The address of a provider's list of models, which both dialects have under the same path.
+
+    Source: platform.openai.com/docs/api-reference/models, docs.anthropic.com/en/api/models-list, 2026-11.
+    """
+    line = f"GET {_base_path(provider, dialect)}/models HTTP/1.1"
+    return _address(line, origin, credential_id, _credential_fields(dialect, secret))
+
+
+def _address(line: str, origin: Origin, credential_id: str, fields: Sequence[str]) -> Address:
+    host = f"host: {_host_field(origin)}"
+    lines = [line, host, *fields, "accept-encoding: identity", "user-agent: lineclear", ""]
+    return Address(origin=origin, credential_id=credential_id, head="\r\n".join(lines).encode("ascii"))
+
+
+def _credential_fields(dialect: Dialect, secret: Secret | None) -> list[str]:
+    if secret is None:
+        return []
+    is_anthropic = dialect is Dialect.ANTHROPIC
+    return [f"x-api-key: {secret.reveal()}" if is_anthropic else f"authorization: Bearer {secret.reveal()}"]
 
 
 def _base_path(provider: ProviderEntry, dialect: Dialect) -> str:

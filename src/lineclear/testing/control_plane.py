@@ -27,6 +27,8 @@ from lineclear.control.endpoint import Endpoint, Principal
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.prices.book import committed_prices
+from lineclear.control.providers import http as providers_http
+from lineclear.control.providers.trial import ProviderTrials
 from lineclear.control.publish import Directories, Publisher
 from lineclear.control.secrets import http as secrets_http
 from lineclear.control.secrets.secrets import Secrets
@@ -99,6 +101,7 @@ class ControlPlane:
             *status_http.endpoints(self.publisher, self.run_dir / "state.json", "http://127.0.0.1:4100"),
             *changes_http.endpoints(self.changes, self.database),
             *keys_http.endpoints(self.keys),
+            *providers_http.endpoints(ProviderTrials(self.publisher)),
             *secrets_http.endpoints(self.secrets),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database),

@@ -63,6 +63,18 @@ class _Dispatch:
     """It came on a connection that had carried a request before."""
 
 
+@dataclass(frozen=True)
+class Account:
+    """Who may call, and what is there to be called."""
+
+    key: str
+    """The one key that is accepted; any other, and none, is 401."""
+    models: tuple[str, ...]
+    """What `GET …/models` lists; empty = there is no such list, 404."""
+    is_list_public: bool = False
+    """The list is there without a key as well."""
+
+
 class ScriptedUpstream:
     """The server. `start` binds, `close` ends everything it opened."""
 
@@ -70,6 +82,8 @@ class ScriptedUpstream:
         self._clock: Clock = clock or SystemClock()
         self._log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if log_path else None
         self._scripts: dict[str, _TargetScript] = {}
+        self.account: Account | None = None
+        """None = every key is good, and the list of models is empty."""
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self.dispatches = 0
@@ -250,7 +264,7 @@ class _Connection(asyncio.Protocol):
                 if path.startswith("/__"):
                     self._control(method, path, dispatch.body)
                 elif method == "GET":
-                    self._whole(200, b'{"object":"list","data":[]}')
+                    self._list_models(dispatch.headers)
                 else:
                     await self._model_call(dispatch)
             except ConnectionAbortedError:
@@ -265,15 +279,35 @@ class _Connection(asyncio.Protocol):
                 always=asked.get("always"),
             )
             self._whole(204, b"")
+        elif method == "PUT" and path == "/__account":
+            asked = json.loads(body)
+            self._upstream.account = Account(asked["key"], tuple(asked["models"]), asked["is_list_public"])
+            self._whole(204, b"")
         elif method == "GET" and path == "/__facts":
             self._whole(200, json.dumps(self._upstream.facts()).encode())
         else:
             self._whole(404, b"{}")
 
+    def _list_models(self, headers: dict[str, str]) -> None:
+        account = self._upstream.account
+        if account is None:
+            self._whole(200, b'{"object":"list","data":[]}')
+        elif not account.models:
+            self._whole(404, b"{}")
+        elif not (account.is_list_public or _has_key(headers, account)):
+            self._whole(401, error_body(OPENAI, 401, ""))
+        else:
+            rows = [{"id": name, "object": "model"} for name in account.models]
+            self._whole(200, json.dumps({"object": "list", "data": rows}).encode())
+
     async def _model_call(self, dispatch: _Dispatch) -> None:
         path = dispatch.path.partition("?")[0]
         asked = read_request(path, dispatch.body)
         dialect = asked.dialect
+        account = self._upstream.account
+        if account is not None and not _has_key(dispatch.headers, account):
+            self._whole(401, error_body(dialect, 401, ""))
+            return
         script = self._upstream.script_for(asked.model, dispatch.body)
         if script.close_reused and dispatch.reused:
             self.abort()
@@ -398,6 +432,11 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _has_key(headers: dict[str, str], account: Account) -> bool:
+    sent = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+    return sent == account.key
 
 
 def _head(status: int, content_type: str, extra: str, framing: str) -> bytes:

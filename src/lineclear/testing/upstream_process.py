@@ -68,6 +68,10 @@ class UpstreamProcess:
         """Say what target `model` does: `following` once each, then `always` (None = plain answers)."""
         self._call("PUT", f"/__script/{model}", {"following": list(following), "always": always})
 
+    def account(self, key: str, models: Sequence[str], *, is_list_public: bool = False) -> None:
+        """From now on only `key` is accepted, and `GET /v1/models` lists `models` (none = there is no list)."""
+        self._call("PUT", "/__account", {"key": key, "models": list(models), "is_list_public": is_list_public})
+
     def facts(self) -> dict[str, Any]:
         """Counters and hang-ups so far."""
         return dict(json.loads(self._call("GET", "/__facts", None)))

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from lineclear.config.manifest_fields import near_words
 from lineclear.control.compile import price_of_version
 from lineclear.control.desired import Desired, plain
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Refused
@@ -121,10 +122,11 @@ def _lister(database: Database, kind: Kind) -> Any:
 def _getter(database: Database, kind: Kind) -> Any:
     def get_noun(call: Call) -> NounFacts:
         name = call.path["name"]
-        for item in _nouns(database, kind):
-            if item.name == name:
-                return item
-        raise Refused(AdminCode.NOT_FOUND, f"there is no {kind.value} {name!r}")
+        found = {item.name: item for item in _nouns(database, kind)}
+        if name in found:
+            return found[name]
+        hint = near_words(name, found) or f"`lineclear {_PLURALS.get(kind, 'routes')} list` shows names"
+        raise Refused(AdminCode.NOT_FOUND, f"there is no {kind.value.lower()} {name!r}", hint=hint)
 
     return get_noun
 

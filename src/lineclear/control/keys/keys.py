@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from lineclear.config.manifest_fields import near_words
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Refused
@@ -159,7 +160,8 @@ def _state(row: KeyRow, now_s: int) -> str:
 
 
 def _unknown(what: str, name: str, known: list[str]) -> Refused:
-    return Refused(AdminCode.NOT_FOUND, f"there is no {what} {name!r}", hint=f"known: {', '.join(sorted(known))}")
+    hint = near_words(name, known) or f"known: {', '.join(sorted(known))}"
+    return Refused(AdminCode.NOT_FOUND, f"there is no {what} {name!r}", hint=hint)
 
 
 def _iso_of_us(at_us: int | None) -> str | None:

@@ -72,6 +72,10 @@ class PriceBook:
         )
         return cls(content["version"], vendors)
 
+    def knows(self, base_url: str) -> bool:
+        """Whether it has prices of the vendor at this address."""
+        return any(vendor.hosts.match(base_url) for vendor in self._vendors)
+
     def price(self, provider: str, base_url: str, upstream_id: str) -> Price | None:
         """The price of a vendor's model; the vendor is known by its host, else by the provider's own name."""
         vendor = next((vendor for vendor in self._vendors if vendor.hosts.match(base_url)), None)

@@ -1,0 +1,1 @@
+"""Providers as control sees them: whether one answers, with the credential that calls of an environment carry."""
