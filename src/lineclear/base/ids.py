@@ -11,14 +11,15 @@ from lineclear.base.clock import Clock
 class ExchangeIds:
     """Makes `req_` + 12 hex of milliseconds + 8 hex of this source + 8 hex of a counter.
 
-    Sorting by text sorts by time to the millisecond. The source part is random per process life.
+    Sorting by text sorts by time to the millisecond. The source part is random per process life, unless it is given
+    (8 hex) because somebody sees to it that it is used once.
     """
 
     __slots__ = ("_clock", "_count", "_ms", "_prefix", "_source")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, source: str = "") -> None:
         self._clock = clock
-        self._source = secrets.token_hex(4)
+        self._source = source or secrets.token_hex(4)
         self._count = 0
         self._ms = -1
         self._prefix = ""

@@ -5,6 +5,7 @@ import click
 from lineclear.cli.connect import admin_command
 from lineclear.cli.output import Output
 from lineclear.client.admin import AdminClient, path_of
+from lineclear.domain.demo import DEMO_WORDS
 
 COLUMNS = ("at", "id", "app", "route", "model", "outcome", "status", "output_tokens", "cost_usd", "duration_ms")
 
@@ -26,6 +27,8 @@ COLUMNS = ("at", "id", "app", "route", "model", "outcome", "status", "output_tok
 def logs(client: AdminClient, output: Output, /, **question: str | int | None) -> None:
     """List exchanges, newest first."""
     page = client.get(path_of("requests"), question)
+    if page.get("demo"):
+        output.note(DEMO_WORDS)
     output.rows(page["rows"], COLUMNS, page["rows"])
     if page["before"]:
         output.note(f"there is more: --before {page['before']}")

@@ -67,7 +67,8 @@ def show_error(error: click.ClickException, words: Sequence[str]) -> None:
 def main() -> None:
     """Run the command line; exits 130 when interrupted."""
     try:
-        root.main(prog_name="lineclear", standalone_mode=False)
+        # click gives the code of an Exit back instead of raising it; a command that ends well gives None.
+        sys.exit(root.main(prog_name="lineclear", standalone_mode=False))
     except click.ClickException as error:
         show_error(error, sys.argv[1:])
         sys.exit(error.exit_code)

@@ -7,6 +7,7 @@ import click
 from lineclear.cli.connect import admin_command
 from lineclear.cli.output import Output, shown_text, table_lines
 from lineclear.client.admin import AdminClient, path_of
+from lineclear.domain.demo import DEMO_WORDS
 
 
 @click.command()
@@ -28,6 +29,8 @@ def status(client: AdminClient, output: Output) -> None:
             f"{shown_text(part.get('name'))}: {shown_text(part['reason'])}" for part in parts if part.get("reason")
         ]
         lines += ["", *reasons] if reasons else []
+    if answer.get("demo"):
+        lines.insert(0, DEMO_WORDS)
     output.value(answer, lines)
 
 

@@ -5,6 +5,7 @@ import click
 from lineclear.cli.connect import admin_command
 from lineclear.cli.output import Output
 from lineclear.client.admin import AdminClient, path_of
+from lineclear.domain.demo import DEMO_WORDS
 
 FIGURES = ("requests", "errors", "input_tokens", "output_tokens", "cost_usd", "unpriced_requests", "latency_ms_p95")
 
@@ -28,5 +29,7 @@ def usage(client: AdminClient, output: Output, /, by: str, **only: str | None) -
     shown = report["rows"]
     if output.format == "table":
         shown = [*shown, total]
+    if report.get("demo"):
+        output.note(DEMO_WORDS)
     output.rows(shown, columns, report)
     output.note(f"{report['since']} to {report['until']}")

@@ -22,7 +22,7 @@ from lineclear.api.application import build_application
 from lineclear.api.prefix import under_prefix
 from lineclear.api.server import AdminServer
 from lineclear.base.certificate import Certificate
-from lineclear.base.clock import SystemClock
+from lineclear.base.clock import Clock, SystemClock
 from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys as MasterKeys
 from lineclear.base.seal import SealBroken
@@ -32,7 +32,7 @@ from lineclear.config.manifest import InvalidManifest, read_file
 from lineclear.config.settings import process_variables, read_settings
 from lineclear.console.application import Console, ConsoleParts
 from lineclear.control import audit_http
-from lineclear.control.bootstrap import bootstrap, make_first_keys
+from lineclear.control.bootstrap import DEFAULT, bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
 from lineclear.control.changes.apply import Author, Changes, refusal
@@ -51,6 +51,7 @@ from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.permissions import Permission
+from lineclear.handover.demo_mark import is_demo
 from lineclear.net.tls import ServerContext, server_context
 from lineclear.serving.bundled import bundled_documents
 from lineclear.store.database import Database
@@ -198,9 +199,9 @@ def hold_lock(path: Path, wait_s: float = LOCK_WAIT_S) -> int:
             return lock_fd
 
 
-def open_core(boot: Boot) -> Core:
+def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     """Open and migrate the database and build what works on it."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     database = Database.open(read_settings().database_url or boot.data_dir / DATABASE_FILE)
     migrate(database, Lineage.CONTROL)
     data = boot.data_dir
@@ -236,7 +237,9 @@ def first_state(core: Core, boot: Boot) -> FirstState:
         complaints.append(f"the files of `up -f` were not applied: {reason_of(error)}")
     for complaint in complaints:
         _log.error(complaint)
-    return FirstState(make_first_keys(core.publisher, core.keys), "; ".join(complaints))
+    # The apps of a demo have keys from its making on; a person's own first ones are still to be made.
+    of_app = DEFAULT if is_demo(boot.data_dir) else None
+    return FirstState(make_first_keys(core.publisher, core.keys, of_app), "; ".join(complaints))
 
 
 def apply_files(core: Core, paths: Sequence[Path]) -> None:
@@ -264,7 +267,9 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
         # On loopback a scraper needs no token; behind a proxy every caller looks local, so there it does.
         ledger = tuple(replace(e, permission=Permission.PUBLIC) if e.path == "/metrics" else e for e in ledger)
     return (
-        *status_http.endpoints(core.publisher, boot.run_dir / "state.json", gateway_url),
+        *status_http.endpoints(
+            core.publisher, boot.run_dir / "state.json", gateway_url, is_demo=is_demo(boot.data_dir)
+        ),
         *changes_http.endpoints(core.changes, core.database),
         *keys_http.endpoints(core.keys),
         *providers_http.endpoints(ProviderTrials(core.publisher)),

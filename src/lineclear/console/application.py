@@ -134,9 +134,10 @@ class Console:
     def _rendered(self, page: Page, twin: str, visit: Visit, session: Session | None) -> Response:
         value = page.load(visit)
         if twin == "json":
-            return Response(msgspec.json.encode(value), media_type="application/json")
+            return Response(msgspec.json.encode({**value, **self._demo_fact(visit)}), media_type="application/json")
         if twin == "csv":
-            return Response(_csv(value[page.rows]), media_type="text/csv; charset=utf-8")
+            rows = [{**row, **self._demo_fact(visit)} for row in value[page.rows]]
+            return Response(_csv(rows), media_type="text/csv; charset=utf-8")
         frame = self._frame(visit.principal, session, page, visit)
         return Response(self._renderer.render(page.template, **frame, value=value), media_type="text/html")
 
@@ -154,6 +155,11 @@ class Console:
             "version": status["version"],
             "is_demo": bool(status.get("demo", False)),
         }
+
+    def _demo_fact(self, visit: Visit) -> dict[str, bool]:
+        """What a twin says beside its value, and every row of a CSV, where the history is invented."""
+        status = self._desk.ask(visit.principal, "GET", f"{API_ROOT}/status")
+        return {"demo": True} if status.get("demo") else {}
 
     def _who(self, request: Request) -> tuple[Session | None, Principal | None]:
         session = self._parts.sessions.find(self._cookie.read(request))

@@ -42,14 +42,14 @@ def bootstrap(publisher: Publisher, changes: Changes, bundled: Sequence[Mapping[
         changes.apply(Reading(tuple(documents), ()), {}, ACTOR, note="models that come with the product")
 
 
-def make_first_keys(publisher: Publisher, keys: Keys) -> dict[str, str] | None:
-    """Two keys of the default app where there never was a key.
+def make_first_keys(publisher: Publisher, keys: Keys, of_app: str | None = None) -> dict[str, str] | None:
+    """Two keys of the default app where there never was a key; with `of_app`, where that app never had one.
 
     Returns:
         The texts by environment at the first start, None ever after.
     """
     with publisher.database.read() as tx:
-        if rows.read_keys(tx):
+        if any(of_app in (None, key.app) for key in rows.read_keys(tx)):
             return None
 
     def work(tx: Connection) -> dict[str, str]:

@@ -51,6 +51,8 @@ class UsageReport:
     """Dearest first. Any: names are text, counts int, money text, unknown latencies None."""
     total: dict[str, Any]
     """As a row, without names."""
+    demo: bool = False
+    """The history is invented; whoever answers with the report says so."""
 
 
 def sum_usage(ledger: Ledger, question: UsageQuestion) -> UsageReport:

@@ -4,7 +4,7 @@ In: calls of the admin API. Out: values. Each handler first lets ingest catch up
 it here. Must not write, and must not know more of a request than the ledger does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lineclear.base.clock import Clock
@@ -48,6 +48,8 @@ class LogPage:
     """Any: text, int, float, bool and None."""
     before: str | None
     """Pass it as `before` to go on; None = there is no more."""
+    demo: bool = False
+    """The history is invented."""
 
 
 class LedgerDesk:
@@ -62,6 +64,8 @@ class LedgerDesk:
             clock: the present, for periods.
             price_of: the price in force of a model version, None if it has none.
         """
+        self.is_demo = False
+        """The history is invented: every sum and list says so."""
         self._ledger = ledger
         self._ingest = ingest
         self._clock = clock
@@ -72,9 +76,10 @@ class LedgerDesk:
         by = tuple(name.strip() for name in call.query.get("by", "route").split(",") if name.strip())
         self._ingest.catch_up()
         try:
-            return sum_usage(self._ledger, UsageQuestion(by, self._period(call), _only(call, DIMENSIONS)))
+            report = sum_usage(self._ledger, UsageQuestion(by, self._period(call), _only(call, DIMENSIONS)))
         except ValueError as error:
             raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
+        return replace(report, demo=self.is_demo)
 
     def logs(self, call: Call) -> LogPage:
         """One line per exchange, newest first."""
@@ -88,7 +93,7 @@ class LedgerDesk:
             find=call.query.get("find", ""),
         )
         rows = list_logs(self._ledger, question)
-        return LogPage(rows, rows[-1]["id"] if len(rows) == limit else None)
+        return LogPage(rows, rows[-1]["id"] if len(rows) == limit else None, self.is_demo)
 
     def explain(self, call: Call) -> dict[str, Any]:
         """Everything about one request. Any: nested JSON values."""

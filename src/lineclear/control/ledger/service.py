@@ -15,6 +15,7 @@ from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.http import LedgerDesk, ledger_endpoints
 from lineclear.domain.permissions import Permission
 from lineclear.handover.checkpoint import accountant_positions
+from lineclear.handover.demo_mark import is_demo
 from lineclear.observe.explain import PriceOf
 from lineclear.observe.metrics import CONTENT_TYPE, Metrics
 from lineclear.store.database import Database
@@ -46,6 +47,7 @@ class LedgerService:
             listener=self._metrics,
         )
         self._desk = LedgerDesk(self._ledger, self.ingest, clock, price_of)
+        self._desk.is_demo = is_demo(data_dir)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.ingest.run, args=(self._stop,), name="ingest", daemon=True)
 

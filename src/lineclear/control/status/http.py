@@ -23,9 +23,13 @@ class Status:
     gateways: Acknowledgement
     gateway_url: str
     processes: Any  # Any: the supervisor's own list, shown as it is; None while it cannot be read
+    demo: bool = False
+    """The data directory was made by `lineclear demo`: its history is invented."""
 
 
-def endpoints(publisher: Publisher, state_file: Path, gateway_url: str) -> tuple[Endpoint, ...]:
+def endpoints(
+    publisher: Publisher, state_file: Path, gateway_url: str, *, is_demo: bool = False
+) -> tuple[Endpoint, ...]:
     """Liveness, readiness, status."""
 
     def live(_call: Call) -> Text:
@@ -38,9 +42,8 @@ def endpoints(publisher: Publisher, state_file: Path, gateway_url: str) -> tuple
 
     def status(_call: Call) -> Status:
         revision = publisher.revision()
-        return Status(
-            lineclear.__version__, revision, publisher.acknowledgement(revision), gateway_url, _processes(state_file)
-        )
+        gateways = publisher.acknowledgement(revision)
+        return Status(lineclear.__version__, revision, gateways, gateway_url, _processes(state_file), is_demo)
 
     return (
         Endpoint("GET", "/livez", Permission.PUBLIC, live, "This process runs"),
