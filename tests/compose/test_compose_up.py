@@ -37,7 +37,8 @@ def config(home: Path, **changes: Any) -> UpConfig:
 
 
 def test_configuration_survives_its_json(tmp_path: Path) -> None:
-    for one in (config(tmp_path), config(tmp_path, ready_file=None, files=())):
+    encrypted = config(tmp_path, tls_cert=Path("/a.crt"), tls_key=Path("/a.key"), is_detached=True, watchdog_s=2.0)
+    for one in (config(tmp_path), config(tmp_path, ready_file=None, files=()), encrypted):
         assert UpConfig.from_json(one.to_json()) == one
     with pytest.raises(ValueError, match="does not fit"):
         UpConfig.from_json(json.dumps({**json.loads(config(tmp_path).to_json()), "colour": "red"}))
@@ -51,6 +52,10 @@ def test_configuration_survives_its_json(tmp_path: Path) -> None:
         ({"port": 4100, "admin_port": 4100}, "two ports"),
         ({"host": "192.0.2.1"}, "--behind-proxy"),
         ({"host": "192.0.2.1", "behind_proxy": True, "files": ()}, "not an address of this machine"),
+        ({"admin_host": "192.0.2.1"}, "--admin-host 192.0.2.1"),
+        ({"tls_cert": Path("/a.crt"), "files": ()}, "without --tls-key"),
+        ({"tls_key": Path("/a.key"), "files": ()}, "without --tls-cert"),
+        ({"tls_cert": Path("/a.crt"), "tls_key": Path("/a.key"), "files": ()}, "/a.crt cannot be read"),
         ({"files": (Path("/nowhere.yaml"),)}, "/nowhere.yaml"),
         ({"files": (), "ready_file": Path("/nowhere/ready.json")}, "no directory /nowhere"),
     ],

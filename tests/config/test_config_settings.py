@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from lineclear.config.settings import SETTINGS, read_settings
+import pytest
+
+from lineclear.config.settings import SECRET_BYTES_MAX, SETTINGS, SettingInvalid, read_settings, with_files
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -14,11 +16,14 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 
 def test_each_setting_has_its_effect() -> None:
     given = {setting.name: f"/value/of/{setting.name}" for setting in SETTINGS}
+    given["WATCHDOG_USEC"] = "3000000"
     settings = read_settings(given)
     assert settings.url == given["LINECLEAR_URL"]
     assert settings.token == given["LINECLEAR_TOKEN"]
     assert settings.data_dir == Path(given["LINECLEAR_DATA"])
     assert settings.database_url == given["LINECLEAR_DATABASE_URL"]
+    assert settings.ca_file == Path(given["LINECLEAR_CA"])
+    assert (settings.notify_socket, settings.watchdog_s) == (given["NOTIFY_SOCKET"], 3.0)
     assert settings.model_store == Path(given["XDG_DATA_HOME"]) / "lineclear" / "models"
 
 
@@ -26,3 +31,35 @@ def test_an_empty_variable_counts_as_not_given() -> None:
     settings = read_settings({"HOME": "/h", "LINECLEAR_URL": "", "LINECLEAR_DATA": "", "XDG_DATA_HOME": ""})
     assert settings.url is None
     assert settings.data_dir == Path("/h/.local/share/lineclear")
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in SETTINGS if setting.is_secret])
+def test_a_secret_may_lie_in_a_file(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text("from the file\r\n")
+
+    def found(variables: dict[str, str]) -> str | None:
+        settings = read_settings({"HOME": "/h", **variables})
+        return {"LINECLEAR_TOKEN": settings.token, "LINECLEAR_DATABASE_URL": settings.database_url}[name]
+
+    assert found({f"{name}_FILE": str(file)}) == "from the file"
+    assert found({f"{name}_FILE": str(file), name: "given"}) == "given"
+    assert found({f"{name}_FILE": ""}) is None
+    for content in ("", "x" * (SECRET_BYTES_MAX + 1)):
+        file.write_text(content)
+        with pytest.raises(SettingInvalid, match=f"{name}_FILE"):
+            found({f"{name}_FILE": str(file)})
+    with pytest.raises(SettingInvalid, match="secret-that-is-not-there"):
+        found({f"{name}_FILE": "/secret-that-is-not-there"})
+
+
+def test_variables_of_manifests_may_lie_in_files(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-1\n")
+    given = {"A_FILE": str(file), "B": "own", "B_FILE": str(file), "C": "", "C_FILE": str(file), "D_FILE": "/nowhere"}
+    given |= {"E_FILE": str(tmp_path), "lower_FILE": str(file), "F_FILE": "/dev/zero"}
+    found = with_files(given)
+    assert {name: found.get(name) for name in "ABCDEF"} == {
+        "A": "sk-1", "B": "own", "C": "sk-1", "D": None, "E": None, "F": None,
+    }  # fmt: skip
+    assert "lower" not in found

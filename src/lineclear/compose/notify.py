@@ -16,15 +16,15 @@ class Notifier:
     def __init__(self, address: str) -> None:
         """`address` is what NOTIFY_SOCKET says: a path, or a name after `@`; empty = nobody wants to know."""
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if address else None
         self._last = ""
 
     def tell(self, *assignments: str) -> None:
         """Sends the assignments as one message."""
-        if self._socket is None:
+        if not self._address:
             return
         try:
-            self._socket.sendto("\n".join(assignments).encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as messenger:
+                messenger.sendto("\n".join(assignments).encode(), self._address)
         except OSError as error:
             log.warning("the service manager could not be told", extra={"facts": {"error": str(error)}})
 

@@ -305,6 +305,7 @@ class Supervisor:
             "admin": self.held.admin.fileno(),
             # In memory only, as the whole state is.
             "certificate": None if self.certificates.in_force is None else asdict(self.certificates.in_force),
+            "certificate_error": self.certificates.error,
             "is_announced": self.is_announced,
             "restarts_asked": self.restarts_asked,
             "restarts_done": self.restarts_done,
@@ -327,6 +328,7 @@ class Supervisor:
         by_fd = {listener.fileno(): listener for listener in (*slots, admin)}
         parts = [resume.part_of(part, by_fd.__getitem__) for part in state["parts"]]
         supervisor.keeper.parts = {part.name: part for part in parts}
+        supervisor.certificates.error = state.get("certificate_error", "")
         supervisor.is_announced = state["is_announced"]
         supervisor.restarts_asked = state["restarts_asked"]
         supervisor.restarts_done = state["restarts_done"]
