@@ -76,4 +76,5 @@ def _event(start_us: int, until_us: int, share: float, hour: int) -> int:
     day_us = day_start_us(at_us)
     while weekday(day_us) >= SATURDAY:
         day_us -= DAY_US
-    return day_us + hour * HOUR_US
+    aligned_us = day_us + hour * HOUR_US
+    return aligned_us if aligned_us > start_us else at_us
