@@ -7,6 +7,7 @@ from pathlib import Path
 
 from openai import OpenAI
 
+from lineclear.testing import proc
 from lineclear.testing.keyboard import type_at
 from lineclear.testing.platform import Platform
 from lineclear.testing.upstream_process import UpstreamProcess
@@ -49,6 +50,14 @@ def test_from_a_key_to_a_cost_in_three_commands(tmp_path: Path, child_environmen
             return [(row["route"], row["cost_usd"]) for row in rows] == [(MODEL, cost_usd)]
 
         platform.wait_for(has_cost, "the cost of the first answer")
+
+        processes = {item["name"]: item for item in platform.cli_json("ps")["processes"]}
+        assert {"control", "accountant", "gateway.0"} < processes.keys()
+        for item in processes.values():
+            assert item["pid"] in proc.descendants(platform.pid)
+            assert item["rss_bytes"] > 1024 * 1024
+            assert 0 < item["uptime_s"] < 300
+        assert [item["replica"] for item in processes.values() if item["role"] == "runtime"] == [0]
 
         # A new key is in force for the very next call, and the old one is gone.
         vendor.account(NEW_KEY, [MODEL])

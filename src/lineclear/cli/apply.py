@@ -19,7 +19,7 @@ from lineclear.cli.manifest_files import (
     request_of,
     terms_options,
 )
-from lineclear.cli.output import Output
+from lineclear.cli.output import ExitCode, Output
 from lineclear.cli.plan import plan_lines, read_plan_file
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.config.manifest import ManifestFile
@@ -30,6 +30,7 @@ from lineclear.config.manifest import ManifestFile
 @more_files
 @terms_options
 @click.option("--note", default="", help="Why; kept with the change. Default: file names and digest.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing. Exits with 3, as `plan` does.")
 @click.option("--plan", "plan_digest", default=None, help="Digest of the plan that was looked at; another is refused.")
 @admin_command
 def apply(
@@ -38,6 +39,7 @@ def apply(
     paths: tuple[Path, ...],
     more: tuple[Path, ...],
     note: str,
+    dry_run: bool,
     plan_digest: str | None,
     take_ownership: bool,
     prune: bool,
@@ -58,6 +60,10 @@ def apply(
         found = find_files(paths, more)
         request = request_of(found.files, take_ownership=take_ownership, prune=prune)
         refuse_unreadable(client, output, found, request)
+    if dry_run:
+        plan = client.post(path_of("plans"), request)
+        output.value(plan, plan_lines(plan))
+        raise SystemExit(ExitCode.PLAN_HAS_CHANGES if plan["has_changes"] else ExitCode.OK)
     answer = client.post(path_of("changes"), {**request, "note": note, "plan": plan_digest})
     output.value(answer, [*plan_lines(answer["plan"]), *_applied_lines(answer)])
 

@@ -2,6 +2,7 @@
 
 import click
 
+from lineclear.cli.asking import demand_typed, is_someone_there
 from lineclear.cli.connect import admin_command
 from lineclear.cli.output import Output
 from lineclear.cli.table import NounGroup
@@ -44,13 +45,29 @@ def list_keys(client: AdminClient, output: Output, app: str | None, environment:
 @keys.command()
 @click.argument("key_id")
 @click.option("--reason", default=None, help="Why; kept in the audit trail.")
+@click.option("--yes", "is_confirmed", is_flag=True, help="Do not ask.")
 @admin_command
-def revoke(client: AdminClient, output: Output, key_id: str, reason: str | None) -> None:
-    """Revoke a key by its id (or its whole text); no gateway takes it when this returns."""
+def revoke(client: AdminClient, output: Output, key_id: str, reason: str | None, is_confirmed: bool) -> None:
+    """Revoke a key by its id (or its whole text); no gateway takes it when this returns.
+
+    At a terminal the app's name has to be typed if the key works in an environment of class live. A script is never
+    asked: a leaked key must go at once.
+    """
+    if not is_confirmed and is_someone_there():
+        _demand_app(client, id_of(key_id))
     answer = client.delete(path_of("keys", id_of(key_id)), {"reason": reason})
     output.value(answer, [f"revoked {answer['id']} of app {answer['app']} in {answer['environment']}"])
     if answer["gateways"]["silent"]:
         output.note(f"not acknowledged in time by: {', '.join(answer['gateways']['silent'])}")
+
+
+def _demand_app(client: AdminClient, key_id: str) -> None:
+    """Have the app's name typed out, if its callers in live would notice."""
+    known = client.get(path_of("keys"))["keys"]
+    key = next((item for item in known if item["id"] == key_id and item["state"] == "active"), None)
+    environments = {item["name"]: item["manifest"]["class"] for item in client.get(path_of("environments"))["items"]}
+    if key is not None and environments.get(key["environment"]) == "live":
+        demand_typed(f"App {key['app']} calls {key['environment']} with this key, and will be refused.", key["app"])
 
 
 def id_of(text: str) -> str:

@@ -17,6 +17,7 @@ COMMANDS = {
     "down": CommandRow("lineclear.cli.down:down", "Stop the platform of a data directory."),
     "restart": CommandRow("lineclear.cli.restart:restart", "Restart every process without refusing a request."),
     "status": CommandRow("lineclear.cli.status:status", "Show processes, models, routes and snapshot."),
+    "ps": CommandRow("lineclear.cli.ps:ps", "List the processes with memory and uptime."),
     "validate": CommandRow("lineclear.cli.validate:validate", "Check manifest files without a server."),
     "plan": CommandRow("lineclear.cli.plan:plan", "Show what applying manifest files would change."),
     "apply": CommandRow("lineclear.cli.apply:apply", "Apply manifest files."),

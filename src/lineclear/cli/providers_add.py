@@ -154,7 +154,7 @@ def _tell(
         }
         lines += [
             f"what does it cost? lineclear usage --by route,model --route {path['name']}",
-            f"the first call, with a key of `lineclear keys create --app default --env {ENVIRONMENT}` in LINECLEAR_KEY:",
+            f"the first call, with LINECLEAR_KEY from `lineclear keys create --app default --env {ENVIRONMENT}`:",
             "",
             *first_call(gateway_url, operation, path["name"]),
         ]

@@ -56,6 +56,6 @@ def show(client: AdminClient, output: Output, name: str) -> None:
     if found is None:
         known = sorted(item["name"] for item in items)
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
+        hint = f"did you mean `{near[0]}`?" if near else "`lineclear routes list` shows names"
         output.fail(ExitCode.NOT_FOUND, f"there is no route {name!r}", hint=hint, kind="not_found")
     show_noun(output, found)

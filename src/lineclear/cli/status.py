@@ -1,20 +1,42 @@
 """`lineclear status`: what runs and which revision is in force."""
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from lineclear.cli.connect import admin_command
-from lineclear.cli.output import Output, shown_text, table_lines
-from lineclear.client.admin import AdminClient, path_of
+from lineclear.cli.output import Format, Output, shown_text, table_lines
+from lineclear.cli.terminal import styled
+from lineclear.cli.waiting import is_animated
+from lineclear.client.admin import AdminClient, AdminUnreachable, path_of
 from lineclear.domain.demo import DEMO_WORDS
 
 
 @click.command()
+@click.option("-w", "--watch", is_flag=True, help="Show it again and again, until interrupted.")
+@click.option("--every-s", type=click.FloatRange(0.2), default=2.0, show_default=True, help="How often, with --watch.")
 @admin_command
-def status(client: AdminClient, output: Output) -> None:
+def status(client: AdminClient, output: Output, watch: bool, every_s: float) -> None:
     """Show processes, their states, and the snapshot revision in force."""
-    answer = client.get(path_of("status"))
+    if not watch:
+        _show(output, client.get(path_of("status")))
+        return
+    while True:
+        try:
+            answer = client.get(path_of("status"))
+        except AdminUnreachable as error:
+            # Whoever watches wants to see it come back.
+            output.note(f"{error}; looking again")
+        else:
+            if output.format is Format.TABLE and is_animated():
+                click.clear()
+            _show(output, answer)
+        time.sleep(every_s)
+
+
+def _show(output: Output, answer: Mapping[str, Any]) -> None:
     gateways = answer["gateways"]
     silent = f", silent: {', '.join(gateways['silent'])}" if gateways["silent"] else ""
     lines = [
@@ -23,7 +45,8 @@ def status(client: AdminClient, output: Output) -> None:
     ]
     parts = _parts(answer["processes"])
     if parts:
-        lines += ["", *table_lines(parts, ["name", "state", "pid"])]
+        head, *rest = table_lines(parts, ["name", "state", "pid"])
+        lines += ["", styled(head, "bold"), *rest]
         # Whole and below the table: a reason ends with what to do about it.
         reasons = [
             f"{shown_text(part.get('name'))}: {shown_text(part['reason'])}" for part in parts if part.get("reason")

@@ -11,6 +11,7 @@ from typing import Any
 import lineclear
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Refused, Text
 from lineclear.control.publish import Acknowledgement, Publisher
+from lineclear.control.status.processes import ProcessFacts, read_processes
 from lineclear.domain.permissions import Permission
 
 
@@ -25,6 +26,11 @@ class Status:
     processes: Any  # Any: the supervisor's own list, shown as it is; None while it cannot be read
     demo: bool = False
     """The data directory was made by `lineclear demo`: its history is invented."""
+
+
+@dataclass(frozen=True)
+class ProcessList:
+    processes: list[ProcessFacts]
 
 
 def endpoints(
@@ -45,11 +51,17 @@ def endpoints(
         gateways = publisher.acknowledgement(revision)
         return Status(lineclear.__version__, revision, gateways, gateway_url, _processes(state_file), is_demo)
 
+    def processes(_call: Call) -> ProcessList:
+        return ProcessList(read_processes(state_file))
+
+    root = API_ROOT
     return (
         Endpoint("GET", "/livez", Permission.PUBLIC, live, "This process runs"),
         Endpoint("GET", "/readyz", Permission.PUBLIC, ready, "Control can take changes"),
-        Endpoint("GET", f"{API_ROOT}/status", Permission.STATUS_READ, status, "What runs", answer=Status),
-    )
+        Endpoint("GET", f"{root}/status", Permission.STATUS_READ, status, "What runs", answer=Status),
+        Endpoint("GET", f"{root}/processes", Permission.STATUS_READ, processes, "What runs, and what it uses",
+                 answer=ProcessList),
+    )  # fmt: skip
 
 
 def _processes(state_file: Path) -> Any:
