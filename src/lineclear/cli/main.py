@@ -12,6 +12,7 @@ from lineclear.cli.table import CommandRow, LazyGroup
 from lineclear.config.settings import SettingInvalid
 
 COMMANDS = {
+    "init": CommandRow("lineclear.cli.init:init", "Write a first manifest and its schema."),
     "up": CommandRow("lineclear.cli.up:up", "Start the platform on this machine."),
     "demo": CommandRow("lineclear.cli.demo:demo", "Serve an invented company with a month of requests."),
     "down": CommandRow("lineclear.cli.down:down", "Stop the platform of a data directory."),
