@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from demo_house import Told, tell
+
+from lineclear.testing.told import Told, tell
 
 
 @pytest.fixture(scope="session")

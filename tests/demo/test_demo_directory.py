@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from demo_house import DAYS, SEED, UNTIL_US, Told
 
 from lineclear.compose import demo
 from lineclear.compose.datadir import UpRefused
 from lineclear.compose.demo import DemoOrder, make_demo
 from lineclear.testing.clock import TestClock
+from lineclear.testing.told import DAYS, SEED, UNTIL_US, Told
 
 
 def make(directory: Path) -> None:

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from demo_house import DAYS, UNTIL_US, Told
 
 from lineclear.accountant.books import Books, Moment
 from lineclear.accountant.fold import Fold
@@ -30,6 +29,7 @@ from lineclear.observe.check import check_ledger
 from lineclear.observe.period import Period
 from lineclear.observe.usage import UsageQuestion, UsageReport, sum_usage
 from lineclear.store.ledger import Ledger
+from lineclear.testing.told import DAYS, UNTIL_US, Told
 
 
 def ledger_of(told: Told) -> Ledger:

@@ -13,6 +13,7 @@ import msgspec
 from lineclear.accountant.books import Books, Moment
 from lineclear.base.ids import ExchangeIds
 from lineclear.demo.answers import Answer, answer_of
+from lineclear.demo.ask import Asked, ask, refusal
 from lineclear.demo.callers import Caller
 from lineclear.demo.clock import HistoryClock
 from lineclear.demo.tries import learn, spread, try_fails, wait_us
@@ -21,30 +22,25 @@ from lineclear.domain.accounts import Denied, Granted, Reserve, SettleAccount, V
 from lineclear.domain.errors import (
     AttemptClass,
     CallerError,
-    ErrorCode,
     LineclearError,
-    PlatformFault,
     UpstreamError,
 )
 from lineclear.domain.exchange import OPERATION_DIALECT
-from lineclear.domain.ledger import AttemptRecord, CandidateRecord, Checkpoint, Intent, Outcome, Record, Refusal, Settle
+from lineclear.domain.ledger import AttemptRecord, Checkpoint, Intent, Outcome, Record, Settle
 from lineclear.domain.money import (
     BYTES_PER_ESTIMATED_TOKEN,
     NO_USAGE,
     Usage,
     cost_nano_usd,
-    estimated_tokens,
 )
 from lineclear.domain.snapshot import LimitsSection
 from lineclear.gateway.recover import Left, Move, final_error, recover
 from lineclear.gateway.reserve import (
     OUTPUT_TOKENS_DEFAULT,
-    STREAM_SLICE_TOKENS,
-    UNKNOWN_OUTPUT_TOKENS,
     denial,
     user_hash,
 )
-from lineclear.gateway.snapshot import AppView, Candidate, Order, RouteView, Snapshot
+from lineclear.gateway.snapshot import Candidate, Snapshot
 from lineclear.wire.problems import status_of
 
 TOTAL_MS: Final = 600_000
@@ -54,26 +50,6 @@ SETTLE_US: Final = 90
 INBOUND_SHARE: Final = 0.25
 """Of calls that carry a request id of the caller's own."""
 TRACED_SHARE: Final = 0.4
-
-
-class Asked(msgspec.Struct, frozen=True, gc=False):
-    """A call that is allowed, with the targets that are well enough to be tried."""
-
-    id: str
-    at_us: int
-    caller: Caller
-    app: AppView
-    route: RouteView
-    task: str
-    data_class: str
-    order: Order
-    candidates: tuple[Candidate, ...]
-    considered: tuple[CandidateRecord, ...]
-    input_tokens: int
-    is_stream: bool
-    tokens: int
-    nano_usd: int
-    steps_us: list[int]
 
 
 class Tried(msgspec.Struct, gc=False):
@@ -112,9 +88,10 @@ class Player:
         request_id = self._ids.next_id()
         steps_us = [max(1, int(spread(median, self._chance))) for median in STEP_US]
         try:
-            asked = self._asked(caller, request_id, at_us, steps_us)
+            asked = ask(self._snapshot, caller, request_id, self._clock, steps_us, self._chance)
         except LineclearError as error:
-            return [self._refusal(caller, request_id, at_us, error)]
+            key_id = self._keys[caller.app, caller.environment]
+            return [refusal(self._snapshot, caller, request_id, key_id, self._clock, error, self._chance)]
         records: list[Record] = [self._intent(asked)]
         reply = self._reserved(asked)
         if isinstance(reply, Denied):
@@ -128,90 +105,6 @@ class Player:
             asked.caller, tried.candidate, asked.input_tokens, asked.is_stream, self._cap(asked), self._chance
         )
         return [*records, self._answered(asked, tried, tried.candidate, answer)]
-
-    # Before the intent
-
-    def _asked(self, caller: Caller, request_id: str, at_us: int, steps_us: list[int]) -> Asked:
-        snapshot, chance = self._snapshot, self._chance
-        app = snapshot.apps[caller.app]
-        route = snapshot.routes.get((caller.environment, caller.route))
-        if route is None or not (app.all_routes or route.name in app.granted):
-            raise CallerError(ErrorCode.MODEL_NOT_FOUND, f"no route named {caller.route!r} that this key may call")
-        if caller.task and caller.task not in route.tasks:
-            raise CallerError(
-                ErrorCode.TASK_NOT_ALLOWED, f"task {caller.task!r} is not one of them", rules=("task.not-listed",)
-            )
-        task = caller.task or (route.tasks[0] if route.tasks else "")
-        data_class = caller.data_class or route.data_class
-        admission = route.admissions[caller.operation, task, data_class]
-        if admission.refusal is not None:
-            raise admission.refusal.error(route.name)
-        order = admission.orders[0]
-        if len(admission.orders) > 1:
-            order = chance.choices(admission.orders, admission.weights)[0]
-        candidates, considered = self._healthy(order)
-        input_tokens = max(3, int(spread(caller.input_tokens, chance, 0.55)))
-        is_stream = chance.random() < caller.stream_share
-        tokens, nano_usd = _bounds(app, route, order, input_tokens, is_stream)
-        return Asked(
-            request_id, at_us, caller, app, route, task, data_class.value, order, candidates, considered,
-            input_tokens, is_stream, tokens, nano_usd, steps_us,
-        )  # fmt: skip
-
-    def _healthy(self, order: Order) -> tuple[tuple[Candidate, ...], tuple[CandidateRecord, ...]]:
-        """As step `plan` leaves out what is ill or throttled now."""
-        if not any(candidate.health.is_suspect for candidate in order.candidates):
-            return order.candidates, order.considered
-        now_ns = self._clock.monotonic_ns()
-        healthy: list[Candidate] = []
-        considered: list[CandidateRecord] = []
-        for place, candidate in enumerate(order.candidates):
-            exclusion = candidate.health.exclusion(now_ns)
-            if not exclusion:
-                healthy.append(candidate)
-            considered.append(
-                CandidateRecord(candidate.model, 0.0 if exclusion else float(len(order.candidates) - place), exclusion)
-            )
-        if not healthy:
-            throttled = all(candidate.health.is_throttled(now_ns) for candidate in order.candidates)
-            raise PlatformFault(
-                ErrorCode.UPSTREAM_RATE_LIMITED if throttled else ErrorCode.NO_HEALTHY_TARGET, "no target can be tried"
-            )
-        return tuple(healthy), (*considered, *order.considered[len(order.candidates) :])
-
-    def _refusal(self, caller: Caller, request_id: str, at_us: int, error: LineclearError) -> Refusal:
-        app = self._snapshot.apps[caller.app]
-        route = self._snapshot.routes.get((caller.environment, caller.route))
-        is_planned = isinstance(error, PlatformFault)
-        considered: tuple[CandidateRecord, ...] = ()
-        if is_planned and route is not None:
-            now_ns = self._clock.monotonic_ns()
-            task = caller.task or (route.tasks[0] if route.tasks else "")
-            admission = route.admissions[caller.operation, task, caller.data_class or route.data_class]
-            considered = tuple(
-                CandidateRecord(one.model, 0.0, one.health.exclusion(now_ns)) for one in admission.orders[0].candidates
-            )
-        duration_us = int(spread(140, self._chance))
-        return Refusal(
-            id=request_id,
-            at_us=at_us + duration_us,
-            environment=caller.environment,
-            team=app.team,
-            app=app.name,
-            key_id=self._keys[caller.app, caller.environment],
-            route=caller.route,
-            release="" if route is None or error.code is ErrorCode.MODEL_NOT_FOUND else route.release,
-            revision=self._snapshot.revision,
-            operation=caller.operation.value,
-            dialect=OPERATION_DIALECT[caller.operation].value,
-            status=status_of(error),
-            error_code=error.code.value,
-            rules=error.rules,
-            candidates=considered,
-            task=caller.task or (route.tasks[0] if is_planned and route is not None and route.tasks else ""),
-            duration_us=duration_us,
-            inbound_id="",
-        )
 
     # Reserve
 
@@ -396,21 +289,6 @@ class Player:
 
     def _moment(self) -> Moment:
         return Moment(self._clock.unix_us(), self._clock.unix_us() // 1_000_000)
-
-
-def _bounds(app: AppView, route: RouteView, order: Order, input_tokens: int, is_stream: bool) -> tuple[int, int]:
-    """Tokens and nano-USD that step `reserve` would take for a caller who names no cap."""
-    accounts = (app.accounts, route.accounts)
-    has_budget = any(one.has_budget for one in accounts)
-    if not (has_budget or any(one.has_tokens for one in accounts)):
-        return 0, 0
-    prompt_bytes = input_tokens * BYTES_PER_ESTIMATED_TOKEN
-    if not has_budget:
-        return estimated_tokens(prompt_bytes) + UNKNOWN_OUTPUT_TOKENS, 0
-    cap = route.max_tokens or order.output_cap or OUTPUT_TOKENS_DEFAULT
-    paid = min(cap, STREAM_SLICE_TOKENS) if is_stream else cap
-    bound = Usage(input_tokens=prompt_bytes, output_tokens=paid)
-    return estimated_tokens(prompt_bytes) + cap, cost_nano_usd(bound, order.dearest)
 
 
 def _outcome(error: LineclearError) -> Outcome:

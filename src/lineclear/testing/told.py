@@ -1,4 +1,4 @@
-"""Makes the demo directory that the room's tests look at."""
+"""Makes a demo directory whose maker can be asked what it counted."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
