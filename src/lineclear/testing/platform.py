@@ -34,6 +34,9 @@ class PlatformError(AssertionError):
 class Platform:
     """Use as a context manager; `start` and `stop` may be called again inside to restart on the same data."""
 
+    words: Sequence[str] = ("up",)
+    """The command that starts it, with what else it takes."""
+
     def __init__(
         self,
         directory: Path,
@@ -89,7 +92,7 @@ class Platform:
 
     def launch(self, more: Sequence[str] = ()) -> None:
         """Run `lineclear up` and wait for nothing."""
-        command = [sys.executable, "-m", "lineclear", "up", "--data", str(self.data_dir)]
+        command = [sys.executable, "-m", "lineclear", *self.words, "--data", str(self.data_dir)]
         command += ["--port", "0", "--admin-port", "0", "--workers", str(self.workers), *more, *self.arguments]
         for manifest in self.manifests:
             command += ["-f", str(manifest)]
