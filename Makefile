@@ -6,25 +6,25 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
 DATA ?= .data
 UP_FLAGS ?=
 
-.PHONY: help up test test-full check bench docs prices
+.PHONY: help up test test-full check bench docs pictures prices
 .DEFAULT_GOAL := help
 
 help: ## list these
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 up: .venv/.local ## set up and start the platform with its bundled models, in the foreground
-	@.venv/bin/lineclear models pull smollm2 || \
-	  echo "make: smollm2 could not be fetched; starting with the route 'simulated' alone. Run make up again to retry."
+	@.venv/bin/lineclear models pull smollm2 minilm || \
+	  echo "make: starting with the models that are here, and the route 'simulated'. Run make up again to retry."
 	@exec .venv/bin/lineclear up --data $(DATA) $(UP_FLAGS)
 
 test: .venv/.dev ## set up what the tests need and run them all; prints each part with its time
 	@sh scripts/system_packages.sh
-	@.venv/bin/lineclear models pull smollm2
+	@.venv/bin/lineclear models pull smollm2 minilm magika
 	@.venv/bin/python scripts/parts.py
 
 test-full: .venv/.dev ## the same in the long form: 200 kills, 60 s without control
 	@sh scripts/system_packages.sh
-	@.venv/bin/lineclear models pull smollm2
+	@.venv/bin/lineclear models pull smollm2 minilm magika
 	@.venv/bin/python scripts/parts.py --full
 
 check: .venv/.dev ## style, types, import contracts
@@ -36,6 +36,10 @@ bench: .venv/.dev ## speed beside nginx, on pinned cores
 
 docs: .venv/.dev ## check that the documentation says what the code does
 	@.venv/bin/python scripts/parts.py docs
+
+pictures: .venv/.dev ## make the pictures of the documentation anew, from demo data in a real browser
+	@sh scripts/system_packages.sh
+	@.venv/bin/python -m lineclear.testing.pictures docs/pictures
 
 prices: .venv/.dev ## write the dated price file anew from genai-prices
 	@.venv/bin/python scripts/prices.py

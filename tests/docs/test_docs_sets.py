@@ -41,7 +41,8 @@ def folders() -> set[str]:
         for path in ROOT.iterdir()
         if path.is_dir() and path.name not in made_by_tools and not path.name.startswith(".")
     }
-    return package | top | {"docs/decisions", ".ci"}
+    docs = {str(path.relative_to(ROOT)) for path in DOCS.iterdir() if path.is_dir() and any(path.iterdir())}
+    return package | top | docs | {".ci"}
 
 
 def test_map_names_every_folder_once() -> None:
@@ -155,8 +156,9 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
 
 
 def test_every_page_is_reachable_from_the_contents() -> None:
-    linked = set(re.findall(r"\]\(([a-z-]+\.md)\)", page("README.md")))
-    assert linked == {path.name for path in DOCS.glob("*.md")} - {"README.md"}
+    linked = set(re.findall(r"\]\(((?:guides/)?[a-z-]+\.md)\)", page("README.md")))
+    pages = {str(path.relative_to(DOCS)) for path in [*DOCS.glob("*.md"), *DOCS.glob("guides/*.md")]}
+    assert linked == pages - {"README.md"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs/decisions").glob("[0-9]*.md")), ids=lambda path: path.name)
