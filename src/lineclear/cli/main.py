@@ -19,6 +19,7 @@ COMMANDS = {
     "restart": CommandRow("lineclear.cli.restart:restart", "Restart every process without refusing a request."),
     "status": CommandRow("lineclear.cli.status:status", "Show processes, models, routes and snapshot."),
     "ps": CommandRow("lineclear.cli.ps:ps", "List the processes with memory and uptime."),
+    "doctor": CommandRow("lineclear.cli.doctor:doctor", "Look for what keeps the platform from working."),
     "validate": CommandRow("lineclear.cli.validate:validate", "Check manifest files without a server."),
     "plan": CommandRow("lineclear.cli.plan:plan", "Show what applying manifest files would change."),
     "apply": CommandRow("lineclear.cli.apply:apply", "Apply manifest files."),

@@ -63,6 +63,21 @@ class Database:
         return cls._open_sqlite(Path(parsed.database or ""), durability)
 
     @classmethod
+    def open_reader(cls, url: str | Path) -> "Database":
+        """Open a database that is there already for looking at it only, beside the process that may be writing.
+
+        Nothing is created, changed or checkpointed; `write` fails.
+
+        Raises:
+            PlatformFault: as `open`; a missing SQLite file shows at the first read.
+        """
+        parsed = _parse(url)
+        if parsed.get_backend_name() == "postgresql":
+            return cls._open_postgres(parsed)
+        reader = _sqlite_reader(Path(parsed.database or ""))
+        return cls(reader, reader)
+
+    @classmethod
     def _open_sqlite(cls, path: Path, durability: Durability) -> "Database":
         refuse_network_file_system(path)
         if not path.exists():
@@ -78,17 +93,7 @@ class Database:
         # The file is switched to WAL here, before any reader comes.
         with writer.connect():
             pass
-        reader = create_engine(
-            URL.create("sqlite", database=f"file:{_uri_path(path)}", query={"mode": "ro", "uri": "true"}),
-            poolclass=QueuePool,
-            pool_size=READERS_MAX,
-            max_overflow=0,
-            pool_timeout=READER_WAIT_S,
-            connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1_000},
-        )
-        event.listen(reader, "connect", _sqlite_reader_pragmas)
-        event.listen(reader, "begin", _begin_deferred)
-        return cls(writer, reader)
+        return cls(writer, _sqlite_reader(path))
 
     @classmethod
     def _open_postgres(cls, url: URL) -> "Database":
@@ -192,6 +197,20 @@ def _unknown(url: str) -> PlatformFault:
         f"the database URL with scheme {scheme!r} is neither SQLite nor PostgreSQL",
         hint="use postgresql://user@host/name, or leave LINECLEAR_DATABASE_URL unset for the embedded SQLite file",
     )
+
+
+def _sqlite_reader(path: Path) -> Engine:
+    reader = create_engine(
+        URL.create("sqlite", database=f"file:{_uri_path(path)}", query={"mode": "ro", "uri": "true"}),
+        poolclass=QueuePool,
+        pool_size=READERS_MAX,
+        max_overflow=0,
+        pool_timeout=READER_WAIT_S,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1_000},
+    )
+    event.listen(reader, "connect", _sqlite_reader_pragmas)
+    event.listen(reader, "begin", _begin_deferred)
+    return reader
 
 
 def _uri_path(path: Path) -> str:

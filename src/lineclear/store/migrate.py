@@ -6,6 +6,7 @@ Must not be called inside a transaction of the same database.
 """
 
 import threading
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -51,6 +52,30 @@ def migrate(database: Database, lineage: Lineage) -> None:
         config.attributes["connection"] = tx
         config.attributes["version_table"] = version_table(lineage)
         command.upgrade(config, "heads")
+
+
+@dataclass(frozen=True)
+class MigrationState:
+    """Where a database's tables stand, and where this program's are."""
+
+    found: tuple[str, ...]
+    """Revisions of the database; empty if it has no tables of the lineage yet."""
+    wanted: tuple[str, ...]
+    unknown: tuple[str, ...]
+    """Of `found`, those that a newer program wrote."""
+
+
+def migration_state(database: Database, lineage: Lineage) -> MigrationState:
+    """Compare without changing anything.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: if the database cannot be read.
+    """
+    scripts = ScriptDirectory.from_config(_config(lineage))
+    known = {script.revision for script in scripts.walk_revisions()}
+    with database.read() as tx:
+        found = current_revisions(tx, lineage)
+    return MigrationState(found, tuple(scripts.get_heads()), tuple(name for name in found if name not in known))
 
 
 def version_table(lineage: Lineage) -> str:
