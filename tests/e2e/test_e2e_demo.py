@@ -153,7 +153,7 @@ def test_budgets_count_what_the_history_spent_this_month(demo: Platform) -> None
     connection.close()
     budget = next(row for row in me["budgets"] if row["account"] == "app:job-ads")
     month = demo.cli_json("usage", "--app", "job-ads", "--since", f"{datetime.now(UTC):%Y-%m}-01T00:00")
-    assert Decimal(budget["remaining_usd"]) == Decimal(20) - Decimal(month["total"]["cost_usd"])
+    assert Decimal(budget["remaining_usd"]) == Decimal(4) - Decimal(month["total"]["cost_usd"])
 
 
 def test_demo_is_refused_where_something_is(demo: Platform, child_environment: Mapping[str, str]) -> None:
