@@ -91,6 +91,8 @@ EFFECTS: Mapping[str, Effect] = {
     "Provider.description": fact(),
     "Provider.credential": Effect(Where.CREDENTIALS, "${KEY_B}"),
     "Provider.private_network": Effect(Where.PROVIDERS, value=True),
+    "Provider.egress_proxy": Effect(Where.PROVIDERS, "http://other.example:3128"),
+    "Provider.egress_proxy_credential": Effect(Where.CREDENTIALS, "${KEY_B}"),
     "Model.name": Effect(Where.CATALOGUE, "other", is_name=True),
     "Model.owner": fact("default"),
     "Model.purpose": fact(),

@@ -10,11 +10,11 @@ from typing import Any, Concatenate, ParamSpec
 
 import click
 
+from lineclear.cli.environment import command_settings
 from lineclear.cli.output import ExitCode, Format, Output
 from lineclear.cli.waiting import sign_of_life
 from lineclear.client.admin import AdminClient, AdminError, AdminUnreachable
 from lineclear.client.find import ServerNotFound, find_server
-from lineclear.config.settings import read_settings
 
 P = ParamSpec("P")
 
@@ -115,7 +115,7 @@ def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None])
         **options: Any,  # Any: as above
     ) -> None:
         try:
-            server = find_server(read_settings(), url, token, data_dir, ca_file)
+            server = find_server(command_settings(), url, token, data_dir, ca_file)
             client = AdminClient(server, around=lambda words: sign_of_life(output, words))
             function(client, output, *args, **options)
         except ServerNotFound as error:

@@ -15,9 +15,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lineclear.cli.environment import command_settings
 from lineclear.cli.output import ExitCode
 from lineclear.cli.up import up
-from lineclear.config.settings import read_settings
 
 DAYS_MAX = 180
 OWN_TO_UP = frozenset({"data_dir", "files", "more_files"})
@@ -33,7 +33,7 @@ def _demo(context: click.Context, /, data_dir: Path | None, days: int, seed: int
     Nothing of it is real, and every page says so. Afterwards `lineclear up --data DIR` serves it again. The options
     from --port on are those of `lineclear up`.
     """
-    directory = (data_dir or read_settings().data_dir).absolute()
+    directory = (data_dir or command_settings().data_dir).absolute()
     made = _make(directory, days, seed)
     click.echo(
         f"demo data: {made['requests']:,} simulated requests of {days} days, {made['errors']:,} of them in error,"

@@ -13,13 +13,14 @@ from lineclear.cli.checkup import directory, machine, server
 from lineclear.cli.checkup.bundle import write_bundle
 from lineclear.cli.checkup.finding import Finding, Level, Scene
 from lineclear.cli.connect import local_command
+from lineclear.cli.environment import command_settings
 from lineclear.cli.held import find_holder
 from lineclear.cli.output import ExitCode, Format, Output
 from lineclear.cli.terminal import shown_text, styled
 from lineclear.cli.waiting import sign_of_life
 from lineclear.client.admin import AdminClient, AdminError, AdminUnreachable, path_of
 from lineclear.client.find import ServerNotFound, find_server
-from lineclear.config.settings import process_environment, read_settings
+from lineclear.config.settings import process_environment
 
 Check = Callable[[Scene], Iterator[Finding]]
 
@@ -82,7 +83,7 @@ def doctor(
 
 
 def _scene(data_dir: Path | None, url: str | None, token: str | None, *, is_online: bool) -> Scene:
-    settings = read_settings()
+    settings = command_settings()
     place = (data_dir or settings.data_dir).absolute()
     holder = find_holder(place)
     client = None

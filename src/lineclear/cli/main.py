@@ -9,7 +9,6 @@ import click
 import lineclear
 from lineclear.cli.output import ExitCode, Format, write_error
 from lineclear.cli.table import CommandRow, LazyGroup
-from lineclear.config.settings import SettingInvalid
 
 COMMANDS = {
     "init": CommandRow("lineclear.cli.init:init", "Write a first manifest and its schema."),
@@ -75,9 +74,6 @@ def main() -> None:
     except click.ClickException as error:
         show_error(error, sys.argv[1:])
         sys.exit(error.exit_code)
-    except SettingInvalid as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
     except click.exceptions.Exit as stop:

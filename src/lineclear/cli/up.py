@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from lineclear.config.settings import read_settings
+from lineclear.cli.environment import command_settings
 
 FILE = click.Path(path_type=Path)
 LOOPBACK = "127.0.0.1"
@@ -112,7 +112,7 @@ def up(
     """
     if more_files and not files:
         raise click.UsageError(f"{more_files[0]} is no option; manifest files follow -f")
-    settings = read_settings()
+    settings = command_settings()
     directory = (data_dir or settings.data_dir).absolute()
     if log_format == "auto":
         log_format = "human" if sys.stderr.isatty() and not is_detached else "json"

@@ -23,7 +23,7 @@ from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Noun
 
 FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
-    "Provider": frozenset({"egress_proxy", "region", "vendor_record"}),
+    "Provider": frozenset({"region", "vendor_record"}),
     "Model": frozenset({"prohibited_uses", "licence", "links"}),
     "ModelVersion": frozenset({"capabilities", "vendor_dates", "sunset"}),
     "Route": frozenset({"contract"}),

@@ -149,16 +149,21 @@ def reference_of(text: str) -> str | None:
 
 
 def variables_of(provider: Provider) -> dict[str, PlainPath]:
-    """The variables that a provider's credential names, each with the first place that names it."""
+    """The variables that a provider's credentials name, each with the first place that names it."""
     return {name: path for name, path in credentials_of(provider).items() if secret_name(name) is None}
 
 
 def credentials_of(provider: Provider) -> dict[str, PlainPath]:
-    """The references of a provider's credential (see `reference_of`), each with the first place that names it."""
+    """The references of a provider's credentials, its proxy's included each with the first place that names it.
+
+    Written as `reference_of` says.
+    """
     credential = provider.credential
     references: dict[PlainPath, str] = {("credential",): credential} if isinstance(credential, str) else {}
     if isinstance(credential, dict):
         references = {("credential", name): text for name, text in credential.items()}
+    if provider.egress_proxy_credential is not None:
+        references["egress_proxy_credential",] = provider.egress_proxy_credential
     found: dict[str, PlainPath] = {}
     for path, text in references.items():
         reference = reference_of(text)

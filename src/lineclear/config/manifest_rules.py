@@ -114,6 +114,29 @@ def _provider(provider: Provider) -> Iterator[Mistake]:
             yield ("dialects", at), "not_yet_supported", f"the dialect {dialect.value!r} is not yet supported"
     yield from _base_url(provider)
     yield from _credential(provider)
+    yield from _egress_proxy(provider)
+
+
+def _egress_proxy(provider: Provider) -> Iterator[Mistake]:
+    if provider.egress_proxy_credential is not None:
+        yield from _reference(provider.egress_proxy_credential, ("egress_proxy_credential",))
+    if provider.egress_proxy is None:
+        if provider.egress_proxy_credential is not None:
+            yield ("egress_proxy_credential",), "invalid_value", "there is no egress_proxy that it could be for"
+        return
+    if not _is_proxy_url(provider.egress_proxy):
+        # The text may hold a user and a password, so it is not repeated.
+        words = "must be http://host:port, without a user, a path or a query; what the proxy asks for is named by"
+        yield ("egress_proxy",), "invalid_value", f"{words} egress_proxy_credential"
+
+
+def _is_proxy_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        is_place = url.scheme == "http" and bool(url.hostname) and bool(url.port) and url.username is None
+    except ValueError:
+        return False
+    return is_place and text.isascii() and text.removesuffix("/") == f"http://{url.netloc}" and " " not in text
 
 
 def _base_url(provider: Provider) -> Iterator[Mistake]:

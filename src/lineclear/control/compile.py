@@ -109,7 +109,7 @@ def compile_state(state: State, prices: PriceBook) -> Compiled:
         **_routes(state),
         **_access(state),
     }
-    credentials = CredentialsSection(state.pepper, _credentials(state))
+    credentials = CredentialsSection(state.pepper, _credentials(state), _egress_proxies(state))
     encoder = msgspec.json.Encoder(order="deterministic")
     return Compiled(
         {name: encoder.encode(section) for name, section in sections.items()},
@@ -152,6 +152,7 @@ def _providers(desired: Desired) -> dict[str, ProviderEntry]:
             tuple(Dialect(dialect.value) for dialect in provider.dialects),
             provider.base_url.rstrip("/"),
             provider.private_network,
+            (provider.egress_proxy or "").rstrip("/"),
         )
         for name, provider in sorted(desired.providers.items())
     }
@@ -266,6 +267,19 @@ def _credentials(state: State) -> dict[str, tuple[CredentialEntry, ...]]:
                 raise CompileRefused(f"the variable {reference} of provider {provider.name!r} has no value")
             entry = CredentialEntry(f"{provider.name}/{reference}", value.reveal(), 1)
             entries[f"{provider.name}/{environment}"] = (entry,)
+    return entries
+
+
+def _egress_proxies(state: State) -> dict[str, CredentialEntry]:
+    entries: dict[str, CredentialEntry] = {}
+    for provider in state.desired.providers.values():
+        if provider.egress_proxy_credential is not None:
+            reference = _reference(provider.egress_proxy_credential)
+            value = state.credentials.get(reference)
+            if value is not None:
+                entries[provider.name] = CredentialEntry(f"{provider.name}/{reference}", value.reveal(), 1)
+            elif secret_name(reference) is None:
+                raise CompileRefused(f"the variable {reference} of provider {provider.name!r} has no value")
     return entries
 
 

@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 from lineclear.base.clock import Clock
 from lineclear.base.seal import Keys
 from lineclear.base.secret import Secret
-from lineclear.config.manifest_names import secret_name
-from lineclear.control.compile import Compiled, CompileRefused, State, compile_state, credential_references
+from lineclear.config.manifest_names import credentials_of, secret_name
+from lineclear.control.compile import Compiled, CompileRefused, State, compile_state
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired, decode
 from lineclear.control.endpoint import AdminCode, Refused
@@ -264,7 +264,7 @@ def _named_variables(tx: Connection) -> set[str]:
     return {
         reference
         for provider in desired.providers.values()
-        for reference in credential_references(provider, desired.environments).values()
+        for reference in credentials_of(provider)
         if secret_name(reference) is None
     }
 

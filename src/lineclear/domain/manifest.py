@@ -158,6 +158,10 @@ class Provider(Noun):
     """`${VARIABLE}`, or one per environment; None = called without a credential."""
     private_network: bool = False
     """True permits loopback and private addresses."""
+    egress_proxy: str | None = None
+    """`http://host:port` of the proxy that every call to it goes through; None = straight."""
+    egress_proxy_credential: str | None = None
+    """`${VARIABLE}` or `secret:NAME` of the proxy's `user:password`; None = it asks for none."""
 
 
 @dataclass(frozen=True, kw_only=True)

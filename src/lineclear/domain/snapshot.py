@@ -107,6 +107,8 @@ class ProviderEntry(Section, frozen=True):
     dialects: tuple[Dialect, ...]
     base_url: str
     private_network: bool
+    egress_proxy: str = ""
+    """`http://host:port`; empty = straight."""
 
 
 class ProvidersSection(Section, frozen=True):
@@ -128,6 +130,8 @@ class CredentialsSection(Section, frozen=True):
     """Hex of the key HMAC pepper."""
     credentials: dict[str, tuple[CredentialEntry, ...]]
     """By `provider/environment`; a provider without an entry is called without a credential."""
+    egress_proxies: dict[str, CredentialEntry] = {}  # msgspec copies it for each struct
+    """By provider: what its egress proxy is given, `user:password`; none for a proxy without an entry."""
 
 
 class BudgetLimit(Section, frozen=True):

@@ -182,8 +182,7 @@ def compile_snapshot(
     book = _CandidateBook(
         versions=_decode(sections, "catalogue", CatalogueSection).versions,
         providers=_decode(sections, "providers", ProvidersSection).providers,
-        credentials=credentials.credentials,
-        pepper=bytes.fromhex(credentials.pepper),
+        sealed=credentials,
         socket_dir=socket_dir,
         live=live,
     )
@@ -221,15 +220,15 @@ class _CandidateBook:
         self,
         versions: dict[str, ModelVersionEntry],
         providers: dict[str, ProviderEntry],
-        credentials: dict[str, tuple[CredentialEntry, ...]],
-        pepper: bytes,
+        sealed: CredentialsSection,
         socket_dir: str,
         live: Live,
     ) -> None:
         self._versions = versions
         self._providers = providers
-        self._credentials = credentials
-        self._pepper = pepper
+        self._credentials = sealed.credentials
+        self._proxies = sealed.egress_proxies
+        self._pepper = bytes.fromhex(sealed.pepper)
         self._socket_dir = socket_dir
         self._live = live
         self._made: dict[tuple[str, str], Candidate] = {}
@@ -258,7 +257,9 @@ class _CandidateBook:
     def _make(self, environment: str, model: str) -> Candidate:
         version, provider = self._find(model)
         try:
-            origins = [provider_origin(provider, path) for path in self._socket_paths(version)]
+            proxy = self._proxies.get(provider.name)
+            key = None if proxy is None else Secret(proxy.secret)
+            origins = [provider_origin(provider, path, key) for path in self._socket_paths(version)]
         except ValueError as error:
             raise SnapshotError(str(error)) from error
         price = version.price

@@ -2,10 +2,12 @@
 
 In: all addresses a name resolved to. Out: the same addresses, or a refusal of them all.
 We connect to the address that was judged, never to the name again, so a name cannot change its mind in between.
+Through a proxy it is the proxy that resolves: only what the name itself tells can be judged then.
 Source: IANA special-purpose address registries; research/reliability-security.md §5 row 15.
 """
 
 import ipaddress
+import socket
 from typing import TypeAlias
 
 from lineclear.domain.errors import ErrorCode, Sent, UpstreamError
@@ -67,6 +69,29 @@ CARRIERS: tuple[Network, ...] = tuple(
     )
 )
 """IPv6 forms that carry or stand for another address: v4-mapped, NAT64, Teredo, 6to4. Never needed, often a trick."""
+
+
+METADATA_ADDRESS = "169.254.169.254"
+METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
+
+
+def told_addresses(host: str) -> tuple[str, ...]:
+    """The addresses that a host tells of without being resolved: literals however they are spelt, names of this
+    machine, names of metadata services. Empty for every other name.
+    """
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return ("127.0.0.1",)
+    if name in METADATA_NAMES:
+        return (METADATA_ADDRESS,)
+    try:
+        return (str(ipaddress.ip_address(name.partition("%")[0])),)
+    except ValueError:
+        try:
+            # `0x7f.1` and `2130706433` are 127.0.0.1 to whoever resolves the old way.
+            return (socket.inet_ntoa(socket.inet_aton(name)),)
+        except OSError:
+            return ()
 
 
 class EgressGuard:

@@ -6,19 +6,21 @@ Never follows a redirect, never retries, never sends a request twice; `recover` 
 
 import asyncio
 import ipaddress
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict
 
 import msgspec
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import AttemptClass, ClientGone, ErrorCode, Sent, UpstreamError
 from lineclear.net.answer import COMPLETE, HEAD, UNUSED, Passage, UpstreamConnection, late
-from lineclear.net.failures import upstream_failure
+from lineclear.net.egress import told_addresses
+from lineclear.net.failures import broken, upstream_failure
 from lineclear.net.head import FieldNames, KnownLines, is_one_head
 from lineclear.net.limits import NS_PER_S, PoolLimits
 from lineclear.net.tls import ResumingContext
+from lineclear.net.tunnel import Proxy, dig
 
-__all__ = ["Guard", "NameResolver", "Origin", "Pool", "PoolLimits", "UpstreamCall"]
+__all__ = ["Guard", "NameResolver", "Origin", "Pool", "PoolLimits", "Proxy", "UpstreamCall"]
 
 SCHEMES = frozenset(("http", "https", "unix"))
 
@@ -40,6 +42,8 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The socket's path for unix, else empty."""
     private_network: bool
     """Whether loopback and private addresses are allowed."""
+    proxy: Proxy | None = None
+    """The way out; None = straight."""
 
 
 class NameResolver(Protocol):
@@ -56,6 +60,12 @@ class Guard(Protocol):
     def check(self, addresses: tuple[str, ...], *, private_network: bool) -> tuple[str, ...]:
         """The same addresses, or UpstreamError."""
         ...
+
+
+class _TLSOptions(TypedDict):
+    ssl: ResumingContext | None
+    server_hostname: str | None
+    ssl_handshake_timeout: float | None
 
 
 class _Lane:
@@ -223,8 +233,7 @@ class Pool:
         origin = lane.origin
         if origin.scheme == "unix":
             return await self._dial(lane, "")
-        addresses = (origin.host,) if _is_address(origin.host) else await self._resolver.resolve(origin.host)
-        *others, last = self._guard.check(addresses, private_network=origin.private_network)
+        *others, last = await (self._addresses(origin) if origin.proxy is None else self._proxy_addresses(origin))
         for address in others:
             dial = asyncio.get_running_loop().create_task(self._dial(lane, address))
             done, _ = await asyncio.wait((dial,), timeout=self.limits.address_s)
@@ -234,24 +243,48 @@ class Pool:
             dial.cancel()
         return await self._dial(lane, last)
 
+    async def _addresses(self, origin: Origin) -> tuple[str, ...]:
+        addresses = (origin.host,) if _is_address(origin.host) else await self._resolver.resolve(origin.host)
+        return self._guard.check(addresses, private_network=origin.private_network)
+
+    async def _proxy_addresses(self, origin: Origin) -> tuple[str, ...]:
+        """Of the origin's proxy. It resolves the target's name, so of the target only what the name tells is judged.
+
+        The proxy itself was named by an administrator and usually stands in a private network.
+        """
+        if told := told_addresses(origin.host):
+            self._guard.check(told, private_network=origin.private_network)
+        host = "" if origin.proxy is None else origin.proxy.host
+        try:
+            addresses = (host,) if _is_address(host) else await self._resolver.resolve(host)
+        except UpstreamError as error:
+            words = f"the egress proxy's name did not lead anywhere: {error.message}"
+            raise broken(error.code, words, sent=Sent.NO, phase="dns") from error
+        return self._guard.check(addresses, private_network=True)
+
     async def _dial(self, lane: _Lane, address: str) -> UpstreamConnection:
-        """One connection to one address that the guard has seen."""
+        """One connection to one address that the guard has seen: the target's, or its proxy's."""
         origin = lane.origin
         loop = asyncio.get_running_loop()
         connection = UpstreamConnection(self, loop, lane)
         is_tls = origin.scheme == "https"
+        tls: _TLSOptions = {
+            "ssl": self._tls if is_tls else None,
+            "server_hostname": origin.host if is_tls else None,
+            "ssl_handshake_timeout": self.limits.tls_handshake_s if is_tls else None,
+        }
         try:
             if origin.scheme == "unix":
                 await loop.create_unix_connection(lambda: connection, origin.path)
+            elif origin.proxy is None:
+                await loop.create_connection(lambda: connection, address, origin.port, **tls)
             else:
-                await loop.create_connection(
-                    lambda: connection,
-                    address,
-                    origin.port,
-                    ssl=self._tls if is_tls else None,
-                    server_hostname=origin.host if is_tls else None,
-                    ssl_handshake_timeout=self.limits.tls_handshake_s if is_tls else None,
-                )
+                tunnel = await dig(origin.proxy, address, origin.host, origin.port)
+                try:
+                    await loop.create_connection(lambda: connection, sock=tunnel, **tls)
+                except BaseException:
+                    tunnel.close()
+                    raise
         except OSError as error:
             raise upstream_failure(error, sent=Sent.NO, phase="connect") from error
         return connection

@@ -13,7 +13,7 @@ import msgspec
 from lineclear.base.secret import Secret
 from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Operation
 from lineclear.domain.snapshot import ProviderEntry
-from lineclear.net.upstream import Origin
+from lineclear.net.upstream import Origin, Proxy
 
 RUNTIME_BASE_URL = "runtime:"
 """The base URL of hosted models: the runtime's Unix socket."""
@@ -43,8 +43,10 @@ class Address(msgspec.Struct, frozen=True, gc=False):
     """Request line and fixed fields, without the blank line; holds the secret, so it is never logged."""
 
 
-def provider_origin(provider: ProviderEntry, socket_path: str = "") -> Origin:
+def provider_origin(provider: ProviderEntry, socket_path: str = "", proxy_credential: Secret | None = None) -> Origin:
     """The origin of a provider; `socket_path` is the runtime's socket for hosted models.
+
+    `proxy_credential` is what its egress proxy asks for, `user:password`.
 
     Raises:
         ValueError: if the base URL is not http(s) with a host.
@@ -56,8 +58,22 @@ def provider_origin(provider: ProviderEntry, socket_path: str = "") -> Origin:
         raise ValueError(f"base_url {provider.base_url!r} of provider {provider.name!r} is not an http(s) URL")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return Origin(
-        scheme=parts.scheme, host=parts.hostname, port=port, path="", private_network=provider.private_network
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port,
+        path="",
+        private_network=provider.private_network,
+        proxy=_proxy(provider, proxy_credential),
     )
+
+
+def _proxy(provider: ProviderEntry, credential: Secret | None) -> Proxy | None:
+    if not provider.egress_proxy:
+        return None
+    parts = urlsplit(provider.egress_proxy)
+    if parts.scheme != "http" or not parts.hostname or not parts.port:
+        raise ValueError(f"egress_proxy of provider {provider.name!r} is not http://host:port")
+    return Proxy(parts.hostname, parts.port, credential)
 
 
 def address(

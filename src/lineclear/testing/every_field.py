@@ -26,6 +26,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
     "Provider": {
         "kind": "Provider", "name": "vendor", "dialects": ["openai"], "base_url": "https://a.example",
         "description": "a", "credential": "${KEY_A}", "private_network": False,
+        "egress_proxy": "http://proxy.example:3128", "egress_proxy_credential": "${KEY_A}",
     },
     "Model": {
         "kind": "Model", "name": "small", "owner": "payers", "purpose": "a", "approved_uses": ["x"],

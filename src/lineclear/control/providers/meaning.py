@@ -20,6 +20,7 @@ MEANING_OF_STATUS: Mapping[int, str] = {
 NEXT_OF_PHASE: Mapping[str, str] = {
     "dns": "look at the host in base_url, and at the machine's resolver: `lineclear doctor`",
     "egress": "private addresses need `private_network: true` at the provider; other refused ones are never called",
+    "proxy": "look at egress_proxy and egress_proxy_credential, and at what the proxy allows",
     "connect": "is it up, and does a firewall let this machine out to it?",
     "tls": "its certificate has to be valid for the host in base_url and known to this machine (SSL_CERT_FILE)",
     "total": "try again; if it stays silent, ask the vendor's status page",

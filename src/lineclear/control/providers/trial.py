@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from lineclear.base.secret import Secret
 from lineclear.config.manifest_fields import near_words
+from lineclear.config.manifest_names import reference_of
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.compile import credential_references
@@ -92,6 +93,8 @@ class _Place:
     """Upstream ids of the catalogue's versions at this provider."""
     model: str | None
     """Which one to ask for an answer."""
+    proxy_secret: Secret | None
+    """What its egress proxy asks for."""
 
     def trial(self, verdict: Verdict, message: str, hint: str, steps: list[TrialStep]) -> ProviderTrial:
         return ProviderTrial(
@@ -137,15 +140,23 @@ class ProviderTrials:
         if environment not in desired.environments:
             raise _unknown("environment", environment, list(desired.environments))
         reference = credential_references(provider, desired.environments).get(environment)
+        values = self._publisher.vault.credentials(tx)
         dialects = tuple(Dialect(item.value) for item in provider.dialects)
         known = tuple(_upstream_ids(desired, provider))
         return _Place(
             name=name,
             environment=environment,
-            entry=ProviderEntry(name, dialects, provider.base_url.rstrip("/"), provider.private_network),
+            entry=ProviderEntry(
+                name,
+                dialects,
+                provider.base_url.rstrip("/"),
+                provider.private_network,
+                (provider.egress_proxy or "").rstrip("/"),
+            ),
+            proxy_secret=values.get(reference_of(provider.egress_proxy_credential or "") or ""),
             dialect=dialects[0],
             reference=reference,
-            secret=None if reference is None else self._publisher.vault.credentials(tx).get(reference),
+            secret=None if reference is None else values.get(reference),
             known=known,
             model=model or next(iter(known), None),
         )
@@ -202,7 +213,7 @@ class ProviderTrials:
         return place.trial(Verdict.REFUSED, words, hint, steps)
 
     def _list(self, place: _Place, secret: Secret | None, what: str) -> tuple[Answered | NotAnswered, TrialStep]:
-        origin = provider_origin(place.entry)
+        origin = provider_origin(place.entry, proxy_credential=place.proxy_secret)
         where = listing_address(place.entry, place.dialect, origin, f"test/{place.name}", secret)
         return self._ask(place, where, b"", what)
 
@@ -211,7 +222,7 @@ class ProviderTrials:
         if limit == "max_completion_tokens":
             # Such models think before they answer, and count that.
             body[limit] = 16
-        origin = provider_origin(place.entry)
+        origin = provider_origin(place.entry, proxy_credential=place.proxy_secret)
         where = address(place.entry, _ASKING[place.dialect], origin, f"test/{place.name}", place.secret)
         return self._ask(place, where, json.dumps(body).encode(), f"one short answer of {model}")
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from lineclear.base.secret import Secret
 from lineclear.config.manifest_fields import near_words
-from lineclear.config.manifest_names import secret_name
+from lineclear.config.manifest_names import reference_of, secret_name
 from lineclear.config.manifest_rules import NAME
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
@@ -131,9 +131,12 @@ def _facts(tx: Connection) -> Iterable[SecretFacts]:
 
 def _users(desired: Desired, reference: str) -> tuple[str, ...]:
     return tuple(
-        f"{provider.name}/{environment}"
+        f"{provider.name}/{place}"
         for provider in desired.providers.values()
-        for environment, named in credential_references(provider, desired.environments).items()
+        for place, named in {
+            **credential_references(provider, desired.environments),
+            "egress_proxy": reference_of(provider.egress_proxy_credential or ""),
+        }.items()
         if named == reference
     )
 
