@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from lineclear.cli.environment import command_settings
 from lineclear.cli.connect import local_command
+from lineclear.cli.environment import command_settings
 from lineclear.cli.held import data_option, find_holder, wait_until
 from lineclear.cli.output import PERSON_FORMATS, ExitCode, Output
 from lineclear.cli.waiting import sign_of_life

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from lineclear.cli.environment import command_settings
 from lineclear.cli.connect import local_command
+from lineclear.cli.environment import command_settings
 from lineclear.cli.held import Holder, data_option, find_holder, wait_until
 from lineclear.cli.output import PERSON_FORMATS, ExitCode, Output
 from lineclear.cli.waiting import sign_of_life
