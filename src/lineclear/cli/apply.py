@@ -19,8 +19,8 @@ from lineclear.cli.manifest_files import (
     request_of,
     terms_options,
 )
-from lineclear.cli.output import ExitCode, Output
-from lineclear.cli.plan import plan_lines, read_plan_file
+from lineclear.cli.output import Output
+from lineclear.cli.plan import plan_lines, read_plan_file, show_plan_only
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.config.manifest import ManifestFile
 
@@ -61,9 +61,7 @@ def apply(
         request = request_of(found.files, take_ownership=take_ownership, prune=prune)
         refuse_unreadable(client, output, found, request)
     if dry_run:
-        plan = client.post(path_of("plans"), request)
-        output.value(plan, plan_lines(plan))
-        raise SystemExit(ExitCode.PLAN_HAS_CHANGES if plan["has_changes"] else ExitCode.OK)
+        show_plan_only(client, output, request)
     answer = client.post(path_of("changes"), {**request, "note": note, "plan": plan_digest})
     output.value(answer, [*plan_lines(answer["plan"]), *_applied_lines(answer)])
 

@@ -6,7 +6,7 @@ In: files or directories. Out: a plan as lines or JSON, and as a file that `line
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -88,6 +88,13 @@ def _plan_file(request: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
     # The values of credential variables are not kept; `apply` takes them from its own environment again.
     kept = {name: value for name, value in request.items() if name != "variables"}
     return json.dumps({"lineclear_plan": PLAN_FILE_VERSION, "digest": answer["digest"], **kept}, indent=1) + "\n"
+
+
+def show_plan_only(client: AdminClient, output: Output, request: Mapping[str, Any]) -> NoReturn:
+    """What `--dry-run` does: the plan, and `plan`'s exit code."""
+    answer = client.post(path_of("plans"), request)
+    output.value(answer, plan_lines(answer))
+    raise SystemExit(ExitCode.PLAN_HAS_CHANGES if answer["has_changes"] else ExitCode.OK)
 
 
 def plan_lines(facts: Mapping[str, Any]) -> list[str]:

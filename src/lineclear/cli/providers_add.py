@@ -18,7 +18,7 @@ from lineclear.cli.asking import confirm, read_secret
 from lineclear.cli.connect import admin_command
 from lineclear.cli.first_call import first_call
 from lineclear.cli.output import ExitCode, Output
-from lineclear.cli.plan import plan_lines
+from lineclear.cli.plan import plan_lines, show_plan_only
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.config.manifest_rules import NAME, VERSION
 from lineclear.domain.exchange import OPERATION_PATH, Dialect, Operation
@@ -110,10 +110,9 @@ def add(
         # A plan keeps no value, so to look at one nobody needs to have the key at hand.
         key = "not-asked-for" if dry_run else read_secret(f"Key of {found.title} (not shown)", from_file)
         request["secrets"] = {wanted.secret: key}
-    plan = client.post(path_of("plans"), {**request, "note": ""})
     if dry_run:
-        output.value(plan, plan_lines(plan))
-        raise SystemExit(ExitCode.PLAN_HAS_CHANGES if plan["has_changes"] else ExitCode.OK)
+        show_plan_only(client, output, request)
+    plan = client.post(path_of("plans"), request)
     for line in plan_lines(plan):
         output.note(line)
     confirm(f"Apply this to {client.url}?", is_confirmed=is_confirmed)
