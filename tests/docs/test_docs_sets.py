@@ -14,6 +14,7 @@ from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Operation
 from lineclear.domain.ledger import STEPS
 from lineclear.domain.permissions import Permission
+from lineclear.providers.vendors import VENDORS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -174,3 +175,9 @@ def test_change_fragment_says_its_effect_in_few_words(path: Path) -> None:
     if path.name != "README.md":
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+\.md", path.name)
         assert 20 <= len(path.read_text(encoding="utf-8").strip()) <= 600
+
+
+def test_guide_names_every_vendor_that_is_known_by_name() -> None:
+    _, _, section = page("guides/first-provider.md").partition("## A vendor that is known by name\n")
+    listed = section.partition(". Name the model")[0].removesuffix(" on your own\nmachine")
+    assert re.split(r",\s+(?:and\s+)?", listed) == list(VENDORS)
