@@ -68,6 +68,8 @@ def doctor(
         findings = [finding for check in CHECKS for finding in _found(check, scene)]
     if fix:
         findings = [_fixed(finding) for finding in findings]
+    if bundle is not None:
+        _bundle(output, bundle, scene, findings)
     counts = {level.value: sum(1 for item in findings if item.level is level) for level in Level}
     facts = [finding.facts() for finding in findings]
     if output.format is Format.TABLE and output.is_talkative:
@@ -76,8 +78,6 @@ def doctor(
         output.note(", ".join(f"{count} {name}" for name, count in counts.items() if count))
     else:
         output.rows(facts, ["check", "level", "what", "next"], {"findings": facts, "counts": counts})
-    if bundle is not None:
-        _bundle(output, bundle, scene, findings)
     if counts[Level.FAILURE.value]:
         raise SystemExit(ExitCode.FAILURE)
 

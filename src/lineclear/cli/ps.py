@@ -7,7 +7,7 @@ from lineclear.cli.output import Output
 from lineclear.cli.terminal import shown_text
 from lineclear.client.admin import AdminClient, path_of
 
-COLUMNS = ["name", "slot", "pid", "state", "uptime", "memory", "life", "model"]
+COLUMNS = ["name", "slot", "pid", "state", "uptime", "memory", "restarts", "model"]
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _UNIT_STEP = 1024
 
@@ -18,7 +18,12 @@ def ps(client: AdminClient, output: Output) -> None:
     """List processes: slot, pid, state and reason, uptime, resident memory; a runtime's replicas are one line each."""
     answer = client.get(path_of("processes"))
     rows = [
-        {**item, "uptime": span_text(item["uptime_s"]), "memory": bytes_text(item["rss_bytes"])}
+        {
+            **item,
+            "uptime": span_text(item["uptime_s"]),
+            "memory": bytes_text(item["rss_bytes"]),
+            "restarts": item["life"],
+        }
         for item in answer["processes"]
     ]
     output.rows(rows, COLUMNS, answer)

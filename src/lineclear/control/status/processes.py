@@ -33,7 +33,7 @@ class ProcessFacts:
     rss_bytes: int | None
     """Memory it holds; what processes share is counted in each."""
     life: int
-    """Which process in this place it is, counted from 1 at the start of the platform."""
+    """How many processes filled the place before, since the platform was started."""
     failures: int
     """Unwanted ends in a row."""
     model: str | None
