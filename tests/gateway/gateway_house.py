@@ -146,6 +146,7 @@ class Plan:
     limits: dict[str, AccountLimits] = field(default_factory=dict)
     keys: Sequence[KeyEntry] = ()
     apps: Sequence[AppEntry] = ()
+    providers: Sequence[ProviderEntry] = ()
     credentials: dict[str, tuple[CredentialEntry, ...]] = field(default_factory=dict)
 
 
@@ -268,6 +269,7 @@ class House:
                         provider, name="anthropic-only", dialects=(Dialect.ANTHROPIC,)
                     ),
                     "dead": msgspec.structs.replace(provider, name="dead", base_url="http://127.0.0.1:9/v1"),
+                    **{entry.name: entry for entry in plan.providers},
                 }
             ),
             "limits": LimitsSection(plan.limits),
