@@ -74,6 +74,7 @@ def test_each_permission_opens_its_own_endpoints_only(plane: ControlPlane) -> No
             "GET /api/v1/model-versions",
         },
         "route:read": {"GET /api/v1/routes", "GET /api/v1/releases", "GET /api/v1/releases/{release}"},
+        "test-message:send": {"POST /api/v1/test-messages"},
         "session:create": {"POST /api/v1/sign-in-links"},
         "audit:read": {"GET /api/v1/audit-events", "GET /api/v1/audit-events/verdict"},
     }

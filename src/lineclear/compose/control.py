@@ -49,6 +49,7 @@ from lineclear.control.secrets.secrets import Secrets
 from lineclear.control.sessions import http as sessions_http
 from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
+from lineclear.control.trials import http as trials_http
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.permissions import Permission
 from lineclear.handover.demo_mark import is_demo
@@ -276,6 +277,7 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
         *secrets_http.endpoints(Secrets(core.publisher)),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *audit_http.endpoints(core.database),
+        *trials_http.endpoints(core.keys, SystemClock(), gateway_url),
         *sessions_http.endpoints(
             core.sessions, str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
         ),

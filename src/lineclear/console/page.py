@@ -29,6 +29,14 @@ class Visit:
         """The answer of `GET /api/v1<path>`. Raises as `Desk.ask`."""
         return self.desk.ask(self.principal, "GET", API + path, parts=parts, query=query)
 
+    def post(self, path: str, body: Mapping[str, Any] | None = None, **parts: str) -> Any:
+        """The answer of `POST /api/v1<path>`. Raises as `Desk.ask`."""
+        return self.desk.ask(self.principal, "POST", API + path, parts=parts, body=body)
+
+    def delete(self, path: str, query: Mapping[str, str] | None = None, **parts: str) -> Any:
+        """The answer of `DELETE /api/v1<path>`. Raises as `Desk.ask`."""
+        return self.desk.ask(self.principal, "DELETE", API + path, parts=parts, query=query)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -42,6 +50,27 @@ class Page:
     """Parameters that it takes; others are refused."""
     rows: str = ""
     """The list in its value that is also offered as CSV; empty = none."""
+
+
+@dataclass(frozen=True)
+class Onward:
+    """Where to go after a form."""
+
+    path: str
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a form does."""
+
+    path: str
+    """Below the console; POST only."""
+    run: Callable[[Visit, Mapping[str, str]], "Onward | dict[str, Any]"]
+    """Takes the form's fields. A value is shown at once by `template`: it is in this answer only."""
+    page: str
+    """The page that it belongs to, for the navigation."""
+    template: str = ""
 
 
 @dataclass(frozen=True)

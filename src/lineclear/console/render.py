@@ -61,6 +61,7 @@ class Renderer:
         environment.filters.update(
             usd=shown.usd, count=shown.count, short_count=shown.short_count, duration=shown.duration,
             share=shown.share, moment=shown.moment, short_release=shown.short_release, part=part, after=shown.after,
+            axis_usd=shown.axis_usd, moment_short=shown.moment_short, pretty=shown.pretty,
         )  # fmt: skip
         self._environment = environment
 

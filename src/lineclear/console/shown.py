@@ -3,6 +3,7 @@
 In: values as the API gives them. Out: short text. Pure; nothing here marks text as safe.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -121,6 +122,21 @@ def moment(text: str | None) -> str:
     except ValueError:
         return text
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def moment_short(text: str) -> str:
+    """A day as it is, an hour without its minutes' seconds; UTC."""
+    return text if len(text) <= len("2026-11-22") else text[:16].replace("T", " ")
+
+
+def axis_usd(amount: float) -> str:
+    """A figure of a money axis: as many digits as its quarter steps need."""
+    return "$0" if amount == 0 else f"${amount:,.10f}".rstrip("0").rstrip(".")
+
+
+def pretty(value: Any) -> str:
+    """JSON for reading."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def after(text: str, step: str) -> str:

@@ -28,3 +28,4 @@ class Permission(StrEnum):
     STATUS_READ = "status:read"
     METRICS_READ = "metrics:read"
     SESSION_CREATE = "session:create"
+    TEST_MESSAGE_SEND = "test-message:send"

@@ -35,6 +35,7 @@ from lineclear.control.secrets.secrets import Secrets
 from lineclear.control.sessions import http as sessions_http
 from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
+from lineclear.control.trials import http as trials_http
 from lineclear.domain.permissions import Permission
 from lineclear.handover.snapshot_dir import LoadedSnapshot, SnapshotReader
 from lineclear.store.database import Database
@@ -105,6 +106,7 @@ class ControlPlane:
             *secrets_http.endpoints(self.secrets),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database),
+            *trials_http.endpoints(self.keys, self.clock, "http://127.0.0.1:4100"),
             *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),
         )
 

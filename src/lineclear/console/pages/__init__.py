@@ -2,12 +2,23 @@
 
 from collections.abc import Sequence
 
-from lineclear.console.page import Feed, Page
+from lineclear.console.page import Action, Feed, Page
+from lineclear.console.pages.catalogue import CATALOGUE, MODEL
+from lineclear.console.pages.cost import COST
 from lineclear.console.pages.home import HOME
+from lineclear.console.pages.keys import CREATE_KEY, KEY, KEYS, REVOKE_KEY
+from lineclear.console.pages.models import MODELS
+from lineclear.console.pages.providers import PROVIDERS
+from lineclear.console.pages.request import REQUEST
 from lineclear.console.pages.requests import LIVE_REQUESTS, REQUESTS
+from lineclear.console.pages.routes import ROUTE, ROUTES
+from lineclear.console.pages.start import FIRST_REQUEST, SEND, START
 
-PAGES: Sequence[Page] = (HOME, REQUESTS)
+PAGES: Sequence[Page] = (
+    HOME, START, REQUESTS, REQUEST, ROUTES, ROUTE, MODELS, COST, CATALOGUE, MODEL, PROVIDERS, KEYS, KEY,
+)  # fmt: skip
 """Every page of the console."""
-
-FEEDS: Sequence[Feed] = (LIVE_REQUESTS,)
+ACTIONS: Sequence[Action] = (SEND, CREATE_KEY, REVOKE_KEY)
+"""Everything that forms do."""
+FEEDS: Sequence[Feed] = (LIVE_REQUESTS, FIRST_REQUEST)
 """Everything that pages follow."""

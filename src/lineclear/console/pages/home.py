@@ -1,13 +1,12 @@
 """Home: what needs a person, how it goes, what was spent, what changed."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from lineclear.console.budgets import find_budgets
 from lineclear.console.page import Page, Visit
 from lineclear.domain.entry import HOUR_US
-from lineclear.domain.limits import month_period, zone_named
 from lineclear.observe.period import time_text
 
 CHANGES_SHOWN = 10
@@ -124,63 +123,6 @@ def _standing(visit: Visit) -> Iterable[dict[str, str]]:
             why = "calls to it are refused" if refused else "it will be retired"
             what = f"{version['model']} is {version['status']} and {len(version['routes'])} deployments name it"
             yield _attention("bad" if refused else "warn", what, why, "point its routes elsewhere", "/catalogue")
-
-
-def find_budgets(visit: Visit) -> list[dict[str, Any]]:
-    """Every budget with what the ledger says was spent of it this month, most used first."""
-    teams = {item["name"]: item["manifest"] for item in visit.get("/teams")["items"]}
-    apps = {item["name"]: item["manifest"] for item in visit.get("/apps")["items"]}
-    holders: list[tuple[str, str, str, dict[str, str], Mapping[str, Any]]] = []
-    for name, team in teams.items():
-        if team.get("budget"):
-            holders.append(("team", name, name, {"team": name}, team["budget"]))
-    for name, app in apps.items():
-        if app.get("budget"):
-            holders.append(("app", name, app["team"], {"app": name}, app["budget"]))
-    for item in visit.get("/routes")["items"]:
-        for environment, deployed in item["manifest"]["environments"].items():
-            if deployed.get("budget"):
-                only = {"route": item["name"], "environment": environment}
-                holders.append(
-                    ("route", f"{item['name']} in {environment}", item["manifest"]["team"], only, deployed["budget"])
-                )
-    spent = _Spent(visit)
-    found = []
-    for scope, name, team, only, budget in holders:
-        zone = teams[team].get("time_zone") or "UTC" if team in teams else "UTC"
-        period, amount = spent.of(zone, only)
-        limit = Decimal(budget["usd_per_month"])
-        found.append(
-            {
-                "scope": scope,
-                "name": name,
-                "period": period,
-                "usd_per_month": budget["usd_per_month"],
-                "spent_usd": f"{amount:f}",
-                "share": f"{amount / limit if limit else Decimal(1):.4f}",
-                "mode": budget.get("mode") or "strict",
-            }
-        )
-    return sorted(found, key=lambda budget: (-Decimal(budget["share"]), budget["scope"], budget["name"]))
-
-
-class _Spent:
-    """Spending of the running month, asked once per time zone."""
-
-    def __init__(self, visit: Visit) -> None:
-        self._visit = visit
-        self._by_zone: dict[str, tuple[str, list[Mapping[str, Any]]]] = {}
-
-    def of(self, zone: str, only: Mapping[str, str]) -> tuple[str, Decimal]:
-        """The month's name and what was spent in it by rows with these facts."""
-        if zone not in self._by_zone:
-            month = month_period(self._visit.now_us // 1_000_000, zone_named(zone))
-            since = datetime.fromtimestamp(month.start_s, UTC).isoformat()
-            report = self._visit.get("/usage", {"by": "team,app,route,environment", "since": since})
-            self._by_zone[zone] = month.id, report["rows"]
-        month_id, rows = self._by_zone[zone]
-        fitting = [row for row in rows if all(row[name] == value for name, value in only.items())]
-        return month_id, sum((Decimal(row["cost_usd"]) for row in fitting), Decimal(0))
 
 
 HOME = Page("", "home.html", load)
