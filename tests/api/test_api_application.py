@@ -57,13 +57,17 @@ def test_each_permission_opens_its_own_endpoints_only(plane: ControlPlane) -> No
         granted.setdefault(endpoint.permission.value, set()).add(f"{endpoint.method} {endpoint.path}")
     assert granted == {
         "public": {"GET /livez", "GET /readyz"},
-        "status:read": {"GET /api/v1/status"},
+        "status:read": {"GET /api/v1/status", "GET /api/v1/processes"},
         "change:plan": {"POST /api/v1/plans"},
         "change:apply": {"POST /api/v1/changes"},
         "change:read": {"GET /api/v1/changes", "GET /api/v1/drift", "GET /api/v1/manifests"},
         "key:create": {"POST /api/v1/keys"},
         "key:read": {"GET /api/v1/keys"},
         "key:revoke": {"DELETE /api/v1/keys/{key_id}"},
+        "secret:read": {"GET /api/v1/secrets"},
+        "secret:set": {"POST /api/v1/secrets/{name}"},
+        "secret:remove": {"DELETE /api/v1/secrets/{name}"},
+        "provider:test": {"POST /api/v1/providers/{name}/test"},
         "catalogue:read": {
             *(
                 f"GET /api/v1/{plural}{one}"

@@ -1,14 +1,15 @@
 """The `lineclear` command: one table of commands, each imported when it is called."""
 
-import re
+import importlib
 import sys
-from collections.abc import Sequence
 
 import click
 
 import lineclear
-from lineclear.cli.output import ExitCode, Format, write_error
 from lineclear.cli.table import CommandRow, LazyGroup
+
+INTERRUPTED = 130
+"""`ExitCode.INTERRUPTED`, which `--help` need not load."""
 
 COMMANDS = {
     "init": CommandRow("lineclear.cli.init:init", "Write a first manifest and its schema."),
@@ -52,29 +53,15 @@ def root() -> None:
     """
 
 
-def show_error(error: click.ClickException, words: Sequence[str]) -> None:
-    """Tell what was wrong with the call itself, in the format that the call asked for.
-
-    The options may be what could not be read, so the format is looked for in the words as they were typed.
-    """
-    asked = re.search(r"(?:^|\s)(?:-o|--output)[ =]?(json|jsonl|yaml)(?:\s|$)", " ".join(words))
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    if asked is None:
-        error.show()
-    else:
-        hint = f"`{context.command_path} --help` shows what it takes" if context else ""
-        write_error(Format(asked.group(1)), error.format_message(), hint=hint, kind="usage")
-
-
 def main() -> None:
     """Run the command line; exits 130 when interrupted."""
     try:
         # click gives the code of an Exit back instead of raising it; a command that ends well gives None.
         sys.exit(root.main(prog_name="lineclear", standalone_mode=False))
     except click.ClickException as error:
-        show_error(error, sys.argv[1:])
+        importlib.import_module("lineclear.cli.wrong_call").show_error(error, sys.argv[1:])
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(ExitCode.INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
