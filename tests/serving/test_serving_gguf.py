@@ -255,7 +255,7 @@ def test_a_file_that_is_no_model_is_refused(start: Callable[..., HostedModel], t
     from_text.write_bytes(b"a" * 64)
     cut.write_bytes(Path(str(smollm2_spec("x")["artifact"])).read_bytes()[:1_000_000])
 
-    for path, reason in ((from_text, "not a GGUF file"), (cut, "could not load")):
+    for path, reason in ((from_text, "is no GGUF file"), (cut, "could not load")):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         runtime = start({**smollm2_spec("bad"), "artifact": str(path), "sha256": digest})
         assert reason in runtime.wait_for("failed")["reason"]

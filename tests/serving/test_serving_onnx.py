@@ -303,7 +303,7 @@ def no_tokenizer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (not_onnx, "is not an ONNX file"),
+        (not_onnx, "is no ONNX file but a pickle"),
         (damaged, "onnxruntime could not load"),
         (weights_outside, "onnxruntime could not load"),
         (foreign_input, "does not know how to fill: pixels"),

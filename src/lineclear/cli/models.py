@@ -1,4 +1,4 @@
-"""`lineclear models list|show|pull`."""
+"""`lineclear models list|show|serve|pull`."""
 
 import click
 
@@ -11,6 +11,7 @@ from lineclear.client.admin import AdminClient, path_of
 COMMANDS = {
     "list": CommandRow("lineclear.cli.models:list_models", "List model versions with status and price."),
     "show": CommandRow("lineclear.cli.models:show", "Show one model's card."),
+    "serve": CommandRow("lineclear.cli.models_serve:serve", "Serve a model file of your own."),
     "pull": CommandRow("lineclear.cli.models_pull:pull", "Fetch a bundled model."),
 }
 COLUMNS = ["model", "provider", "status", "owner", "input_per_mtok_usd", "output_per_mtok_usd", "price_version"]
@@ -18,7 +19,7 @@ COLUMNS = ["model", "provider", "status", "owner", "input_per_mtok_usd", "output
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def models() -> None:
-    """List models, fetch bundled ones."""
+    """List models, serve files of your own, fetch bundled ones."""
 
 
 @click.command("list")

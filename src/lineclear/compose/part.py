@@ -102,6 +102,7 @@ class Part:
                 "reason": child.reason,
                 "facts": {name: fact for name, fact in child.facts.items() if name not in SECRET_FACTS},
                 "failures": self.failures,
+                **self._story(),
             }
             for child in self.children()
         ]
@@ -117,8 +118,15 @@ class Part:
                 "reason": self.last_end,
                 "facts": {},
                 "failures": self.failures,
+                **self._story(),
             }
         ]
+
+    def _story(self) -> dict[str, object]:
+        """What every line of the part says, whoever fills it now."""
+        spec = self.options.get("spec")
+        hosted = {"model": spec.get("model")} if isinstance(spec, Mapping) else {}
+        return {"last_end": self.last_end, **hosted}
 
 
 def restart_delay_s(failures: int, random_share: float | None = None) -> float:

@@ -27,8 +27,6 @@ from lineclear.wire.splice import encoded, join, top_level
 
 SOCKET_NAME = "e.sock"
 """llama.cpp takes a host name for a Unix socket only if it ends in `.sock`."""
-MAGIC = b"GGUF"
-"""First bytes of every GGUF file. Source: ggml's docs/gguf.md."""
 STEPS_METRIC = b"llamacpp:n_decode_total"
 RUNNING_METRIC = b"llamacpp:requests_processing"
 WAITING_METRIC = b"llamacpp:requests_deferred"
@@ -71,9 +69,6 @@ class GGUFEngine:
             xllamacpp = importlib.import_module("xllamacpp")
         except ImportError as error:
             raise EngineRefused("engine 'gguf' needs the package xllamacpp: pip install 'lineclear[local]'") from error
-        with self._artifact.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise EngineRefused(f"{self._artifact} is not a GGUF file")
         try:
             # Holds the GIL until the model is loaded, so a thread would not help.
             self._server = xllamacpp.Server(self._parameters(xllamacpp))

@@ -24,8 +24,6 @@ from lineclear.serving.engine import EngineCut, EngineRefused
 from lineclear.wire.openai_classify import Classified
 from lineclear.wire.openai_inputs import Input
 
-MAGIC = b"\x08"
-"""An ONNX file is a protobuf message whose first field is the format's version. Source: onnx.proto, ModelProto."""
 LABELS_MAX = 100_000
 CHARS_PER_TOKEN_MAX = 64
 """A text with more characters than this per allowed token is refused before the tokenizer reads it."""
@@ -136,8 +134,6 @@ def load_net(artifact: Path, sha256: str, settings: RuntimeSettings, private_dir
         ArtifactRefused: a file is not the one that was named.
     """
     content = read_verified(artifact, sha256)
-    if not content.startswith(MAGIC):
-        raise EngineRefused(f"{artifact} is not an ONNX file")
     try:
         session = onnxruntime.InferenceSession(content, _options(settings, private_dir), ["CPUExecutionProvider"])
     except Exception as error:

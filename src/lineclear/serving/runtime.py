@@ -14,6 +14,7 @@ from lineclear.domain.runtimes import RuntimeSettings, RuntimeState, side_files
 from lineclear.domain.snapshot import RuntimeSpec
 from lineclear.serving.artifact import ArtifactRefused, verify_artifact
 from lineclear.serving.engine import Engine, EngineRefused
+from lineclear.serving.formats import demand_format
 from lineclear.serving.golden import answer_golden
 
 log = logging.getLogger(__name__)
@@ -90,3 +91,4 @@ class Runtime:
         await asyncio.to_thread(verify_artifact, artifact, self._spec.sha256)
         for path, sha256 in side_files(self._spec.settings):
             await asyncio.to_thread(verify_artifact, artifact.parent / path, sha256)
+        demand_format(artifact, self._spec.engine)
