@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -24,13 +24,13 @@ Scheme = Literal["light", "dark"]
 SCHEMES: Final[tuple[Scheme, ...]] = get_args(Scheme)
 PAGES: Final[Mapping[str, ViewportSize]] = {
     "home": {"width": 1280, "height": 800},
-    "request": {"width": 1280, "height": 1010},
+    "request": {"width": 1280, "height": 860},
     "cost": {"width": 1280, "height": 800},
 }
 """Pages that have pictures, and how much of each is shown."""
 LAYOUT_FILE = "layout.txt"
 SEED = 1
-ROWS = 500
+ROWS = 1000
 """Newest requests among which the one to show is chosen."""
 READY_S = 120.0
 STOP_S = 40.0
@@ -51,7 +51,8 @@ def make_pictures(directory: Path) -> None:
         page = context.new_page()
         page.goto(str(facts["console_url"]))
         home = page.url.rstrip("/")
-        paths = {"home": "", "request": f"/requests/{_telling_request(data_dir)}", "cost": "/cost"}
+        found = _telling_request(data_dir, lambda id_: page.request.get(f"{home}/requests/{id_}.json").json())
+        paths = {"home": "", "request": f"/requests/{found}", "cost": "/cost"}
         for name, size in PAGES.items():
             page.set_viewport_size(size)
             for scheme in SCHEMES:
@@ -91,12 +92,21 @@ def demo_platform() -> Iterator[tuple[Path, dict[str, Any]]]:
             process.wait(STOP_S)
 
 
-def _telling_request(data_dir: Path) -> str:
-    """The one that took most tries to be answered; of several a streamed one, and the newest."""
+def _telling_request(data_dir: Path, twin: Callable[[str], Any]) -> str:
+    """One that shows most: answered after attempts at the most different models; of several the newest.
+
+    Args:
+        data_dir: where the demo runs.
+        twin: the JSON twin of a request's page, by its id. Any: JSON.
+    """
     command = ["logs", "--limit", str(ROWS), "--outcome", "ok", "-o", "json", "--data", str(data_dir)]
     done = subprocess.run([sys.executable, "-m", "lineclear", *command], capture_output=True, text=True, check=True)
-    rows = json.loads(done.stdout)
-    return str(max(rows, key=lambda row: (row["attempts"] or 0, row["stream"], row["at"]))["id"])
+    tried_again = [row["id"] for row in json.loads(done.stdout) if (row["attempts"] or 0) > 1]
+    return str(max(tried_again, key=lambda id_: (len(_tried_models(twin(id_))), id_)))
+
+
+def _tried_models(value: Mapping[str, Any]) -> set[str]:
+    return {attempt["model"] for attempt in value["request"]["attempts"]}
 
 
 def _chromium() -> str:
