@@ -63,7 +63,7 @@ from lineclear.net.egress import EgressGuard
 from lineclear.net.limits import PoolLimits, ServerLimits
 from lineclear.net.server import HTTPServer
 from lineclear.net.tls import client_context
-from lineclear.net.upstream import Pool
+from lineclear.net.upstream import Origin, Pool
 from lineclear.testing.load import Call, CallResult, LoadConnection
 from lineclear.testing.upstream import ScriptedUpstream
 
@@ -196,6 +196,7 @@ class House:
             pool=Pool(
                 clock=clock, resolver=Resolver(clock), guard=EgressGuard(), limits=PoolLimits(), tls=client_context()
             ),
+            control=Origin("unix", "control", 0, str(self.directory / "control.sock"), True),
             large_bodies=asyncio.Lock(),
             counters=defaultdict(int),
         )

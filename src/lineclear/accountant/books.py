@@ -15,7 +15,7 @@ import msgspec
 
 from lineclear.accountant.account import NO_LIMITS, Account, Row
 from lineclear.accountant.account_set import AccountSet
-from lineclear.domain.accounts import Binding, Denied, Extend, Op, Reply, Reserve, SettleAccount
+from lineclear.domain.accounts import Binding, Denied, Extend, Look, Op, Reply, Reserve, SettleAccount
 from lineclear.domain.limits import LEASE_GRACE_S, RESERVATION_TTL_S
 from lineclear.domain.snapshot import LimitsSection
 
@@ -141,6 +141,8 @@ class Books:
             return None
         if isinstance(op, Extend):
             return self.extend(op, at)
+        if isinstance(op, Look):
+            return self.look(op, at)
         self.void(op.txn, source, at)
         return None
 
@@ -197,6 +199,10 @@ class Books:
             return denial
         self._raise(opened, op.tokens, op.nano_usd)
         return opened.among.grant(op.txn, 0, op.tokens, at.mono_us)
+
+    def look(self, op: Look, at: Moment) -> Reply:
+        """What is left in one account in its current period. Changes nothing."""
+        return self._account_set((op.account,), at.wall_s).grant(op.txn, 0, 0, at.mono_us)
 
     def settle(self, txn: str, nano_usd: int, at: Moment, *, tokens: int | None = None) -> None:
         """Posts what was really used; a late or oversized amount is posted too, for it is the truth.

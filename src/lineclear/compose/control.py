@@ -19,6 +19,7 @@ from pathlib import Path
 import uvloop
 
 from lineclear.api.application import build_application
+from lineclear.api.callers import CallersDoor, callers_listener
 from lineclear.api.prefix import under_prefix
 from lineclear.api.server import AdminServer
 from lineclear.base.certificate import Certificate
@@ -27,6 +28,7 @@ from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys as MasterKeys
 from lineclear.base.seal import SealBroken
 from lineclear.base.secret import Secret
+from lineclear.compose.datadir import CONTROL_SOCKET
 from lineclear.compose.life import DRAINING, FAILED, READY, STARTING, Boot, Life, life_fd, read_boot
 from lineclear.config.manifest import InvalidManifest, read_file
 from lineclear.config.settings import process_variables, read_settings
@@ -53,6 +55,8 @@ from lineclear.control.trials import http as trials_http
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.permissions import Permission
 from lineclear.handover.demo_mark import is_demo
+from lineclear.net.limits import ServerLimits
+from lineclear.net.server import HTTPServer
 from lineclear.net.tls import ServerContext, server_context
 from lineclear.serving.bundled import bundled_documents
 from lineclear.store.database import Database
@@ -65,6 +69,8 @@ LOCK_WAIT_S = 20.0
 LOCK_LOOK_S = 0.05
 YOUNG_OBJECTS_MAX = 50_000
 """Objects that may be made, less those that died, before the collector looks at the young ones."""
+CALLERS_DRAIN_S = 1.0
+"""Longest wait at the end for callers' questions; a gateway answers 503 to what is cut."""
 DATABASE_FILE = "lineclear.db"
 ADMIN = Principal("admin", frozenset(Permission))
 """Who holds the admin token, or a link that its holder made."""
@@ -151,10 +157,15 @@ async def _run(boot: Boot, life: Life) -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
     core.ledger.start()
+    callers = CallersDoor(core.ledger.explain_own)
+    callers_server = HTTPServer(callers, clock=SystemClock(), limits=ServerLimits(), refuse=callers.refuse)
+    callers_server.serve(callers_listener(boot.run_dir / CONTROL_SOCKET))
     try:
         await server.serve(sockets=listeners)
     finally:
         follower.cancel()
+        await callers_server.drain(CALLERS_DRAIN_S)
+        callers.close()
         core.ledger.close()
         core.database.close()
         os.close(lock_fd)

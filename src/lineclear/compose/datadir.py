@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MASTER_KEY_BYTES = 32
+CONTROL_SOCKET = "control.sock"
+"""In the run directory: where gateways ask control for callers."""
 RUN_PATH_BYTES_MAX = 49
 """Keeps socket paths below 90 bytes: `/poke/`, a source name of 30 and `.sock` come after it; sun_path holds 107."""
 

@@ -17,6 +17,7 @@ from lineclear.base.clock import SystemClock
 from lineclear.base.ids import ExchangeIds
 from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys
+from lineclear.compose.datadir import CONTROL_SOCKET
 from lineclear.compose.life import DRAINING, READY, STARTING, Boot, Life, life_fd, read_boot
 from lineclear.domain.errors import PlatformFault
 from lineclear.domain.ledger import Heartbeat
@@ -35,7 +36,7 @@ from lineclear.net.egress import EgressGuard
 from lineclear.net.limits import PoolLimits, ServerLimits
 from lineclear.net.server import HTTPServer
 from lineclear.net.tls import client_context, server_context
-from lineclear.net.upstream import Pool
+from lineclear.net.upstream import Origin, Pool
 
 log = logging.getLogger("lineclear.gateway")
 
@@ -79,6 +80,9 @@ class GatewayProcess:
             ),
             pool=Pool(
                 clock=self._clock, resolver=resolver, guard=EgressGuard(), limits=PoolLimits(), tls=client_context()
+            ),
+            control=Origin(
+                scheme="unix", host="control", port=0, path=str(boot.run_dir / CONTROL_SOCKET), private_network=True
             ),
             large_bodies=asyncio.Lock(),
             counters=defaultdict(int),

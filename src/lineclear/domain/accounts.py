@@ -51,11 +51,19 @@ class Void(AccountOp, frozen=True, tag="v"):
     txn: str
 
 
-Op: TypeAlias = Reserve | Extend | SettleAccount | Void
+class Look(AccountOp, frozen=True, tag="l"):
+    """Say what is left in one account; takes nothing. The answer is a Granted."""
+
+    txn: str
+    """Who asks: the id of that request."""
+    account: str
+
+
+Op: TypeAlias = Reserve | Extend | SettleAccount | Void | Look
 
 
 class Granted(AccountOp, frozen=True, tag="g"):
-    """Done. For Reserve: what is left in the tightest account of each kind, None where there is no limit."""
+    """Done. For Reserve and Look: what is left in the tightest account of each kind, None where there is no limit."""
 
     txn: str
     budget_remaining_nano_usd: int | None = None

@@ -4,6 +4,7 @@ In: records of `domain.ledger`. Out: the part of an entry that only `explain` re
 number. Tables are `store`'s knowledge.
 """
 
+import re
 import zlib
 from enum import IntEnum
 from typing import Any
@@ -16,6 +17,7 @@ DAY_US = 86_400_000_000
 HOUR_US = 3_600_000_000
 DETAIL_VERSION = 1
 
+_EXCHANGE_ID = re.compile(r"req_[0-9a-f]{28}")
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -57,6 +59,16 @@ class EntryDetail(RecordBase, frozen=True):
 def day_of(at_us: int) -> int:
     """The UTC day of an instant, in days since 1970-01-01."""
     return at_us // DAY_US
+
+
+def exchange_day(exchange: str) -> int | None:
+    """The UTC day on which an exchange of ours began, from its id; None for what is no such id.
+
+    Source: `base.ids.ExchangeIds`.
+    """
+    if not _EXCHANGE_ID.fullmatch(exchange):
+        return None
+    return day_of(int(exchange[4:16], 16) * 1000)
 
 
 def check_number(values: tuple[Any, ...]) -> int:

@@ -14,7 +14,7 @@ from typing import Final, cast
 import msgspec
 
 from lineclear.base.clock import Clock
-from lineclear.domain.accounts import Extend, Granted, Op, Reply, Reserve, SettleAccount, Void
+from lineclear.domain.accounts import Extend, Granted, Look, Op, Reply, Reserve, SettleAccount, Void
 from lineclear.domain.errors import ErrorCode, PlatformFault
 from lineclear.domain.snapshot import AccountLimits
 from lineclear.gateway.local_limits import LocalLimits
@@ -159,6 +159,14 @@ class AccountantClient:
             return Granted(op.txn)
         return await self._ask(op)
 
+    def look(self, op: Look) -> Awaitable[Reply]:
+        """Asks what is left in one account; takes nothing.
+
+        Raises:
+            PlatformFault: `accountant_unavailable`: no answer within a second.
+        """
+        return self._ask(op)
+
     def resolve(self, op: SettleAccount | Void) -> None:
         """Ends a reservation; returns at once. It is sent again until the accountant acknowledges it."""
         if op.txn in self._held:
@@ -168,7 +176,7 @@ class AccountantClient:
 
     # Asking
 
-    def _ask(self, op: Reserve | Extend) -> "asyncio.Future[Reply]":
+    def _ask(self, op: Reserve | Extend | Look) -> "asyncio.Future[Reply]":
         loop = self._loop
         if loop is None or self._is_closed:
             raise _unavailable()

@@ -10,6 +10,7 @@ import msgspec
 
 from lineclear.domain.catalogue import DataClass, data_class_rank
 from lineclear.domain.errors import CallerError, ErrorCode
+from lineclear.domain.ledger import CandidateRecord
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.snapshot import Admission, RouteView, Snapshot
@@ -48,6 +49,16 @@ def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
     if admission.refusal is not None:
         raise admission.refusal.error(route.name)
     return Admitted(parsed, route, task, data_class, admission)
+
+
+def excluded_targets(snapshot: Snapshot, parsed: Parsed) -> tuple[CandidateRecord, ...]:
+    """Every target of a route that had none left for this call, with its reason; empty if it ended before that."""
+    head = parsed.identified.head
+    route = snapshot.routes.get((parsed.identified.environment, parsed.view.model))
+    task = head.task or (route.tasks[0] if route is not None and len(route.tasks) == 1 else "")
+    if route is None or task not in (route.tasks or ("",)):
+        return ()
+    return route.admissions[head.operation, task, _data_class(route, head.data_class)].excluded
 
 
 def callable_names(snapshot: Snapshot, identified: Identified) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ path. Must not: decide by anything but the dispatched handler.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
+from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
 from lineclear.gateway import local
 from lineclear.gateway.fields import id_fields
+from lineclear.gateway.forward import REQUEST_PREFIX, forward_request
+from lineclear.gateway.me import me
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.walk import walk
 from lineclear.net.server import Reply, Request
@@ -19,6 +21,8 @@ from lineclear.wire.problems import problem
 log = logging.getLogger("lineclear.gateway")
 
 Local = Callable[[Parts, Request, str], local.Answer]
+Asked = Callable[[Parts, Request, Reply, str], Awaitable[local.Answer]]
+"""A handler that asks another process of the node before it answers."""
 
 WALKS: dict[bytes, Operation] = {path.encode(): operation for operation, path in OPERATION_PATH.items()}
 """POST paths that take the whole walk."""
@@ -31,6 +35,7 @@ LOCALS: dict[bytes, Local] = {
 """GET paths answered here."""
 
 MODEL_PREFIX = b"/v1/models/"
+ME = b"/v1/me"
 TENSOR_PREFIX = b"/v2/"
 
 
@@ -47,8 +52,13 @@ class Door:
         try:
             if operation is not None and request.method == b"POST":
                 await walk(self._parts, operation, request, reply, request_id)
+            elif (asked := _asked(request)) is not None:
+                status, fields, body = await asked(self._parts, request, reply, request_id)
+                reply.whole(status, fields + id_fields(request_id).encode(), body)
             else:
                 self._answer_locally(request, reply, request_id)
+        except ClientGone:
+            return  # nobody is left to be told, and nothing was put on record
         except LineclearError as error:
             if reply.begun:
                 raise
@@ -88,11 +98,12 @@ class Door:
                 "the Open Inference Protocol, which carries tensors, is not built yet",
                 hint="text goes to POST /v1/embeddings or /v1/classify",
             )
-        if handler is None and request.path not in WALKS:
+        is_asked = request.path == ME or request.path.startswith(REQUEST_PREFIX)
+        if handler is None and request.path not in WALKS and not is_asked:
             raise CallerError(
                 ErrorCode.NOT_FOUND,
                 f"there is nothing at {request.path[:200].decode('latin-1')!r}",
-                hint=f"POST {', '.join(OPERATION_PATH.values())}; GET /v1/models. Management is on the admin port.",
+                hint=f"POST {', '.join(OPERATION_PATH.values())}; GET /v1/models, /v1/me. Else: the admin port.",
             )
         if handler is None or request.method not in {b"GET", b"HEAD"}:
             error = CallerError(
@@ -104,6 +115,15 @@ class Door:
             return
         status, fields, body = handler(self._parts, request, request_id)
         reply.whole(status, fields + id_fields(request_id).encode(), body)
+
+
+def _asked(request: Request) -> Asked | None:
+    """The handler of a path that is neither a walk nor answered at once; None if it is none of these."""
+    if request.method not in {b"GET", b"HEAD"}:
+        return None
+    if request.path == ME:
+        return me
+    return forward_request if request.path.startswith(REQUEST_PREFIX) else None
 
 
 def _dialect(request: Request) -> Dialect:

@@ -32,6 +32,11 @@ def id_fields(request_id: str) -> str:
     return f"x-request-id: {request_id}\r\nrequest-id: {request_id}\r\n"
 
 
+def snapshot_fields(revision: int, environment: str) -> str:
+    """Which snapshot answered, for which environment, where no route was asked."""
+    return f"x-lineclear-environment: {environment}\r\nx-lineclear-revision: {revision}\r\n"
+
+
 def exchange_fields(
     planned: Planned, attempts: int, candidate: Candidate | None, total_us: int, upstream_us: int
 ) -> str:

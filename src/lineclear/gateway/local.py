@@ -29,7 +29,7 @@ def models(parts: Parts, request: Request, request_id: str) -> Answer:
     Raises:
         CallerError: INVALID_API_KEY.
     """
-    identified = _identified(parts, request, request_id)
+    identified = identify_caller(parts, request, request_id)
     names = callable_names(parts.current.snapshot(), identified)
     if b"anthropic-version" in request.headers:
         body: dict[str, Any] = {
@@ -49,7 +49,7 @@ def model(parts: Parts, request: Request, request_id: str) -> Answer:
     Raises:
         CallerError: INVALID_API_KEY; MODEL_NOT_FOUND for what this key may not call.
     """
-    identified = _identified(parts, request, request_id)
+    identified = identify_caller(parts, request, request_id)
     name = unquote(request.path.removeprefix(b"/v1/models/").decode("latin-1"))
     names = callable_names(parts.current.snapshot(), identified)
     if name not in names:
@@ -87,7 +87,13 @@ def readyz(parts: Parts, _request: Request, _request_id: str) -> Answer:
     return (200 if is_ready else 503), JSON_FIELDS, msgspec.json.encode(body)
 
 
-def _identified(parts: Parts, request: Request, request_id: str) -> Identified:
+def identify_caller(parts: Parts, request: Request, request_id: str) -> Identified:
+    """Whose key the request carries.
+
+    Raises:
+        CallerError: INVALID_API_KEY.
+        PlatformFault: NOT_READY before the first snapshot.
+    """
     # Which operation stands in the head does not matter here; only the key is read from it.
     head = read_head(request, Operation.CHAT, request_id)
     return identify(parts.current.snapshot(), head, parts.clock)

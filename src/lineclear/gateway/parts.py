@@ -9,7 +9,7 @@ from lineclear.base.ids import ExchangeIds
 from lineclear.domain.ledger import LedgerSink
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.current import Current
-from lineclear.net.upstream import Pool
+from lineclear.net.upstream import Origin, Pool
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -21,6 +21,8 @@ class Parts(msgspec.Struct, frozen=True):
     ledger: LedgerSink
     accountant: AccountantClient
     pool: Pool
+    control: Origin
+    """Control's socket for what callers ask about their own requests."""
     large_bodies: asyncio.Lock
     """Held while a body over 1 MiB is read and parsed."""
     counters: dict[str, int]

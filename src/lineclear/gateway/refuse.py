@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord, Refusal
-from lineclear.gateway.admit import Admitted
+from lineclear.gateway.admit import Admitted, excluded_targets
 from lineclear.gateway.entry import Parsed
-from lineclear.gateway.fields import id_fields, policy_fields
+from lineclear.gateway.fields import id_fields, policy_fields, snapshot_fields
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.snapshot import RouteView, Snapshot
@@ -44,10 +44,7 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
     if route is not None:
         fields += route.fields
     elif reached.identified is not None and reached.snapshot is not None:
-        fields += (
-            f"x-lineclear-environment: {reached.identified.environment}\r\n"
-            f"x-lineclear-revision: {reached.snapshot.revision}\r\n"
-        )
+        fields += snapshot_fields(reached.snapshot.revision, reached.identified.environment)
     reply.whole(told.status, told.head + fields.encode(), told.body)
 
 
@@ -59,8 +56,13 @@ def _route(reached: Reached, error: LineclearError) -> RouteView | None:
     return reached.snapshot.routes.get((parsed.identified.environment, parsed.view.model))
 
 
-def _considered(admitted: Admitted, trace: Trace) -> tuple[CandidateRecord, ...]:
+def _considered(reached: Reached, error: LineclearError, trace: Trace) -> tuple[CandidateRecord, ...]:
     """Every target of the route and why it was left out, for `explain`."""
+    admitted = reached.admitted
+    if admitted is None:
+        if reached.snapshot is None or reached.parsed is None or error.code is ErrorCode.MODEL_NOT_FOUND:
+            return ()
+        return excluded_targets(reached.snapshot, reached.parsed)
     now_ns = trace.started_ns
     ill = [
         CandidateRecord(candidate.model, 0.0, candidate.health.exclusion(now_ns))
@@ -89,7 +91,7 @@ def _record(reached: Reached, identified: Identified, error: LineclearError, sta
         status=status,
         error_code=error.code.value,
         rules=error.rules,
-        candidates=_considered(admitted, trace) if admitted is not None else (),
+        candidates=_considered(reached, error, trace),
         task=admitted.task if admitted is not None else "",
         duration_us=duration_us,
         inbound_id=head.inbound_id,

@@ -125,6 +125,7 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     team: str
     tasks: tuple[str, ...]
     data_class: DataClass
+    description: str
     release: str
     split_hash: blake2b
     """The split's hash before any unit, to be copied: 8 bytes, keyed by the release digest's first 16."""
@@ -331,6 +332,7 @@ def _route_view(
         team=section.team,
         tasks=section.tasks,
         data_class=section.data_class,
+        description=section.description,
         release=release.id,
         split_hash=blake2b(digest_size=8, key=bytes.fromhex(release.digest)[:16]),
         strategy=release.strategy,

@@ -37,6 +37,9 @@ NARROW_BY = (
 EXCHANGE_DAYS_MAX = 2
 """An exchange settles on the day it started or, around midnight, on the next."""
 
+FIND_DAYS_MAX = 7
+"""Days in which one exchange is looked for: an orphan is closed when control is back, which may be a while."""
+
 _decode_detail = msgspec.msgpack.Decoder(EntryDetail).decode
 
 
@@ -119,6 +122,18 @@ def find_entries(ledger: Ledger, exchange: str) -> list[Entry]:
         if found and day_of(found[0].started_us) >= day:
             break
     return found
+
+
+def find_entry(ledger: Ledger, exchange: str, first_day: int) -> Entry | None:
+    """The entry of an exchange that began on `first_day`; None if no day up to FIND_DAYS_MAX later has it."""
+    for day in ledger.days():
+        if first_day <= day < first_day + FIND_DAYS_MAX:
+            with ledger.read(day) as connection:
+                statement = _joined().where(entries.c.id == exchange, entries.c.day == day)
+                row = connection.execute(statement).mappings().first()
+            if row is not None:
+                return _entry_of(row)
+    return None
 
 
 def find_by_other_id(ledger: Ledger, text: str) -> list[Entry]:

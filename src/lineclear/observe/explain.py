@@ -1,18 +1,23 @@
 """Everything that is known of one request: who, why there, what happened, what it cost and how that adds up.
 
-In: an entry with its detail, the price in force. Out: one nested value for CLI, API and page. No prompts and no
-answers: the ledger has none.
+In: an entry with its detail, the price it was charged by, what control's database adds. Out: one nested value for CLI,
+API and page, with its words. No prompts and no answers: the ledger has none.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from lineclear.domain.entry import EntryDetail, EntryKind
+from lineclear.domain.explained import BUCKETS, advice_on, attempt_words, basis_words, outcome_words
 from lineclear.domain.ledger import STEPS, AttemptRecord, Intent
 from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, CostBasis, Price, Usage, cost_nano_usd, usd_text
+from lineclear.observe.background import Background
+from lineclear.observe.checks import checks_of
 from lineclear.observe.entry import Entry, find_by_other_id, find_entries
 from lineclear.observe.logs import LOG_FACTS, cost_basis, cost_text, milliseconds
 from lineclear.observe.period import time_text
+from lineclear.observe.summary import summary_of
 from lineclear.store.ledger import Ledger
 
 PriceOf = Callable[[str], Price | None]
@@ -22,26 +27,32 @@ STILL_OPEN = "open"
 """The outcome shown for an exchange that has not ended."""
 
 
-def explain(ledger: Ledger, request: str, price_of: PriceOf) -> dict[str, Any] | None:
-    """What happened to a request, by our id or by an id that the caller or the vendor gave it; None if unknown.
+def find_request(ledger: Ledger, request: str) -> Entry | None:
+    """A request's entry, by our id or by an id that the caller or the vendor gave it; None if there is none."""
+    found = find_entries(ledger, request) or find_by_other_id(ledger, request)
+    return found[0] if found else None
+
+
+def explain_entry(entry: Entry, price_of: PriceOf, background: Background | None = None) -> dict[str, Any]:
+    """One entry with its detail, and with what control knows beside it unless that is not to be told.
 
     Any: nested text, int, float, bool, None, lists and dicts, ready for JSON.
     """
-    found = find_entries(ledger, request) or find_by_other_id(ledger, request)
-    return explain_entry(found[0], price_of) if found else None
-
-
-def explain_entry(entry: Entry, price_of: PriceOf) -> dict[str, Any]:
-    """One entry with its detail. Any: as `explain`."""
     detail = entry.detail()
+    advice = advice_on(entry.facts["error_code"])
     return {
+        "summary": summary_of(entry, detail, background),
         "id": entry.id,
         "kind": entry.kind.name.lower(),
         "at": time_text(entry.started_us),
         "settled_at": time_text(entry.settled_us),
         **{name: entry.facts[name] for name in LOG_FACTS},
+        "outcome_words": outcome_words(entry.facts["outcome"]),
+        "error_words": advice.meaning if advice is not None else None,
+        "next_step": advice.next_step if advice is not None else None,
         "data_class": entry.facts["data_class"],
         "asked": detail.asked or None,
+        "checks": [asdict(row) for row in checks_of(entry, detail)],
         "rules": list(detail.rules),
         "candidates": [
             {"model": one.model, "score": one.score, "exclusion": one.exclusion or None} for one in detail.candidates
@@ -51,6 +62,7 @@ def explain_entry(entry: Entry, price_of: PriceOf) -> dict[str, Any]:
         "usage": usage_shown(entry.usage),
         "cost_usd": cost_text(entry),
         "cost_basis": cost_basis(entry),
+        "cost_words": basis_words(cost_basis(entry) or "") or None,
         "cost_lines": _cost_lines(entry, price_of),
         "price_version": entry.facts["price_version"] or None,
         "waste_usd": usd_text(entry.waste_nano_usd),
@@ -64,6 +76,7 @@ def explain_entry(entry: Entry, price_of: PriceOf) -> dict[str, Any]:
         "response_bytes": entry.response_bytes,
         "malformed_events": detail.malformed_events,
         **_names_elsewhere(detail),
+        **(asdict(background) if background is not None else {}),
     }
 
 
@@ -74,7 +87,9 @@ def explain_open(intent: Intent) -> dict[str, Any]:
         "kind": STILL_OPEN,
         "at": time_text(intent.at_us),
         "settled_at": None,
+        "summary": [f"It is still under way: app {intent.app} asked {intent.route}; {intent.model} is first in line."],
         "outcome": STILL_OPEN,
+        "outcome_words": "it is still under way",
         **{name: getattr(intent, name) for name in LOG_FACTS if hasattr(intent, name)},
         "data_class": intent.data_class,
         "reserved_usd": usd_text(intent.reserved_nano_usd),
@@ -112,6 +127,7 @@ def _attempt(record: AttemptRecord, *, is_unpriced: bool) -> dict[str, Any]:
         "model": record.model,
         "provider": record.provider,
         "attempt_class": record.attempt_class,
+        "attempt_words": attempt_words(record.attempt_class),
         "status": record.status or None,
         "error_code": record.error_code or None,
         "start_ms": milliseconds(record.start_us),
@@ -142,15 +158,25 @@ def _cost_lines(entry: Entry, price_of: PriceOf) -> list[dict[str, Any]] | None:
     if cost_nano_usd(entry.usage, price) != entry.cost_nano_usd:
         # The price has changed since under the same name: lines that do not add up would mislead.
         return None
-    lines: list[dict[str, Any]] = [
-        {"bucket": bucket, "tokens": tokens, "usd_per_mtok": usd_text(rate), "cost_usd": _line_cost(tokens, rate)}
+    lines = [
+        _cost_line(bucket, tokens, usd_text(rate), _line_cost(tokens, rate))
         for bucket, tokens, rate in _priced_buckets(entry.usage, price)
         if tokens
     ]
     if price.per_request:
-        each = usd_text(price.per_request)
-        lines.append({"bucket": "request", "tokens": None, "usd_per_mtok": None, "cost_usd": each})
+        lines.append(_cost_line("request", None, None, usd_text(price.per_request)))
     return lines
+
+
+def _cost_line(bucket: str, tokens: int | None, usd_per_mtok: str | None, cost_usd: str) -> dict[str, Any]:
+    # Any: as `explain_entry`.
+    return {
+        "bucket": bucket,
+        "words": BUCKETS[bucket],
+        "tokens": tokens,
+        "usd_per_mtok": usd_per_mtok,
+        "cost_usd": cost_usd,
+    }
 
 
 def _line_cost(tokens: int, rate: int) -> str:

@@ -10,11 +10,14 @@ from typing import Any
 from lineclear.base.clock import Clock
 from lineclear.control.endpoint import AdminCode, Call, Endpoint, QueryParameter, Refused
 from lineclear.control.ingest.ingest import Ingest
+from lineclear.control.ledger.background import BackgroundDesk
+from lineclear.domain.entry import exchange_day
+from lineclear.domain.money import Price
 from lineclear.domain.permissions import Permission
 from lineclear.observe.check import LedgerCheck, check_ledger
 from lineclear.observe.dispatches import read_dispatches
-from lineclear.observe.entry import LOGS_MAX, NARROW_BY, EntryQuestion
-from lineclear.observe.explain import PriceOf, explain, explain_open
+from lineclear.observe.entry import LOGS_MAX, NARROW_BY, Entry, EntryQuestion, find_entry
+from lineclear.observe.explain import PriceOf, explain_entry, explain_open, find_request
 from lineclear.observe.logs import list_logs
 from lineclear.observe.period import Period, period_of
 from lineclear.observe.usage import UsageQuestion, UsageReport, sum_usage
@@ -55,7 +58,14 @@ class LogPage:
 class LedgerDesk:
     """Answers questions about what happened."""
 
-    def __init__(self, ledger: Ledger, ingest: Ingest, clock: Clock, price_of: PriceOf) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        ingest: Ingest,
+        clock: Clock,
+        price_of: PriceOf,
+        background: BackgroundDesk | None = None,
+    ) -> None:
         """Take the parts.
 
         Args:
@@ -63,7 +73,9 @@ class LedgerDesk:
             ingest: its one writer.
             clock: the present, for periods.
             price_of: the price in force of a model version, None if it has none.
+            background: what control's database knows of a request; None = the ledger stands alone.
         """
+        self._background = background
         self.is_demo = False
         """The history is invented: every sum and list says so."""
         self._ledger = ledger
@@ -101,17 +113,50 @@ class LedgerDesk:
         if not request or len(request) > ID_CHARS_MAX:
             raise Refused(AdminCode.INVALID_REQUEST, f"a request id has 1 to {ID_CHARS_MAX} characters")
         self._ingest.catch_up()
-        found = explain(self._ledger, request, self._price_of)
-        if found is None:
-            intent = self._ingest.open_exchanges().get(request)
-            if intent is not None:
-                return explain_open(intent)
-            raise Refused(
-                AdminCode.NOT_FOUND,
-                f"the ledger has no request {request!r}",
-                hint="take the id from the response header x-request-id; a call with an unknown key leaves no entry",
-            )
-        return found
+        entry = find_request(self._ledger, request)
+        if entry is not None:
+            background = self._background.of(entry, entry.detail()) if self._background is not None else None
+            return explain_entry(entry, self._price_then(entry), background)
+        intent = self._ingest.open_exchanges().get(request)
+        if intent is not None:
+            return explain_open(intent)
+        raise _unknown(request)
+
+    def explain_own(self, app: str, environment: str, request: str) -> dict[str, Any]:
+        """The same for the app that made the request, without what is the operators' own: people, notes, cards.
+
+        Any: nested JSON values.
+
+        Raises:
+            Refused: `not_found` for everything but the app's own requests in that environment.
+        """
+        entry = self._find_own(request)
+        if entry is None:
+            self._ingest.catch_up()
+            entry = self._find_own(request)
+        if entry is not None and (entry.facts["app"], entry.facts["environment"]) == (app, environment):
+            return explain_entry(entry, self._price_then(entry))
+        intent = self._ingest.open_exchanges().get(request) if entry is None else None
+        if intent is not None and (intent.app, intent.environment) == (app, environment):
+            return explain_open(intent)
+        raise _unknown(request)
+
+    def _find_own(self, request: str) -> Entry | None:
+        """By our id alone, and only where it can be: whoever asks may not have every day read for a made-up one."""
+        day = exchange_day(request)
+        return None if day is None else find_entry(self._ledger, request, day)
+
+    def _price_then(self, entry: Entry) -> PriceOf:
+        """The price that an entry was charged by, although another may be in force now."""
+        wanted = entry.facts["price_version"]
+
+        def price(version: str) -> Price | None:
+            found = self._price_of(version)
+            if (found is None or found.version != wanted) and self._background is not None:
+                return self._background.price_then(version, wanted) or found
+            return found
+
+        return price
 
     def check(self, call: Call) -> LedgerCheck:
         """Whether every record is there once and unaltered."""
@@ -173,6 +218,14 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
             answer=LedgerCheck,
             body_bytes_max=DISPATCHES_BYTES_MAX,
         ),
+    )
+
+
+def _unknown(request: str) -> Refused:
+    return Refused(
+        AdminCode.NOT_FOUND,
+        f"the ledger has no request {request!r}",
+        hint="take the id from the response header x-request-id; a call with an unknown key leaves no entry",
     )
 
 

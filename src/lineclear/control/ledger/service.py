@@ -12,6 +12,7 @@ import lineclear
 from lineclear.base.clock import Clock
 from lineclear.control.endpoint import Call, Endpoint, Text
 from lineclear.control.ingest.ingest import Ingest
+from lineclear.control.ledger.background import BackgroundDesk
 from lineclear.control.ledger.http import LedgerDesk, ledger_endpoints
 from lineclear.domain.permissions import Permission
 from lineclear.handover.checkpoint import accountant_positions
@@ -46,7 +47,9 @@ class LedgerService:
             accountant_positions=lambda: accountant_positions(checkpoint),
             listener=self._metrics,
         )
-        self._desk = LedgerDesk(self._ledger, self.ingest, clock, price_of)
+        self._desk = LedgerDesk(self._ledger, self.ingest, clock, price_of, BackgroundDesk(database))
+        self.explain_own = self._desk.explain_own
+        """What one app may know of its own request."""
         self._desk.is_demo = is_demo(data_dir)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.ingest.run, args=(self._stop,), name="ingest", daemon=True)
