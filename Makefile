@@ -5,8 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
   $$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 DATA ?= .data
 UP_FLAGS ?=
+# Of `make sbom`, such as [local,postgres]; none without it.
+EXTRAS ?=
+comma := ,
 
-.PHONY: help up test test-full check bench docs pictures prices
+.PHONY: help up test test-full check bench docs pictures prices wheel sbom
 .DEFAULT_GOAL := help
 
 help: ## list these
@@ -40,6 +43,17 @@ docs: .venv/.dev ## check that the documentation says what the code does
 pictures: .venv/.dev ## make the pictures of the documentation anew, from demo data in a real browser
 	@sh scripts/system_packages.sh
 	@.venv/bin/python -m lineclear.testing.pictures docs/pictures
+
+wheel: .venv/.dev ## build the wheel into dist/
+	@.venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls -l dist/*.whl
+
+sbom: .venv/.dev ## write the bill of materials (CycloneDX) of an installation without extras into dist/
+	@rm -rf dist/.sbom && $(PYTHON) -m venv dist/.sbom
+	@dist/.sbom/bin/pip install --quiet --disable-pip-version-check '.$(EXTRAS)'
+	@.venv/bin/python scripts/sbom.py --path "$$(dist/.sbom/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	  $(foreach extra,$(subst $(comma), ,$(patsubst [%],%,$(EXTRAS))),--extra $(extra)) --output dist/lineclear.cdx.json
+	@rm -rf dist/.sbom
 
 prices: .venv/.dev ## write the dated price file anew from genai-prices
 	@.venv/bin/python scripts/prices.py

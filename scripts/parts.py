@@ -16,7 +16,7 @@ from lineclear.config.settings import process_environment
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
-OWN_PARTS = frozenset({"architecture", "docs", "e2e", "faults", "recordings"})
+OWN_PARTS = frozenset({"architecture", "docs", "e2e", "faults", "packaging", "recordings"})
 """Folders of tests that are not rooms."""
 PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
 COVERAGE = (sys.executable, "-m", "coverage")
@@ -57,6 +57,7 @@ def all_parts() -> list[Part]:
         *(Part(room, ((*(COVERED if room in COVERED_ROOMS else PYTEST), str(TESTS / room)),)) for room in rooms),
         Part("coverage", ((*COVERAGE, "combine", "--quiet"), (*COVERAGE, "report", f"--fail-under={COVERAGE_MIN}"))),
         Part("faults", ((*PYTEST, str(TESTS / "faults")),)),
+        Part("packaging", ((*PYTEST, "-rs", str(TESTS / "packaging")),)),
         Part("e2e", ((*PYTEST, str(TESTS / "e2e")),)),
     ]
 

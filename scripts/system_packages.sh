@@ -1,5 +1,5 @@
 #!/bin/sh
-# The programs beside Python that tests and benchmarks use: nginx, wrk, a PostgreSQL server, and what people call with
+# The programs beside Python that tests and benchmarks use: nginx, wrk, systemd-analyze, a PostgreSQL server, and what people call with
 # and look with: curl, node, Chromium.
 # Installs what is missing where this is root on Debian or Ubuntu, else says what to install.
 set -eu
@@ -8,6 +8,7 @@ missing=""
 PATH="$PATH:/usr/sbin:/sbin"
 command -v nginx >/dev/null || missing="$missing nginx-light"
 command -v wrk >/dev/null || missing="$missing wrk"
+command -v systemd-analyze >/dev/null || missing="$missing systemd"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 command -v curl >/dev/null || missing="$missing curl"
 command -v node >/dev/null || missing="$missing nodejs"

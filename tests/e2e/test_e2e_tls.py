@@ -222,6 +222,10 @@ def test_a_pair_that_cannot_be_used_changes_nothing_and_is_told(encrypted: Encry
         assert encrypted.processes()["certificate"]["sha256"] == good
         assert {encrypted.shown("data"), encrypted.shown("admin")} == {good}
     assert "stays in force" in platform.log_tail()
+    findings = json.loads(platform.cli("doctor", "-o", "json").stdout)["findings"]
+    told = [(found["level"], found["what"]) for found in findings if found["check"] == "certificate"]
+    assert [level for level, _ in told] == ["failure", "warning"]
+    assert "expired on" in told[0][1]
     # Who starts now is given the pair in force, not what lies in the files; a supervisor that becomes another program
     # keeps it as well.
     old = platform.kill("gateway")

@@ -27,7 +27,7 @@ Check = Callable[[Scene], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
     machine.versions, machine.settings, machine.clock, machine.disk, machine.ports, machine.models,
     directory.directory, directory.locks, directory.database, directory.master_key, directory.spool,
-    server.control, server.processes, server.ledger, server.providers,
+    server.control, server.processes, server.certificate, server.ledger, server.providers,
 )  # fmt: skip
 MARKS = {
     Level.OK: ("✓", "green"),

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from lineclear.cli.checkup.finding import Finding, Level, Scene
 from lineclear.client.admin import AdminError, AdminUnreachable, path_of
 
+CERTIFICATE_DAYS = 14
+"""An end nearer than this is warned of."""
 LAG_WARNING_S = 60.0
 """The ledger is read about once a second; a minute behind, usage and budgets shown are old."""
 _LAG = re.compile(r"^lineclear_ledger_lag_seconds (\S+)$", re.MULTILINE)
@@ -51,6 +54,30 @@ def processes(scene: Scene) -> Iterator[Finding]:
         )  # fmt: skip
     if not waiting and not silent:
         yield Finding("processes", Level.OK, f"{len(parts)} processes are ready")
+
+
+def certificate(scene: Scene) -> Iterator[Finding]:
+    """The certificate of both ports: how long it is good for, and whether the one in the files is in force."""
+    listed: Any = scene.status["processes"] if scene.status is not None else None  # Any: as above
+    shown: Any = listed.get("certificate") if isinstance(listed, dict) else None
+    if not isinstance(shown, dict):
+        reason = "both ports speak without TLS" if isinstance(listed, dict) else "the server does not answer"
+        yield Finding("certificate", Level.SKIPPED, reason)
+        return
+    if shown["error"]:
+        yield Finding(
+            "certificate", Level.FAILURE, str(shown["error"]), "callers are shown the one before, until that ends",
+            "put a good pair in place, then `kill -HUP` the supervisor (`systemctl reload lineclear`)",
+        )  # fmt: skip
+    ends = datetime.fromisoformat(str(shown["expires_at"]))
+    days = (ends - scene.clock.now()).days
+    words = f"the certificate is good until {ends:%Y-%m-%d}"
+    if days < CERTIFICATE_DAYS:
+        level = Level.FAILURE if days < 0 else Level.WARNING
+        why = "no caller connects any more" if days < 0 else "after that no caller connects any more"
+        yield Finding("certificate", level, f"{words}, {days} days from now", why, "renew it")
+    else:
+        yield Finding("certificate", Level.OK, words)
 
 
 def ledger(scene: Scene) -> Iterator[Finding]:
