@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from lineclear.console import charts, shown
 from lineclear.console.assets import Asset
 from lineclear.console.page import NAVIGATION
+from lineclear.domain.explained import STEPS, VERDICTS
 
 TEMPLATES = Path(__file__).parent / "templates"
 CONSOLE = "/console"
@@ -56,12 +57,15 @@ class Renderer:
         )
         environment.globals.update(
             link=links.page, asset=links.asset, navigation=NAVIGATION, charts=charts,
+            steps=STEPS, verdicts={item.value: words for item, words in VERDICTS.items()},
+            verdict_marks=shown.VERDICT_MARKS,
             outcome_marks=shown.OUTCOME_MARKS, status_marks=shown.STATUS_MARKS, state_marks=shown.STATE_MARKS,
         )  # fmt: skip
         environment.filters.update(
-            usd=shown.usd, count=shown.count, short_count=shown.short_count, duration=shown.duration,
+            usd=shown.usd, rate=shown.rate, count=shown.count, short_count=shown.short_count, duration=shown.duration,
             share=shown.share, moment=shown.moment, short_release=shown.short_release, part=part, after=shown.after,
             axis_usd=shown.axis_usd, moment_short=shown.moment_short, pretty=shown.pretty,
+            span_words=shown.span_words, several=shown.several,
         )  # fmt: skip
         self._environment = environment
 

@@ -5,7 +5,7 @@ In: values as the API gives them. Out: short text. Pure; nothing here marks text
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -26,6 +26,14 @@ OUTCOME_MARKS: Mapping[str, str] = {
     "failed": "bad",
     "truncated": "bad",
     "fault": "bad",
+}
+VERDICT_MARKS: Mapping[str, str] = {
+    "passed": "good",
+    "refused": "bad",
+    "left_out": "warn",
+    "not_reached": "calm",
+    "not_applicable": "calm",
+    "not_known": "calm",
 }
 STATUS_MARKS: Mapping[str, str] = {
     "test": "calm",
@@ -77,6 +85,15 @@ def usd(text: str | None) -> str:
         if size >= least:
             return f"${amount:,.{digits}f}"
     return f"${amount:.9f}".rstrip("0")
+
+
+def rate(text: str | None) -> str:
+    """A price per million tokens, whole: a rate is written down by somebody, so no digit of it is rounded away."""
+    if text is None:
+        return "unpriced"
+    whole, _, rest = text.partition(".")
+    rest = rest.rstrip("0")
+    return f"${whole}.{rest.ljust(2, '0')}" if rest else f"${whole}"
 
 
 def count(number: int | None) -> str:
@@ -137,6 +154,21 @@ def axis_usd(amount: float) -> str:
 def pretty(value: Any) -> str:
     """JSON for reading."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def span_words(text: str) -> str:
+    """A span such as `24h` as it is said; a point in time as it is."""
+    units = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
+    number, unit = text[:-1], text[-1:]
+    if not number.isdigit() or unit not in units:
+        return f"since {text}"
+    return f"last {units[unit]}" if number == "1" else f"last {number} {units[unit]}s"
+
+
+def several(names: Sequence[str], most: int = 2) -> str:
+    """The first few names, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def after(text: str, step: str) -> str:

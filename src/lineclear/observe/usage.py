@@ -12,6 +12,7 @@ from lineclear.domain.entry import DAY_US, HOUR_US
 from lineclear.domain.histogram import Histogram, quantile_us
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import usd_text
+from lineclear.observe.entry import NO_ERROR
 from lineclear.observe.period import Period, time_text
 from lineclear.store.ledger import Ledger, day_text
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS
@@ -20,8 +21,6 @@ from lineclear.store.standing_rollups import read_rollups
 
 GROUPS: tuple[str, ...] = (*DIMENSIONS, "day", "hour")
 """What `usage --by` accepts."""
-NO_ERROR = frozenset({Outcome.OK.value, Outcome.CLIENT_GONE.value})
-"""Outcomes that are nobody's failure; all others count in `errors`."""
 
 _OUTCOME = 1 + DIMENSIONS.index("outcome")
 _HOURS_PER_DAY = DAY_US // HOUR_US
@@ -65,16 +64,22 @@ def sum_usage(ledger: Ledger, question: UsageQuestion) -> UsageReport:
     first_hour = question.period.since_us // HOUR_US
     last_hour = (question.period.until_us - 1) // HOUR_US
     groups: dict[tuple[str, ...], _Sum] = {}
-    total = _Sum()
     for key, rollup in hour_rollups(ledger, first_hour, last_hour):
         facts = dict(zip(DIMENSIONS, key[1:], strict=True))
         if any(facts[name] != value for name, value in question.only.items()):
             continue
-        facts["day"] = day_text(key[0] // _HOURS_PER_DAY)
-        facts["hour"] = time_text(key[0] * HOUR_US)
-        group = groups.setdefault(tuple(facts[name] for name in question.by), _Sum())
-        for one in (group, total):
-            one.add(key[_OUTCOME], rollup)
+        if "day" in question.by:
+            facts["day"] = day_text(key[0] // _HOURS_PER_DAY)
+        if "hour" in question.by:
+            facts["hour"] = time_text(key[0] * HOUR_US)
+        names = tuple(facts[name] for name in question.by)
+        group = groups.get(names)
+        if group is None:
+            group = groups[names] = _Sum()
+        group.add(key[_OUTCOME], rollup)
+    total = _Sum()
+    for group in groups.values():
+        total.merge(group)
     ranked = sorted(groups.items(), key=lambda item: (-item[1].cost_nano_usd, -item[1].requests, item[0]))
     return UsageReport(
         since=time_text(first_hour * HOUR_US),
@@ -98,13 +103,19 @@ class _Sum:
     """Rollups added up, and how they are shown."""
 
     def __init__(self) -> None:
-        self._rollup = Rollup()
-        self._by_outcome: dict[str, int] = {}
+        self.rollup = Rollup()
+        self.by_outcome: dict[str, int] = {}
 
     def add(self, outcome: str, rollup: Rollup) -> None:
-        self._rollup.add(rollup)
+        self.rollup.add(rollup)
         requests = rollup.sums[ROLLUP_SUMS.index("requests")]
-        self._by_outcome[outcome] = self._by_outcome.get(outcome, 0) + requests
+        self.by_outcome[outcome] = self.by_outcome.get(outcome, 0) + requests
+
+    def merge(self, other: "_Sum") -> None:
+        """Add another sum to this one."""
+        self.rollup.add(other.rollup)
+        for outcome, requests in other.by_outcome.items():
+            self.by_outcome[outcome] = self.by_outcome.get(outcome, 0) + requests
 
     @property
     def requests(self) -> int:
@@ -122,8 +133,8 @@ class _Sum:
         cached = figure("cache_read_tokens") + figure("cache_write_tokens") + figure("cache_write_1h_tokens")
         return {
             "requests": self.requests,
-            "errors": sum(count for outcome, count in self._by_outcome.items() if outcome not in NO_ERROR),
-            "refused": self._by_outcome.get(Outcome.REFUSED, 0),
+            "errors": sum(count for outcome, count in self.by_outcome.items() if outcome not in NO_ERROR),
+            "refused": self.by_outcome.get(Outcome.REFUSED, 0),
             "input_tokens": figure("input_tokens") + cached + audio_in,
             "output_tokens": figure("output_tokens") + figure("reasoning_tokens") + audio_out,
             "cache_read_tokens": figure("cache_read_tokens"),
@@ -136,12 +147,12 @@ class _Sum:
             "estimated_requests": figure("estimated_requests"),
             "attempts": figure("attempts"),
             "retried_requests": figure("retried_requests"),
-            **_quantiles("latency_ms", self._rollup.durations),
-            **_quantiles("first_event_ms", self._rollup.first_events),
+            **_quantiles("latency_ms", self.rollup.durations),
+            **_quantiles("first_event_ms", self.rollup.first_events),
         }
 
     def _figure(self, name: str) -> int:
-        return self._rollup.sums[ROLLUP_SUMS.index(name)]
+        return self.rollup.sums[ROLLUP_SUMS.index(name)]
 
 
 def _quantiles(name: str, durations: Histogram) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from lineclear.console.pages.cost import COST
 from lineclear.console.pages.home import HOME
 from lineclear.console.pages.keys import CREATE_KEY, KEY, KEYS, REVOKE_KEY
 from lineclear.console.pages.models import MODELS
-from lineclear.console.pages.providers import PROVIDERS
+from lineclear.console.pages.providers import PROVIDERS, TEST_PROVIDER
 from lineclear.console.pages.request import REQUEST
 from lineclear.console.pages.requests import LIVE_REQUESTS, REQUESTS
 from lineclear.console.pages.routes import ROUTE, ROUTES
@@ -18,7 +18,7 @@ PAGES: Sequence[Page] = (
     HOME, START, REQUESTS, REQUEST, ROUTES, ROUTE, MODELS, COST, CATALOGUE, MODEL, PROVIDERS, KEYS, KEY,
 )  # fmt: skip
 """Every page of the console."""
-ACTIONS: Sequence[Action] = (SEND, CREATE_KEY, REVOKE_KEY)
+ACTIONS: Sequence[Action] = (SEND, CREATE_KEY, REVOKE_KEY, TEST_PROVIDER)
 """Everything that forms do."""
 FEEDS: Sequence[Feed] = (LIVE_REQUESTS, FIRST_REQUEST)
 """Everything that pages follow."""

@@ -16,6 +16,7 @@ ERROR_REQUESTS_LEAST = 20
 """Below so many requests a share of errors says little."""
 RESTING_STATES = frozenset({"ready", "draining", "unloaded", "starting", "waiting", "loading", "warming", "verifying"})
 HOURS = 24
+LEAVING = frozenset({"deprecated", "retired", "blocked"})
 
 
 def load(visit: Visit) -> dict[str, Any]:
@@ -23,14 +24,15 @@ def load(visit: Visit) -> dict[str, Any]:
     status = visit.get("/status")
     by_hour = visit.get("/usage", {"by": "hour", "since": f"{HOURS}h"})
     budgets = find_budgets(visit)
+    attention = [
+        *_processes(status),
+        *_budgets_near_end(budgets),
+        *_errors(visit),
+        *_unpriced(by_hour["total"]),
+        *_standing(visit),
+    ]
     return {
-        "attention": [
-            *_processes(status),
-            *_budgets_near_end(budgets),
-            *_errors(visit),
-            *_unpriced(by_hour["total"]),
-            *_standing(visit),
-        ],
+        "attention": sorted(attention, key=lambda item: item["level"] != "bad"),
         "gateway_url": status["gateway_url"],
         "revision": status["revision"],
         "tiles": _tiles(by_hour, visit.now_us),
@@ -116,13 +118,31 @@ def _unpriced(total: Mapping[str, Any]) -> Iterable[dict[str, str]]:
 
 
 def _standing(visit: Visit) -> Iterable[dict[str, str]]:
-    """Deployed model versions that should not be called any more."""
-    for version in visit.get("/model-versions")["versions"]:
-        if version["routes"] and version["status"] in ("deprecated", "retired", "blocked"):
-            refused = version["status"] != "deprecated"
-            why = "calls to it are refused" if refused else "it will be retired"
-            what = f"{version['model']} is {version['status']} and {len(version['routes'])} deployments name it"
-            yield _attention("bad" if refused else "warn", what, why, "point its routes elsewhere", "/catalogue")
+    """Deployed model versions that should not be called any more, with who still does."""
+    standing = [
+        version
+        for version in visit.get("/model-versions")["versions"]
+        if version["routes"] and version["status"] in LEAVING
+    ]
+    called = visit.get("/usage", {"by": "model,app", "since": f"{HOURS}h"})["rows"] if standing else []
+    for version in standing:
+        mine = [row for row in called if row["model"] == version["model"]]
+        requests, apps = sum(row["requests"] for row in mine), len({row["app"] for row in mine})
+        is_refused = version["status"] != "deprecated"
+        yield _attention(
+            "bad" if is_refused else "warn",
+            f"{version['model']} is {version['status']}, and {_counted(len(version['routes']), 'route')} still name it"
+            if len(version["routes"]) > 1
+            else f"{version['model']} is {version['status']}, and {version['routes'][0]} still names it",
+            f"{'calls to it are refused' if is_refused else 'it will be retired'}; "
+            f"{_counted(requests, 'request')} of {_counted(apps, 'app')} within {HOURS} hours",
+            f"point {', '.join(version['routes'])} elsewhere",
+            f"/catalogue/{version['model'].partition('@')[0]}",
+        )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 HOME = Page("", "home.html", load)

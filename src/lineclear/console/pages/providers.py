@@ -1,16 +1,20 @@
-"""Providers: which vendors and hosts are known, how each is spoken to, and where its credential comes from."""
+"""Providers: which vendors and hosts are known, how each is spoken to, whose credential it gets, and a test of one."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from lineclear.console.page import Page, Visit
+from lineclear.console.page import Action, Page, Visit
 
 SPAN = "24h"
+SECRET = "secret:"  # noqa: S105 - how a manifest names one
+EVERYWHERE = "every environment"
 
 
 def load(visit: Visit) -> dict[str, Any]:
     """Every provider with its models and its last day; a credential is named by its reference, never shown."""
     sums = {row["provider"]: row for row in visit.get("/usage", {"by": "provider", "since": SPAN})["rows"]}
     versions = visit.get("/model-versions")["versions"]
+    secrets = {secret["name"]: secret["set_at"] for secret in visit.get("/secrets")["secrets"]}
     rows = []
     for item in visit.get("/providers")["items"]:
         manifest, row = item["manifest"], sums.get(item["name"])
@@ -20,7 +24,7 @@ def load(visit: Visit) -> dict[str, Any]:
                 "description": manifest["description"],
                 "base_url": manifest["base_url"],
                 "dialects": manifest["dialects"],
-                "credential": manifest["credential"],
+                "credentials": _credentials(manifest["credential"], secrets),
                 "private_network": manifest["private_network"],
                 "managed_by": item["managed_by"],
                 "models": [one["model"] for one in versions if one["provider"] == item["name"]],
@@ -30,7 +34,40 @@ def load(visit: Visit) -> dict[str, Any]:
                 "cost_usd": row["cost_usd"] if row else "0.000000000",
             }
         )
-    return {"span": SPAN, "rows": rows}
+    return {
+        "span": SPAN,
+        "rows": rows,
+        "environments": [item["name"] for item in visit.get("/environments")["items"]],
+        "trial": None,
+    }
+
+
+def _credentials(named: str | Mapping[str, str] | None, secrets: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Each reference with what is known of its value: when a secret was set; a variable's value is control's alone."""
+    if named is None:
+        return []
+    each = {EVERYWHERE: named} if isinstance(named, str) else named
+    found = []
+    for environment, reference in sorted(each.items()):
+        name = reference.removeprefix(SECRET)
+        is_secret = reference.startswith(SECRET)
+        found.append(
+            {
+                "environment": environment,
+                "reference": reference,
+                "state": "variable" if not is_secret else "set" if name in secrets else "missing",
+                "set_at": secrets.get(name) if is_secret else None,
+            }
+        )
+    return found
+
+
+def try_out(visit: Visit, form: Mapping[str, str]) -> dict[str, Any]:
+    """Call a provider with its credential; the page again, with what came."""
+    body = {"environment": form.get("environment", "test")}
+    trial = visit.post("/providers/{name}/test", body, name=visit.parts["name"])
+    return {**load(visit), "trial": trial}
 
 
 PROVIDERS = Page("/providers", "providers.html", load, rows="rows")
+TEST_PROVIDER = Action("/providers/{name}/test", try_out, "/providers", "providers.html")

@@ -5,27 +5,33 @@ from typing import Any
 
 from lineclear.console.page import Action, Feed, Page, Visit
 
-KEY_PLACE = "$LINECLEAR_KEY"
 ENVIRONMENT = "test"
 PREFERRED_ROUTE = "simulated"
 CURL = """curl {url}/v1/chat/completions \\
   -H "authorization: Bearer $LINECLEAR_KEY" \\
   -H "content-type: application/json" \\
-  -d '{{"model": "{route}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'"""
+  -d '{{"model": "{route}", "messages":
+       [{{"role": "user", "content": "Say hello."}}]}}'"""
 PYTHON = """# pip install openai
 import os
 from openai import OpenAI
 
-client = OpenAI(base_url="{url}/v1", api_key=os.environ["LINECLEAR_KEY"])
+client = OpenAI(
+    base_url="{url}/v1",
+    api_key=os.environ["LINECLEAR_KEY"],
+)
 answer = client.chat.completions.create(
     model="{route}",
     messages=[{{"role": "user", "content": "Say hello."}}],
 )
 print(answer.choices[0].message.content)"""
-JAVASCRIPT = """// save as hello.mjs and run: node hello.mjs; there is nothing to install
+JAVASCRIPT = """// node hello.mjs; there is nothing to install
 const answer = await fetch("{url}/v1/chat/completions", {{
   method: "POST",
-  headers: {{ authorization: `Bearer ${{process.env.LINECLEAR_KEY}}`, "content-type": "application/json" }},
+  headers: {{
+    authorization: `Bearer ${{process.env.LINECLEAR_KEY}}`,
+    "content-type": "application/json",
+  }},
   body: JSON.stringify({{
     model: "{route}",
     messages: [{{ role: "user", content: "Say hello." }}],
@@ -37,7 +43,10 @@ ANTHROPIC = """# pip install anthropic
 import os
 from anthropic import Anthropic
 
-client = Anthropic(base_url="{url}", api_key=os.environ["LINECLEAR_KEY"])
+client = Anthropic(
+    base_url="{url}",
+    api_key=os.environ["LINECLEAR_KEY"],
+)
 answer = client.messages.create(
     model="{route}",
     max_tokens=200,

@@ -4,15 +4,20 @@
   document.documentElement.classList.add("js");
 
   const hours = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
-  const days = { ...hours, year: "numeric", month: "short", day: "numeric" };
-  const [clock, calendar] = [hours, days].map((parts) => new Intl.DateTimeFormat(undefined, parts));
-  const today = new Date().toDateString();
+  const days = { ...hours, month: "short", day: "numeric" };
+  const years = { ...days, year: "numeric" };
+  const [clock, calendar, whole] = [hours, days, years].map((parts) => new Intl.DateTimeFormat(undefined, parts));
+  const now = new Date();
+  const fitting = (at) => {
+    if (at.toDateString() === now.toDateString()) return clock;
+    return at.getFullYear() === now.getFullYear() ? calendar : whole;
+  };
   const localTimes = (root) => {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (time.title || Number.isNaN(at.valueOf())) continue;
       time.title = time.textContent;
-      time.textContent = (at.toDateString() === today ? clock : calendar).format(at);
+      time.textContent = fitting(at).format(at);
     }
   };
 
