@@ -19,6 +19,7 @@ import httpx2
 import openai
 import pytest
 
+from lineclear.base.certificate import pinned_context
 from lineclear.testing.authority import Authority
 from lineclear.testing.platform import Platform
 
@@ -59,6 +60,12 @@ class Encrypted:
         """Fingerprints that the processes with a port say they show."""
         parts = [part for part in self.processes().get("parts", ()) if part["role"] in ("gateway", "control")]
         return {part["facts"].get("certificate", {}).get("sha256", "") for part in parts}
+
+    def reload_good(self) -> None:
+        """Shows a certificate for this machine's own names again."""
+        sha256 = self.install(*self.authority.files())
+        self.reload()
+        self.wait_until_shown(sha256)
 
     def says(self, words: str) -> bool:
         """Whether status says so of the certificate."""
@@ -148,6 +155,20 @@ def test_a_signed_in_browser_gets_a_cookie_for_tls_only(encrypted: Encrypted) ->
     cookie = response.getheader("set-cookie", "")
     assert "secure" in cookie.lower(), page
     assert "httponly" in cookie.lower()
+
+
+def test_control_s_own_test_message_goes_over_tls_whatever_name_the_certificate_bears(encrypted: Encrypted) -> None:
+    sha256 = encrypted.install(*encrypted.authority.files("elsewhere.example"))
+    encrypted.reload()
+    encrypted.wait_until_shown(sha256)
+    port, context = encrypted.port("admin"), pinned_context(encrypted.cert.read_text())
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=20)
+    head = {"authorization": f"Bearer {encrypted.platform.facts['admin_token']}", "content-type": "application/json"}
+    connection.request("POST", "/api/v1/test-messages", json.dumps({"route": "simulated"}), head)
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    assert answer["status"] == 200, answer
+    encrypted.reload_good()
 
 
 class Callers:

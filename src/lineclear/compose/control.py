@@ -10,6 +10,7 @@ import hmac
 import logging
 import os
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from lineclear.api.application import build_application
 from lineclear.api.callers import CallersDoor, callers_listener
 from lineclear.api.prefix import under_prefix
 from lineclear.api.server import AdminServer
-from lineclear.base.certificate import Certificate
+from lineclear.base.certificate import Certificate, pinned_context
 from lineclear.base.clock import Clock, SystemClock
 from lineclear.base.log import configure_log
 from lineclear.base.seal import Keys as MasterKeys
@@ -136,11 +137,11 @@ async def _run(boot: Boot, life: Life) -> None:
     lock_fd = hold_lock(boot.data_dir / "control.lock")
     core = open_core(boot)
     first = first_state(core, boot)
-    served, known = endpoints(core, boot), authenticator(boot.data_dir)
+    tls = None if boot.certificate is None else server_context(boot.certificate)
+    served, known = endpoints(core, boot, tls), authenticator(boot.data_dir)
     admin_url, root_path = str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
     parts = ConsoleParts(served, core.sessions, known, SystemClock(), admin_url, root_path)
     console = Console(parts)
-    tls = None if boot.certificate is None else server_context(boot.certificate)
     server = AdminServer(under_prefix(build_application(served, known, console.routes()), root_path), tls)
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
     facts: dict[str, object] = {
@@ -271,8 +272,13 @@ def apply_files(core: Core, paths: Sequence[Path]) -> None:
         _log.warning("%s was changed elsewhere and stays as it is; see `lineclear drift`", drift.object)
 
 
-def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
-    """Every endpoint of the admin port."""
+def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple[Endpoint, ...]:
+    """Every endpoint of the admin port; `tls` is what the data port shows too."""
+
+    def own_trust() -> ssl.SSLContext | None:
+        # The name in the certificate is for callers; here it is the certificate itself that is known.
+        return None if tls is None else pinned_context(tls.certificate.leaf_pem)
+
     gateway_url = str(boot.options.get("gateway_url", ""))
     ledger = core.ledger.endpoints()
     if not (boot.options.get("behind_proxy") or boot.options.get("is_admin_shared")):
@@ -288,7 +294,7 @@ def endpoints(core: Core, boot: Boot) -> tuple[Endpoint, ...]:
         *secrets_http.endpoints(Secrets(core.publisher)),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *audit_http.endpoints(core.database),
-        *trials_http.endpoints(core.keys, SystemClock(), gateway_url),
+        *trials_http.endpoints(core.keys, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(
             core.sessions, str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
         ),

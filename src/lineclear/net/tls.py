@@ -64,6 +64,8 @@ class ServerContext(ssl.SSLContext):
     """
 
     _in_force: ssl.SSLContext
+    certificate: Certificate
+    """The one in force."""
 
     def use(self, certificate: Certificate) -> None:
         """New connections show this certificate from now on; open ones keep theirs.
@@ -75,7 +77,7 @@ class ServerContext(ssl.SSLContext):
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         certificate.load_into(context)
         context.set_alpn_protocols(["http/1.1"])
-        self._in_force = context
+        self._in_force, self.certificate = context, certificate
 
     # Any: the signature belongs to the standard library's class and its two loops call it differently.
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:

@@ -6,7 +6,8 @@ ledger and is limited and paid like every other call of its app.
 
 import http.client
 import json
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -57,8 +58,10 @@ class TestAnswer:
     duration_ms: float
 
 
-def endpoints(keys: Keys, clock: Clock, gateway_url: str) -> tuple[Endpoint, ...]:
-    """Send a test message."""
+def endpoints(
+    keys: Keys, clock: Clock, gateway_url: str, tls: Callable[[], ssl.SSLContext | None] = lambda: None
+) -> tuple[Endpoint, ...]:
+    """Send a test message; `tls` gives what to trust at a data port that speaks it, None at one that does not."""
 
     def send(call: Call) -> TestAnswer:
         message: TestMessage = call.body
@@ -67,7 +70,7 @@ def endpoints(keys: Keys, clock: Clock, gateway_url: str) -> tuple[Endpoint, ...
         actor = call.principal.name
         made = keys.create(actor, message.app, ENVIRONMENT, KEY_DAYS)
         try:
-            return _send(gateway_url, made.key, message, clock)
+            return _send(gateway_url, made.key, message, clock, tls())
         finally:
             keys.revoke(actor, made.id, "the test message was sent")
 
@@ -79,14 +82,14 @@ def endpoints(keys: Keys, clock: Clock, gateway_url: str) -> tuple[Endpoint, ...
     )  # fmt: skip
 
 
-def _send(gateway_url: str, key: str, message: TestMessage, clock: Clock) -> TestAnswer:
+def _send(gateway_url: str, key: str, message: TestMessage, clock: Clock, tls: ssl.SSLContext | None) -> TestAnswer:
     body = {
         "model": message.route,
         "max_tokens": OUTPUT_TOKENS_MAX,
         "messages": [{"role": "user", "content": message.text}],
     }
     began_ns = clock.monotonic_ns()
-    status, headers, answer = _ask(gateway_url, key, json.dumps(body).encode())
+    status, headers, answer = _ask(gateway_url, key, json.dumps(body).encode(), tls)
     text, hint = _words(answer)
     return TestAnswer(
         request_id=headers.get("x-request-id"),
@@ -102,15 +105,19 @@ def _send(gateway_url: str, key: str, message: TestMessage, clock: Clock) -> Tes
     )
 
 
-def _ask(gateway_url: str, key: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+def _ask(gateway_url: str, key: str, body: bytes, tls: ssl.SSLContext | None) -> tuple[int, Mapping[str, str], bytes]:
     """One call to the data port.
 
     Raises:
         Refused: `unavailable` if it does not answer.
     """
     parts = urlsplit(gateway_url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=ANSWER_WAIT_S)
+    host = parts.hostname or ""
+    connection = (
+        http.client.HTTPConnection(host, parts.port, timeout=ANSWER_WAIT_S)
+        if parts.scheme == "http"
+        else http.client.HTTPSConnection(host, parts.port, timeout=ANSWER_WAIT_S, context=tls)
+    )
     try:
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         connection.request("POST", "/v1/chat/completions", body, headers)
