@@ -219,3 +219,67 @@ def test_times() -> None:
     assert instant_us("2027-01-15T08:00:00+01:00", now) == now - HOUR_US
     assert time_text(now + 250_999) == "2027-01-15T08:00:00.250Z"
     assert period_of(None, None, now).until_us > now
+
+
+def follow(desk: LedgerDesk, after: str, **narrow: str) -> tuple[list[str], str]:
+    page = desk.logs(ask({"after": after, **narrow}))
+    assert page.after is not None
+    return [row["id"] for row in page.rows], page.after
+
+
+def test_following_gives_every_line_once_in_the_order_of_arrival(desk: LedgerDesk, spool: Spool) -> None:
+    write_day(spool)
+    spool.write(intent(20))
+    seen, after = follow(desk, "newest")
+    assert seen == []
+    # What began earlier and ends now has an older id than what is there already, and comes all the same.
+    spool.write(intent(7), settle(7), settle(20))
+    seen, after = follow(desk, after)
+    assert seen == [exchange_id(7), exchange_id(20)]
+    assert follow(desk, after)[0] == []
+    for number in range(30, 60):
+        spool.write(intent(number), settle(number))
+    found: list[str] = []
+    while len(found) < 30:
+        rows, after = follow(desk, after, limit="7")
+        assert 0 < len(rows) <= 7
+        found += rows
+    assert found == [exchange_id(number) for number in range(30, 60)]
+    assert follow(desk, after)[0] == []
+
+
+def test_following_goes_on_over_midnight_and_from_an_empty_ledger(desk: LedgerDesk, spool: Spool) -> None:
+    _, after = follow(desk, "newest")
+    day_us = 24 * HOUR_US
+    late = START_UNIX_US + day_us
+    spool.write(intent(1), settle(1), intent(2, late), settle(2, late))
+    rows, after = follow(desk, after)
+    assert rows == [exchange_id(1), exchange_id(2, late)]
+    spool.write(intent(3), settle(3), intent(4, late), settle(4, late), intent(5, late + day_us))
+    rows, after = follow(desk, after)
+    assert sorted(rows) == [exchange_id(3), exchange_id(4, late)]
+    for days in range(1, 6):
+        spool.write(intent(9, late + days * day_us), settle(9, late + days * day_us))
+    assert len(follow(desk, after)[0]) == 5
+    assert follow(desk, follow(desk, after)[1])[0] == []
+
+
+def test_following_is_narrowed_like_a_list(desk: LedgerDesk, spool: Spool) -> None:
+    _, after = follow(desk, "newest")
+    write_day(spool)
+    for narrow in ({"route": "second"}, {"errors": "true"}, {"status": "4xx"}, {"find": "callers-own-id"}):
+        listed = [row["id"] for row in desk.logs(ask(dict(narrow))).rows]
+        assert listed
+        assert follow(desk, after, **narrow)[0] == sorted(listed)
+    assert [row["id"] for row in desk.logs(ask({"errors": "true"})).rows] == [exchange_id(5), exchange_id(2)]
+    assert [row["id"] for row in desk.logs(ask({"status": "502"})).rows] == [exchange_id(2)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"after": "somewhere"}, {"after": "1.2"}, {"after": "newest", "since": "1h"}, {"status": "6xx"}, {"errors": "1"}],
+)
+def test_logs_refuse_what_they_do_not_know(desk: LedgerDesk, query: dict[str, str]) -> None:
+    with pytest.raises(Refused) as caught:
+        desk.logs(ask(query))
+    assert caught.value.code is AdminCode.INVALID_REQUEST

@@ -3,7 +3,8 @@
 In: a day's tables. Out: frozen entries, newest first, or one by its id. Must not sum anything.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select
 from sqlalchemy.engine import RowMapping
 
 from lineclear.domain.entry import EntryDetail, EntryKind, day_of
+from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import Usage
 from lineclear.observe.period import Period
 from lineclear.store.ledger import Ledger
@@ -37,9 +39,12 @@ NARROW_BY = (
 EXCHANGE_DAYS_MAX = 2
 """An exchange settles on the day it started or, around midnight, on the next."""
 
+NO_ERROR = frozenset({Outcome.OK.value, Outcome.CLIENT_GONE.value})
+"""Outcomes that are nobody's failure; all others are errors, in sums and in lists."""
 FIND_DAYS_MAX = 7
 """Days in which one exchange is looked for: an orphan is closed when control is back, which may be a while."""
 
+_STATUS = re.compile(r"[1-5](\d\d|xx)")
 _decode_detail = msgspec.msgpack.Decoder(EntryDetail).decode
 
 
@@ -85,17 +90,19 @@ class EntryQuestion:
     """An exchange id: only entries older than it. Empty = from the newest on."""
     find: str = ""
     """A caller's or vendor's own request id, or the response's id. Empty = any."""
+    status: str = ""
+    """An HTTP status such as `429`, or a family such as `5xx`. Empty = any."""
+    is_failed: bool = False
+    """Only what went wrong, whoever's fault it was."""
 
 
 def list_entries(ledger: Ledger, question: EntryQuestion) -> list[Entry]:
     """Entries, newest first by day of settling and then by start.
 
     Raises:
-        ValueError: if a name in `only` is not one of NARROW_BY.
+        ValueError: if a name in `only` is not one of NARROW_BY, or the status is none.
     """
-    for name in question.only:
-        if name not in NARROW_BY:
-            raise ValueError(f"entries cannot be narrowed by {name!r}; they can by {', '.join(NARROW_BY)}")
+    _check(question)
     first_day, last_day = day_of(question.period.since_us), day_of(question.period.until_us) + EXCHANGE_DAYS_MAX - 1
     left = min(question.limit, LOGS_MAX)
     found: list[Entry] = []
@@ -110,6 +117,27 @@ def list_entries(ledger: Ledger, question: EntryQuestion) -> list[Entry]:
         found += page
         left -= len(page)
     return found
+
+
+def _check(question: EntryQuestion) -> None:
+    for name in question.only:
+        if name not in NARROW_BY:
+            raise ValueError(f"entries cannot be narrowed by {name!r}; they can by {', '.join(NARROW_BY)}")
+    if question.status:
+        _statuses(question.status)
+
+
+def list_arrived(ledger: Ledger, day: int, ids: Sequence[str], question: EntryQuestion) -> list[Entry]:
+    """Those of a day's entries with these ids that the question is about, in the order of `ids`; at most 500 ids.
+
+    Raises:
+        ValueError: as `list_entries`.
+    """
+    _check(question)
+    with ledger.read(day) as connection:
+        wanted = and_(entries.c.day == day, entries.c.id.in_(ids), *_narrowed(question, connection.dialect.name))
+        found = {row[entries.c.id]: _entry_of(row) for row in connection.execute(_joined().where(wanted)).mappings()}
+    return [found[exchange] for exchange in ids if exchange in found]
 
 
 def find_entries(ledger: Ledger, exchange: str) -> list[Entry]:
@@ -168,13 +196,31 @@ def _selection(day: int, question: EntryQuestion, dialect: str) -> Select[Any]:
         entries.c.day == day,
         entries.c.started_us >= question.period.since_us,
         entries.c.started_us < question.period.until_us,
+        *_narrowed(question, dialect),
     ]
-    wanted += [facets.c[name] == value for name, value in question.only.items()]
     if question.before:
         wanted.append(entries.c.id < question.before)
+    return _joined().where(and_(*wanted))
+
+
+def _narrowed(question: EntryQuestion, dialect: str) -> list[ColumnElement[bool]]:
+    """What a question asks of each entry, whenever it was."""
+    wanted: list[ColumnElement[bool]] = [facets.c[name] == value for name, value in question.only.items()]
+    if question.status:
+        first, last = _statuses(question.status)
+        wanted.append(facets.c.status.between(first, last))
+    if question.is_failed:
+        wanted.append(facets.c.outcome.not_in(sorted(NO_ERROR)))
     if question.find:
         wanted.append(_mentions(question.find, dialect))
-    return _joined().where(and_(*wanted))
+    return wanted
+
+
+def _statuses(text: str) -> tuple[int, int]:
+    if not _STATUS.fullmatch(text):
+        raise ValueError(f"status is a number such as 429 or a family such as 5xx, not {text!r}")
+    family = int(text[0]) * 100
+    return (family, family + 99) if text.endswith("xx") else (int(text), int(text))
 
 
 def _mentions(text: str, dialect: str) -> ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""The ledger's tables: entries, the facets they share, hour rollups, read positions, anomalies.
+"""The ledger's tables: entries, the facets they share, hour rollups, read positions, anomalies, arrivals.
 
 In and out: names and columns only; `store.ledger` writes them, `observe` reads them. One SQLite file holds
 one UTC day; in PostgreSQL `entries` is partitioned by day.
@@ -134,6 +134,15 @@ anomalies = Table(
     Column("detail", Text, nullable=False),
 )
 """Records that should not be there, for `ledger check`."""
+
+arrivals = Table(
+    "arrivals",
+    LEDGER,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("ids", LargeBinary, nullable=False),
+)
+"""In which order a day's entries came in: one row for each batch, numbered from 1, with its ids (`packed_ids`)."""
 
 DIMENSIONS: tuple[str, ...] = tuple(column.name for column in rollups.primary_key.columns if column.name != "hour")
 """What `usage` can be asked by, in the order of the first columns of a facet."""

@@ -14,11 +14,12 @@ from lineclear.control.ledger.background import BackgroundDesk
 from lineclear.domain.entry import exchange_day
 from lineclear.domain.money import Price
 from lineclear.domain.permissions import Permission
+from lineclear.observe.arrivals import entries_after, newest_place, place_text, read_place
 from lineclear.observe.check import LedgerCheck, check_ledger
 from lineclear.observe.dispatches import read_dispatches
 from lineclear.observe.entry import LOGS_MAX, NARROW_BY, Entry, EntryQuestion, find_entry
 from lineclear.observe.explain import PriceOf, explain_entry, explain_open, find_request
-from lineclear.observe.logs import list_logs
+from lineclear.observe.logs import list_logs, log_line
 from lineclear.observe.period import Period, period_of
 from lineclear.observe.usage import UsageQuestion, UsageReport, sum_usage
 from lineclear.store.ledger import Ledger
@@ -28,6 +29,8 @@ LOGS_DEFAULT = 100
 DISPATCHES_BYTES_MAX = 256 * 1024 * 1024
 """About four million dispatches in the compact form."""
 ID_CHARS_MAX = 200
+NEWEST = "newest"
+"""The value of `after` that gives the place behind everything that is there."""
 
 _PERIOD = (
     QueryParameter("since", "begin: a span back from now (24h, 7d) or ISO 8601; default 30d"),
@@ -45,7 +48,7 @@ class CheckRequest:
 
 @dataclass(frozen=True)
 class LogPage:
-    """Entries, newest first."""
+    """Entries, newest first; with `after` in the order in which the ledger took them."""
 
     rows: list[dict[str, Any]]
     """Any: text, int, float, bool and None."""
@@ -53,6 +56,8 @@ class LogPage:
     """Pass it as `before` to go on; None = there is no more."""
     demo: bool = False
     """The history is invented."""
+    after: str | None = None
+    """Where to go on following: pass it as `after`. None where nothing is followed."""
 
 
 class LedgerDesk:
@@ -94,18 +99,33 @@ class LedgerDesk:
         return replace(report, demo=self.is_demo)
 
     def logs(self, call: Call) -> LogPage:
-        """One line per exchange, newest first."""
-        limit = _limit(call)
-        self._ingest.catch_up()
+        """One line per exchange: newest first, or with `after` in the order in which the ledger took them."""
         question = EntryQuestion(
             self._period(call),
             _only(call, NARROW_BY),
-            limit,
+            _limit(call),
             before=call.query.get("before", ""),
             find=call.query.get("find", ""),
+            status=call.query.get("status", ""),
+            is_failed=_flag(call, "errors"),
         )
-        rows = list_logs(self._ledger, question)
-        return LogPage(rows, rows[-1]["id"] if len(rows) == limit else None, self.is_demo)
+        self._ingest.catch_up()
+        try:
+            if "after" in call.query:
+                return self._follow(call, question)
+            rows = list_logs(self._ledger, question)
+        except ValueError as error:
+            raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
+        return LogPage(rows, rows[-1]["id"] if len(rows) == question.limit else None, self.is_demo)
+
+    def _follow(self, call: Call, question: EntryQuestion) -> LogPage:
+        stray = [name for name in ("since", "until", "before") if name in call.query]
+        if stray:
+            raise ValueError(f"after follows what comes in, so {stray[0]} has no say; leave it out")
+        if call.query["after"] == NEWEST:
+            return LogPage([], None, self.is_demo, place_text(newest_place(self._ledger)))
+        found, place = entries_after(self._ledger, read_place(call.query["after"]), question)
+        return LogPage([log_line(entry) for entry in found], None, self.is_demo, place_text(place))
 
     def explain(self, call: Call) -> dict[str, Any]:
         """Everything about one request. Any: nested JSON values."""
@@ -116,7 +136,7 @@ class LedgerDesk:
         entry = find_request(self._ledger, request)
         if entry is not None:
             background = self._background.of(entry, entry.detail()) if self._background is not None else None
-            return explain_entry(entry, self._price_then(entry), background)
+            return {**explain_entry(entry, self._price_then(entry), background), "demo": self.is_demo}
         intent = self._ingest.open_exchanges().get(request)
         if intent is not None:
             return explain_open(intent)
@@ -202,6 +222,11 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
                 *_PERIOD,
                 QueryParameter("limit", f"1 to {LOGS_MAX}; default {LOGS_DEFAULT}"),
                 QueryParameter("before", "an exchange id: only older ones"),
+                QueryParameter(
+                    "after", f"what came in since: {NEWEST} gives the place to begin at, each answer the next"
+                ),
+                QueryParameter("status", "only this HTTP status, such as 429, or family, such as 5xx"),
+                QueryParameter("errors", "true = only what went wrong"),
                 QueryParameter("find", "a caller's, vendor's or response's id that the exchange carries"),
                 *(QueryParameter(name, f"only this {name}") for name in NARROW_BY),
             ),
@@ -231,6 +256,13 @@ def _unknown(request: str) -> Refused:
 
 def _only(call: Call, names: tuple[str, ...]) -> dict[str, str]:
     return {name: call.query[name] for name in names if name in call.query}
+
+
+def _flag(call: Call, name: str) -> bool:
+    text = call.query.get(name, "false")
+    if text not in ("true", "false"):
+        raise Refused(AdminCode.INVALID_REQUEST, f"{name} is true or false, not {text!r}")
+    return text == "true"
 
 
 def _limit(call: Call) -> int:
