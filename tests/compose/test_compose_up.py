@@ -179,6 +179,7 @@ def test_text_for_a_person_names_what_is_not_answering() -> None:
         "degraded": ["control"],
         "warnings": ["shop.yaml was not applied"],
         "data_dir": "/d",
+        "demo": False,
     }
     text = ready_text(facts)
     assert "not answering: control" in text
