@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 import pytest
-from console_visitor import Visitor
 
+from lineclear.testing.console_visitor import Visitor
 from lineclear.testing.platform import Platform
 
 

@@ -1,7 +1,6 @@
 """Who gets in: one-use links, the cookie, forms of this session only, the way out."""
 
-from console_visitor import Visitor
-
+from lineclear.testing.console_visitor import Visitor
 from lineclear.testing.platform import Platform
 
 

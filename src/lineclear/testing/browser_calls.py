@@ -1,0 +1,51 @@
+"""Calls to a platform under test, sign-in links, and the addresses of every page.
+
+In: a running platform. Out: request ids, links, paths.
+"""
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from lineclear.testing.platform import Platform
+
+
+def ask(platform: Platform, key: str, body: Mapping[str, Any], **headers: str) -> str:
+    """One chat call; its request id."""
+    parts = urlsplit(platform.gateway_url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+    sent = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), sent)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return str(response.headers["x-request-id"])
+
+
+def chat(route: str, text: str = "Hello") -> dict[str, Any]:
+    return {"model": route, "messages": [{"role": "user", "content": text}]}
+
+
+def link(platform: Platform) -> str:
+    """A fresh sign-in link."""
+    return str(platform.admin("POST", "/api/v1/sign-in-links")["url"])
+
+
+def page_paths(platform: Platform) -> list[str]:
+    """Every page once, and a request of each outcome there is."""
+    rows = platform.admin("GET", "/api/v1/requests?limit=50")["rows"]
+    of_outcome = {row["outcome"]: row["id"] for row in rows}
+    keys = platform.admin("GET", "/api/v1/keys")["keys"]
+    models = platform.admin("GET", "/api/v1/models")["items"]
+    routes = platform.admin("GET", "/api/v1/routes")["items"]
+    return [
+        *("/", "/start", "/requests", "/routes", "/models", "/cost", "/catalogue", "/providers", "/keys"),
+        *("/requests?outcome=fault", "/cost?by=model&since=24h", "/keys?state=all"),
+        *(f"/requests/{request_id}" for request_id in of_outcome.values()),
+        f"/keys/{keys[-1]['id']}",
+        *(f"/catalogue/{item['name']}" for item in models[:2]),
+        *(f"/routes/{item['name']}" for item in routes[:2]),
+    ]

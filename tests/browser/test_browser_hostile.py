@@ -1,0 +1,77 @@
+"""Text that tries to be more stays text: in fields, answers, addresses, and rows that come in live."""
+
+from playwright.sync_api import Browser, expect
+
+from lineclear.testing import hostile
+from lineclear.testing.browser_calls import ask, chat, link
+from lineclear.testing.browser_pages import visit
+from lineclear.testing.platform import Platform
+
+SHOWN = hostile.SCRIPT
+"""As a reader sees it: the markup itself, written out."""
+
+
+def test_text_is_shown_as_it_is_and_marks_of_direction_are_written_out(browser: Browser, planted: Platform) -> None:
+    with visit(browser, link(planted)) as one:
+        for path in ("/catalogue", "/routes/hostile/route:1", "/providers", "/catalogue/second"):
+            one.go(path)
+            text = one.page.inner_text("main")
+            assert SHOWN in text, path
+            assert "{{7*7}}" in text
+            assert "\u202e" not in text
+            assert "\\u202egnp.exe\\u2066" in text
+            assert one.violations() == []
+
+
+def test_answer_of_a_model_stays_text(browser: Browser, planted: Platform) -> None:
+    with visit(browser, link(planted)) as one:
+        one.go("/start?route=hostile%2Froute%3A1")
+        one.page.get_by_role("textbox", name="Message").fill(hostile.TEXT)
+        one.page.get_by_label("As app").select_option("caller")
+        one.page.get_by_label("Route").select_option("hostile/route:1")
+        one.page.get_by_role("button", name="Send a test message").click()
+        expect(one.page.get_by_role("heading", name="What came back")).to_be_visible()
+        assert one.page.inner_text("main").count(SHOWN) >= 2
+        assert one.violations() == []
+        one.page.get_by_role("link", name="See why it went there").click()
+        assert SHOWN in one.page.inner_text("main")
+        assert one.violations() == []
+
+
+def test_vendor_under_test_stays_text(browser: Browser, axe: str, planted: Platform) -> None:
+    with visit(browser, link(planted)) as one:
+        one.go("/providers")
+        one.page.get_by_role("button", name="Test vendor").click()
+        expect(one.page.get_by_role("heading", name="Test of vendor")).to_be_visible()
+        assert one.violations() == []
+        assert one.findings(axe) == []
+
+
+def test_addresses_hold_no_script(browser: Browser, planted: Platform) -> None:
+    with visit(browser, link(planted)) as one:
+        for path in ("/requests", "/cost", "/catalogue"):
+            name = {"/requests": "find", "/cost": "app", "/catalogue": "find"}[path]
+            one.page.goto(one.home + path)
+            field = one.page.locator(f"input[name={name}]")
+            field.fill(hostile.TEXT)
+            field.press("Enter")
+            one.page.wait_for_load_state()
+            assert one.page.locator(f"input[name={name}]").input_value().startswith(SHOWN)
+            assert one.violations() == []
+        for href in one.page.evaluate("[...document.links].map((link) => link.href)"):
+            assert href.startswith(one.home)
+
+
+def test_rows_that_come_in_live_stay_text(browser: Browser, planted: Platform) -> None:
+    with visit(browser, link(planted)) as one:
+        one.go("/requests")
+        one.page.get_by_role("button", name="Live").click()
+        expect(one.page.locator("#live-says")).to_contain_text("new requests appear here")
+        request_id = ask(planted, planted.keys["live"], chat(hostile.TEXT))
+        row = one.page.locator(f"a[href$='{request_id}']")
+        expect(row).to_be_visible()
+        assert SHOWN[:20] in one.page.inner_text("#rows tr:first-child")
+        assert one.violations() == []
+        assert one.strangers() == []
+        row.click()
+        expect(one.page.get_by_text("before any model was called").first).to_be_visible()

@@ -1,0 +1,301 @@
+"""Every page and its twins: one value three ways, guarded answers, and nothing that was not declared."""
+
+import csv
+import html
+import http.client
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from lineclear.console import shown
+from lineclear.console.pages import ACTIONS, FEEDS, PAGES
+from lineclear.testing.console_visitor import Visitor
+from lineclear.testing.platform import Platform
+
+TEMPLATES = Path(__file__).parents[2] / "src/lineclear/console/templates"
+FORBIDDEN = r"\|\s*safe|autoescape|Markup|<style|\sstyle=|<script(?! src=)|\son[a-z]+=|javascript:"
+MONTH_LIMIT_USD = "0.01"
+MANIFEST = f"""
+kind: Team
+name: support
+budget: {{usd_per_month: "{MONTH_LIMIT_USD}"}}
+---
+kind: App
+name: shop
+team: support
+routes: ["*"]
+---
+kind: Route
+name: openai/any:1
+team: support
+description: a name with a slash
+environments:
+  live: {{targets: [{{model: simulated@1}}]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def busy(platform: Platform) -> Platform:
+    """The same platform with a few requests, good and bad."""
+    path = platform.directory / "shop.yaml"
+    path.write_text(MANIFEST)
+    done = platform.cli("apply", "-f", str(path), "--note", "a shop")
+    assert done.returncode == 0, done.stderr
+    key = platform.cli_json("keys", "create", "--app", "shop", "--env", "live")["key"]
+    for model, text in (
+        ("openai/any:1", "one"),
+        ("simulated", "two"),
+        ("simulated", "three [[status=500]]"),
+        ("absent", "four"),
+    ):
+        call(platform, key, model, text)
+    return platform
+
+
+def call(platform: Platform, key: str, model: str, text: str) -> str:
+    parts = urlsplit(platform.gateway_url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}]})
+    connection.request("POST", "/v1/chat/completions", body, {"authorization": f"Bearer {key}"})
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return str(response.headers["x-request-id"])
+
+
+def concrete(platform: Platform) -> dict[str, str]:
+    """A value for every name in a page's path."""
+    row = platform.admin("GET", "/api/v1/requests?app=shop&outcome=ok&limit=1")["rows"][0]
+    return {"request_id": row["id"], "key_id": row["key_id"], "name": "simulated"}
+
+
+def words_of(page: str) -> str:
+    """What a reader sees: text, and what stands in titles and fields; entities resolved."""
+    body = page.partition("<main")[2]
+    attributes = " ".join(re.findall(r'(?:title|value|datetime|href)="([^"]*)"', body))
+    return html.unescape(re.sub(r"<[^>]+>", " ", body) + " " + attributes)
+
+
+def table_rows(page: str) -> list[str]:
+    """The words of each row of every table body."""
+    bodies = re.findall(r"<tbody.*?</tbody>", page, re.DOTALL)
+    return [words_of("<main" + row) for body in bodies for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL)]
+
+
+def exact_usd(text: str | None) -> str:
+    return "unpriced" if text is None else f"${text}"
+
+
+def plain(value: Any) -> str:
+    return str(value or "")
+
+
+def joined(value: list[str]) -> str:
+    return ", ".join(value[:2])
+
+
+SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {
+    "/requests": {
+        "id": plain, "at": plain, "outcome": plain, "environment": plain, "app": plain, "route": plain, "model": plain,
+        "duration_ms": shown.duration, "first_event_ms": shown.duration, "input_tokens": shown.count,
+        "output_tokens": shown.count, "error_code": plain,
+    },
+    "/routes": {
+        "route": plain, "environment": plain, "team": plain, "release": plain, "requests": shown.count,
+        "errors": shown.count, "latency_ms_p95": shown.duration, "cost_usd": exact_usd,
+    },
+    "/cost": {
+        "app": plain, "requests": shown.count, "errors": shown.count, "input_tokens": shown.count,
+        "output_tokens": shown.count, "cost_usd": exact_usd, "estimated_cost_usd": exact_usd,
+        "unpriced_requests": shown.count, "latency_ms_p95": shown.duration,
+    },
+    "/catalogue": {
+        "model": plain, "status": plain, "owner": plain, "purpose": plain, "provider": plain, "routes": joined,
+        "apps": joined, "input_per_mtok_usd": shown.rate, "output_per_mtok_usd": shown.rate, "requests": shown.count,
+        "cost_usd": exact_usd,
+    },
+    "/keys": dict.fromkeys(("id", "state", "app", "environment", "created_at", "created_by"), plain),
+}  # fmt: skip
+"""What a page shows of each row of its twin, and in which form."""
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_page_shows_the_rows_of_its_twin_in_their_order(busy: Platform, visitor: Visitor, path: str) -> None:
+    answer, twin = visitor.get(path), visitor.get(f"{path}.json").json()
+    rows = table_rows(answer.text)
+    # Cost has a table over time before the sums.
+    start = len(twin["over_time"]["columns"]) if path == "/cost" else 0
+    assert twin["rows"]
+    for row, seen in zip(twin["rows"], rows[start:], strict=False):
+        for name, form in SHOWN[path].items():
+            assert form(row[name]) in seen, (name, row[name], seen)
+
+
+def test_request_shows_each_candidate_check_attempt_and_cost_line(busy: Platform, visitor: Visitor) -> None:
+    path = f"/requests/{concrete(busy)['request_id']}"
+    seen, twin = words_of(visitor.get(path).text), visitor.get(f"{path}.json").json()["request"]
+    for sentence in twin["summary"]:
+        assert sentence in seen
+    for candidate in twin["candidates"]:
+        assert candidate["model"] in seen
+        assert f"{candidate['score']:.3f}" in seen
+    for check in twin["checks"]:
+        assert check["detail"] in seen
+    for attempt in twin["attempts"]:
+        assert shown.duration(attempt["duration_ms"]) in seen
+    for line in twin["cost_lines"]:
+        assert f"${line['cost_usd']}" in seen
+    for name, took_us in twin["steps_us"].items():
+        assert name in seen
+        assert shown.duration(took_us / 1000) in seen
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path or "/")
+def test_page_and_twin_are_there(busy: Platform, visitor: Visitor, page: Any) -> None:
+    path = page.path.format_map(concrete(busy))
+    answer, twin = visitor.get(path or "/"), visitor.get(f"{path or '/home'}.json")
+    assert (answer.status, twin.status) == (200, 200), answer.text
+    assert isinstance(twin.json(), dict)
+
+
+def test_figures_of_the_twin_are_the_api_s_and_the_page_s(busy: Platform, visitor: Visitor) -> None:
+    usage = busy.admin("GET", "/api/v1/usage?by=app&since=30d")
+    twin = visitor.get("/cost.json?by=app&since=30d").json()
+    assert (twin["rows"], twin["total"]) == (usage["rows"], usage["total"])
+    seen = words_of(visitor.get("/cost?by=app&since=30d").text)
+    for row in usage["rows"]:
+        assert f"${row['cost_usd']}" in seen
+        assert shown.count(row["requests"]) in seen
+    rows = visitor.get("/requests.json").json()["rows"]
+    assert rows == busy.admin("GET", "/api/v1/requests?since=24h&limit=50")["rows"]
+    explained = visitor.get(f"/requests/{rows[0]['id']}.json").json()["request"]
+    assert explained == busy.admin("GET", f"/api/v1/requests/{rows[0]['id']}")
+
+
+def test_lists_are_offered_as_csv_too(busy: Platform, visitor: Visitor) -> None:
+    for page in PAGES:
+        if page.rows:
+            answer = visitor.get(f"{page.path}.csv")
+            assert answer.headers["content-type"].startswith("text/csv")
+            rows = list(csv.DictReader(io.StringIO(answer.text)))
+            assert len(rows) == len(visitor.get(f"{page.path}.json").json()[page.rows])
+
+
+def test_spreadsheet_gets_no_formula(busy: Platform, visitor: Visitor) -> None:
+    key = busy.cli_json("keys", "create", "--app", "shop", "--env", "live")["key"]
+    call(busy, key, '=HYPERLINK("http://evil.test")', "five")
+    text = visitor.get("/requests.csv").text
+    assert "'=HYPERLINK" in text
+
+
+def test_requests_are_narrowed_by_the_address_and_paged(busy: Platform, visitor: Visitor) -> None:
+    rows = visitor.get("/requests.json?outcome=refused&app=shop").json()["rows"]
+    assert {row["outcome"] for row in rows} == {"refused"}
+    page = visitor.get("/requests?outcome=refused&app=shop&since=7d")
+    assert "lineclear logs --app shop --outcome refused --since 7d" in words_of(page.text)
+    key = busy.cli_json("keys", "create", "--app", "shop", "--env", "live")["key"]
+    for number in range(55):
+        call(busy, key, "simulated", f"number {number}")
+    first = visitor.get("/requests.json").json()
+    second = visitor.get(f"/requests.json?before={first['before']}").json()
+    ids = [row["id"] for row in (*first["rows"], *second["rows"])]
+    assert len(first["rows"]) == 50
+    assert len(set(ids)) == len(ids) >= 59
+    assert f"before={first['before']}" in visitor.get("/requests").text
+
+
+def test_every_answer_is_guarded(visitor: Visitor) -> None:
+    for path in ("/", "/home.json", "/requests.csv", "/no-such", "/sign-in", "/start"):
+        headers = visitor.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'; script-src 'self'")
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cache-control"] == "no-store"
+
+
+def test_static_files_are_named_by_content_and_kept_for_a_year(visitor: Visitor) -> None:
+    (address,) = re.findall(r'href="(/console/static/console\.[0-9a-f]{12}\.css)"', visitor.get("/").text)
+    answer = Visitor(visitor.link).ask("GET", address)
+    assert answer.status == 200
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert visitor.get("/static/console.css").status == 404
+    assert visitor.get("/static/..%2fguard.py").status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/requests?colour=red", 400, "colour"),
+        ("/requests?app=a&app=b", 400, "stands twice"),
+        ("/requests?since=yesterday", 400, "yesterday"),
+        ("/cost?by=colour", 400, "colour"),
+        ("/requests/req_unknown", 404, "req_unknown"),
+        ("/keys/unknown", 404, "unknown"),
+        ("/catalogue/unknown", 404, "unknown"),
+        ("/routes/unknown", 404, "unknown"),
+        ("/unknown", 404, "/unknown"),
+    ],
+)
+def test_what_is_not_there_is_said(visitor: Visitor, path: str, status: int, words: str) -> None:
+    answer = visitor.get(path)
+    assert answer.status == status
+    assert words in answer.text
+    if status == 400:
+        twin = visitor.get(path.replace("?", ".json?"))
+        assert (twin.status, twin.json()["code"]) == (400, "invalid_request")
+
+
+def test_twin_is_open_to_the_admin_token(busy: Platform, visitor: Visitor) -> None:
+    token = str(busy.facts["admin_token"])
+    answer = Visitor(visitor.link).get("/requests.json", authorization=f"Bearer {token}")
+    assert answer.json()["rows"]
+
+
+def test_forms_need_their_token(busy: Platform, visitor: Visitor) -> None:
+    names = concrete(busy)
+    for action in ACTIONS:
+        path = action.path.format_map(names)
+        assert visitor.post(path, {}).status == 403
+        assert visitor.post(path, {"form_token": visitor.form_token()}, origin="http://evil.test").status == 403
+        assert Visitor(visitor.link).post(path, {"form_token": visitor.form_token()}).status == 303
+
+
+def test_test_message_is_a_real_and_audited_call(busy: Platform, visitor: Visitor) -> None:
+    fields = {"form_token": visitor.form_token(), "route": "simulated", "app": "shop", "text": "Is it on?"}
+    answer = visitor.post("/start/message", fields)
+    assert "Is it on?" in answer.text
+    row = visitor.get("/requests.json?app=shop&environment=test").json()["rows"][0]
+    assert (row["outcome"], row["route"]) == ("ok", "simulated")
+    assert row["id"] in answer.text
+    events = busy.admin("GET", "/api/v1/audit-events")["events"][-2:]
+    assert [event["action"] for event in events] == ["key.created", "key.revoked"]
+    assert {event["object"] for event in events} == {f"key/{row['key_id']}"}
+    refused = visitor.post("/start/message", {**fields, "route": "openai/any:1"})
+    assert "404" in words_of(refused.text)
+
+
+def test_budgets_and_what_was_spent_are_on_home(visitor: Visitor) -> None:
+    (budget,) = visitor.get("/home.json").json()["budgets"]
+    assert (budget["scope"], budget["name"], budget["usd_per_month"]) == ("team", "support", MONTH_LIMIT_USD)
+    assert 0 < float(budget["share"]) < 1
+
+
+def test_feeds_are_declared_and_closed_to_strangers(visitor: Visitor) -> None:
+    for feed in FEEDS:
+        assert Visitor(visitor.link).get(feed.path).status == 401
+        assert visitor.get(feed.path + "?colour=red").status == 400
+
+
+def test_no_template_marks_text_as_safe_or_holds_style_or_script() -> None:
+    for path in TEMPLATES.glob("*.html"):
+        text = path.read_text()
+        assert not re.search(
+            r"\|\s*safe|autoescape|Markup|<style|\sstyle=|<script(?! src=)|\son[a-z]+=|javascript:", text
+        ), path
