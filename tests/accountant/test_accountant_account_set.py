@@ -38,7 +38,8 @@ def test_it_grants_what_every_rate_allows_and_tells_what_the_tightest_leaves(
         units = (1, wanted)
         after = {(n, kind): rate_take(states[n][kind], now_us, units[kind], per) for n, kind, per in rates}
         fits = all(
-            (per > 0 and rate_wait_us(after[n, kind], now_us, per) == 0) or (per == 0 and units[kind] == 0)
+            # A rate of nothing a minute never makes up for what was taken beyond it.
+            rate_wait_us(after[n, kind], now_us, per) == 0 if per > 0 else after[n, kind] <= 0
             for n, kind, per in rates
         )
         assert among.has_room(wanted, 0, now_us) is fits
