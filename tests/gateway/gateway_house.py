@@ -54,6 +54,7 @@ from lineclear.domain.snapshot import (
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.current import Current
 from lineclear.gateway.door import Door
+from lineclear.gateway.forward import FORWARDS_MAX
 from lineclear.gateway.live import Live
 from lineclear.gateway.parts import Parts
 from lineclear.handover.snapshot_dir import SnapshotReader, SnapshotWriter
@@ -197,6 +198,7 @@ class House:
                 clock=clock, resolver=Resolver(clock), guard=EgressGuard(), limits=PoolLimits(), tls=client_context()
             ),
             control=Origin("unix", "control", 0, str(self.directory / "control.sock"), True),
+            forwards=asyncio.Semaphore(FORWARDS_MAX),
             large_bodies=asyncio.Lock(),
             counters=defaultdict(int),
         )

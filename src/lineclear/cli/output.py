@@ -71,6 +71,11 @@ class Output:
         """Whether notes and progress have a reader."""
         return self.format is Format.TABLE and not self._is_quiet
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Of `--fields`; empty = none were named."""
+        return self._fields
+
     def value(self, value: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
         """One object: as it is, or for a person `lines` (its fields if none are given)."""
         if self._fields:
@@ -163,7 +168,7 @@ class Output:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_csv_cell(row.get(column)) for column in columns] for row in rows)
+        writer.writerows([csv_cell(row.get(column)) for column in columns] for row in rows)
         click.echo(text.getvalue(), nl=False)
 
 
@@ -197,7 +202,8 @@ def _name_field(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     return next((name for name in ("name", "id") if name in row), columns[0])
 
 
-def _csv_cell(value: object) -> object:
+def csv_cell(value: object) -> object:
+    """A value as CSV holds it: figures as they are, text that no spreadsheet takes for a formula."""
     if value is None:
         return ""
     if isinstance(value, bool | int | float):

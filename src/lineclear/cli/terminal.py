@@ -24,6 +24,8 @@ STATE_COLOURS: Mapping[str, str] = {
     **dict.fromkeys(("down", "failed", "revoked", "blocked", "failure", "error"), "red"),
 }
 """Words of state columns that are worth a glance."""
+NUMBER_COLUMN_ENDS = ("_ms", "_usd", "_tokens", "_bytes", "status", "attempts")
+"""Ends of the names of columns that hold figures, where a table cannot look at all its rows first."""
 STATE_COLUMNS = frozenset({"state", "status", "outcome"})
 
 
@@ -64,6 +66,32 @@ def table_lines(
                    for column, text in zip(columns, line, strict=True)]  # fmt: skip
         lines.append(_line(line, widths, right, colours))
     return lines
+
+
+class GrowingTable:
+    """Lines of a table whose rows come one by one: a column never gets narrower, so what follows stays aligned."""
+
+    def __init__(self, columns: Sequence[str], widths: Mapping[str, int]) -> None:
+        """`widths` is what columns begin with where their head is not wider."""
+        self._columns = tuple(columns)
+        self._heads = [column.replace("_", " ").upper() for column in columns]
+        self._widths = [max(widths.get(column, 0), _width(column)) for column in columns]
+        self._right = [column.endswith(NUMBER_COLUMN_ENDS) for column in columns]
+
+    def head(self, width_max: int | None) -> str:
+        """The heads of the columns."""
+        return _line(self._heads, self._fitted(width_max), self._right, [None] * len(self._columns))
+
+    def line(self, row: Mapping[str, object], width_max: int | None) -> str:
+        """One row."""
+        cells = [_cell(row.get(column)) for column in self._columns]
+        self._widths = [max(width, _width(cell)) for width, cell in zip(self._widths, cells, strict=True)]
+        colours = [STATE_COLOURS.get(text) if column in STATE_COLUMNS else None
+                   for column, text in zip(self._columns, cells, strict=True)]  # fmt: skip
+        return _line(cells, self._fitted(width_max), self._right, colours)
+
+    def _fitted(self, width_max: int | None) -> list[int]:
+        return _fitted(list(self._widths), [_width(head) for head in self._heads], self._right, width_max)
 
 
 def shown_text(value: object) -> str:

@@ -25,6 +25,7 @@ from lineclear.domain.snapshot import AccountLimits
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.current import Current
 from lineclear.gateway.door import Door
+from lineclear.gateway.forward import FORWARDS_MAX
 from lineclear.gateway.live import Live
 from lineclear.gateway.parts import Parts
 from lineclear.handover.acks import write_ack
@@ -84,6 +85,7 @@ class GatewayProcess:
             control=Origin(
                 scheme="unix", host="control", port=0, path=str(boot.run_dir / CONTROL_SOCKET), private_network=True
             ),
+            forwards=asyncio.Semaphore(FORWARDS_MAX),
             large_bodies=asyncio.Lock(),
             counters=defaultdict(int),
         )

@@ -62,13 +62,13 @@ CHECKS: Final[dict[Check, str]] = {
     Check.GRANT: "the app may call this route in this environment",
     Check.TASK: "the task is one of the route's",
     Check.DATA_CLASS: "the data class is the route's or a higher one",
-    Check.CANDIDATE: "status, approved uses, data classes and operations of the model allow the call",
-    Check.HEALTH: "a model is neither throttled nor ejected",
-    Check.VARIABLES: "every variable of the route's prompt was sent, and no fault is asked of a vendor",
+    Check.CANDIDATE: "its card allows the call: status, uses, data, operations",
+    Check.HEALTH: "a model that may serve is neither throttled nor ejected",
+    Check.VARIABLES: "the prompt's variables were sent; no fault asked of a vendor",
     Check.LIMIT: "budget, requests, tokens and concurrency have room",
     Check.RECORD: "the call was put on record before it was sent",
 }
-"""What each check holds a request to."""
+"""What each check holds a request to; short enough for a table."""
 
 VERDICTS: Final[dict[Verdict, str]] = {
     Verdict.PASSED: "passed",
@@ -94,9 +94,9 @@ OUTCOMES: Final[dict[Outcome, str]] = {
 ATTEMPT_CLASSES: Final[dict[AttemptClass, str]] = {
     AttemptClass.OK: "answered",
     AttemptClass.NOT_SENT: "nothing was sent, so another try is safe",
-    AttemptClass.REJECTED: "turned away without being carried out, so another try is safe",
-    AttemptClass.AMBIGUOUS: "sent, and no answer came: it may have been carried out and billed",
-    AttemptClass.PARTIAL: "broke off after part of the answer had gone out; nothing is replayed then",
+    AttemptClass.REJECTED: "turned away undone, so another try is safe",
+    AttemptClass.AMBIGUOUS: "sent and not answered: perhaps done, perhaps billed",
+    AttemptClass.PARTIAL: "broke off in the middle of the answer; nothing is replayed",
     AttemptClass.CLIENT_ERROR: "the request itself was refused; no other model is asked",
     AttemptClass.POLICY: "refused for its content; no other model is asked",
 }

@@ -56,21 +56,20 @@ async def forward_request(parts: Parts, request: Request, reply: Reply, request_
 async def _ask_control(parts: Parts, head: bytes, reply: Reply) -> tuple[int, bytes]:
     """Status and body of control's answer. Raises as `forward_request`."""
     counters = parts.counters
-    if counters["forwards_open"] >= FORWARDS_MAX:
+    if parts.forwards.locked():
         counters["forwards_refused"] += 1
         raise _unavailable("is busy with other questions")
     call = parts.pool.call(parts.control, _LANE, head, b"")
     call.deadline(parts.clock.monotonic_ns() + int(FORWARD_S * 1e9), "total")
     reply.on_gone = lambda: call.abort(ClientGone("the caller closed the connection"))
-    counters["forwards_open"] += 1
     try:
-        await call.open(fresh=True, connect_s=CONNECT_S)
-        return call.status, await _read_bounded(call)
+        async with parts.forwards:
+            await call.open(fresh=True, connect_s=CONNECT_S)
+            return call.status, await _read_bounded(call)
     except UpstreamError as error:
         counters["forwards_unanswered"] += 1
         raise _unavailable("does not answer") from error
     finally:
-        counters["forwards_open"] -= 1
         reply.on_gone = None
         call.abort()
 

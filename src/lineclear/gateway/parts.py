@@ -23,6 +23,8 @@ class Parts(msgspec.Struct, frozen=True):
     pool: Pool
     control: Origin
     """Control's socket for what callers ask about their own requests."""
+    forwards: asyncio.Semaphore
+    """Held by each question to control; FORWARDS_MAX of them."""
     large_bodies: asyncio.Lock
     """Held while a body over 1 MiB is read and parsed."""
     counters: dict[str, int]

@@ -6,8 +6,9 @@ In: an entry with its detail, what control knows beside it. Out: sentences, each
 
 from collections.abc import Iterator
 
-from lineclear.domain.entry import EntryDetail, EntryKind
+from lineclear.domain.entry import EntryDetail
 from lineclear.domain.explained import advice_on, attempt_words, basis_words, outcome_words
+from lineclear.domain.money import NO_USAGE, usd_text
 from lineclear.observe.background import Background, Decided
 from lineclear.observe.entry import Entry
 from lineclear.observe.logs import cost_basis, cost_text, milliseconds
@@ -31,13 +32,13 @@ def summary_of(entry: Entry, detail: EntryDetail, background: Background | None)
 def _end(entry: Entry, detail: EntryDetail) -> str:
     facts = entry.facts
     words = outcome_words(facts["outcome"])
-    took = f"after {milliseconds(entry.duration_us):g} ms"
+    took = f"it took {milliseconds(entry.duration_us):g} ms"
     served = f" by {facts['model']} of {facts['provider']}" if facts["outcome"] == "ok" and facts["model"] else ""
-    status = f", with HTTP status {facts['status']}" if facts["status"] else ""
+    status = f" and sent HTTP status {facts['status']}" if facts["status"] else ""
     advice = advice_on(facts["error_code"])
     because = f", because {advice.meaning} ({facts['error_code']})" if advice is not None else ""
-    rules = f"; rule {', '.join(detail.rules)}" if detail.rules else ""
-    return f"{_capital(words)}{served} {took}{status}{because}{rules}."
+    rules = f", rule {', '.join(detail.rules)}" if detail.rules else ""
+    return f"{_capital(words)}{served}{because}{rules}; {took}{status}."
 
 
 def _asker(entry: Entry, detail: EntryDetail) -> str:
@@ -81,17 +82,16 @@ def _decision(decided: Decided) -> Iterator[str]:
 
 
 def _money(entry: Entry) -> Iterator[str]:
-    if entry.kind is EntryKind.REFUSAL or not entry.attempts:
+    basis, cost = cost_basis(entry), cost_text(entry)
+    waste = f"; {usd_text(entry.waste_nano_usd)} USD went to abandoned attempts" if entry.waste_nano_usd else ""
+    if basis is None or not entry.attempts:
         yield "Nothing was called, so nothing was charged."
-        return
-    basis = cost_basis(entry) or ""
-    tokens = f"{entry.usage.total_input_tokens} tokens in, {entry.usage.total_output_tokens} out"
-    cost = cost_text(entry)
-    yield (
-        f"Cost {basis_words(basis)}; {tokens}."
-        if cost is None
-        else f"It cost {cost} USD, {basis_words(basis)}; {tokens}."
-    )
+    elif not entry.cost_nano_usd and entry.usage == NO_USAGE:
+        yield f"Nothing was delivered, so nothing was charged{waste}."
+    else:
+        tokens = f"{entry.usage.total_input_tokens} tokens in, {entry.usage.total_output_tokens} out"
+        told = "Its cost is" if cost is None else f"It cost {cost} USD,"
+        yield f"{told} {basis_words(basis)}; {tokens}{waste}."
 
 
 def _advice(entry: Entry) -> Iterator[str]:
