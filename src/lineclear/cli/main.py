@@ -26,6 +26,7 @@ COMMANDS = {
     "drift": CommandRow("lineclear.cli.plan:drift", "List what stands otherwise than files say."),
     "export": CommandRow("lineclear.cli.export:export", "Write what stands as manifests."),
     "schema": CommandRow("lineclear.cli.validate:schema", "Print the JSON Schema of manifests."),
+    "ask": CommandRow("lineclear.cli.ask:ask", "Send one test message to a route."),
     "console": CommandRow("lineclear.cli.console:console", "Print a link that opens the console."),
     "providers": CommandRow("lineclear.cli.providers:providers", "List, add and test vendors and hosts."),
     "secrets": CommandRow("lineclear.cli.secrets:secrets", "Set, list and remove credentials that manifests name."),

@@ -1,0 +1,79 @@
+"""Pages that change by themselves, the command beside them, and an end that waits for no open page."""
+
+import http.client
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lineclear.testing.console_visitor import Visitor
+from lineclear.testing.platform import Platform
+
+EVENT_S = 15.0
+DRAIN_S = 4.0
+"""Admin calls that run get longer than this at the end; an open page must not take it."""
+
+
+class Stream:
+    """A page that follows something."""
+
+    def __init__(self, visitor: Visitor, path: str) -> None:
+        parts = urlsplit(visitor.link)
+        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=EVENT_S)
+        cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+        self._connection.request("GET", visitor.home + path, headers={"cookie": cookie})
+        self.response = self._connection.getresponse()
+
+    def event(self) -> tuple[str, str]:
+        """The next one's name and data."""
+        name, data = "", []
+        while True:
+            line = self.response.readline().decode().rstrip("\n")
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                data.append(line.removeprefix("data: "))
+            elif not line and name:
+                return name, "\n".join(data)
+
+    def rest(self) -> bytes:
+        """Everything up to its end."""
+        return self.response.read()
+
+    def close(self) -> None:
+        self.response.close()
+        self._connection.close()
+
+
+def test_rows_and_the_first_request_come_by_themselves(tmp_path: Path, child_environment: Mapping[str, str]) -> None:
+    with Platform(tmp_path, environment=child_environment) as platform:
+        visitor = Visitor(str(platform.facts["console_url"]))
+        visitor.sign_in()
+        waiting = visitor.get("/start").text
+        assert "Waiting for your first request" in waiting
+        first, rows = Stream(visitor, "/start/first"), Stream(visitor, "/requests/stream?app=default")
+        assert rows.response.headers["content-type"].startswith("text/event-stream")
+        others = Stream(visitor, "/requests/stream?app=nobody")
+
+        done = platform.cli("ask", "simulated", "Is it on?", "-o", "json")
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert answer["model"] == "simulated@1"
+
+        name, html = first.event()
+        assert (name, "It works" in html, answer["request_id"] in html) == ("first", True, True)
+        name, html = rows.event()
+        assert (name, html.count("<tr"), answer["request_id"] in html) == ("rows", 1, True)
+        assert "Waiting for your first request" not in visitor.get("/start").text
+
+        refused = platform.cli("ask", "absent")
+        assert refused.returncode == 8
+        assert "404" in refused.stderr
+
+        began = time.monotonic()
+        platform.stop()
+        assert time.monotonic() - began < DRAIN_S
+        assert b"event: rows" not in others.rest()
+        for stream in (first, rows, others):
+            stream.close()
