@@ -29,9 +29,10 @@ def axe() -> str:
     return (Path(__file__).parent / "vendor/axe.min.js").read_text()
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: other folders have drivers of their own, and one process holds one at a time.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for all tests; scripts/system_packages.sh installs it."""
+    """One for all tests of a file; scripts/system_packages.sh installs it."""
     program = shutil.which("chromium")
     assert program is not None, "chromium is missing: run scripts/system_packages.sh"
     with sync_playwright() as driver:
