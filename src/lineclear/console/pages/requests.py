@@ -21,7 +21,7 @@ SEEN_MAX = 1_000
 """Ids that a stream remembers, so that a request which began earlier and ended later is shown once too."""
 COLUMNS_MAX = 168
 """Hours drawn above the table; a longer period is drawn by day."""
-CLI_NAMES = {"environment": "--environment", "error_code": "--error"}
+CLI_NAMES = {"environment": "--environment", "error_code": "--error", "key_id": "--key"}
 
 
 def load(visit: Visit) -> dict[str, Any]:
