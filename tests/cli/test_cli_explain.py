@@ -67,8 +67,8 @@ def test_page_of_an_open_request(tmp_path: Path) -> None:
 
 
 def test_nothing_stored_steers_the_terminal(tmp_path: Path) -> None:
-    facts = {"route": HOSTILE, "task": HOSTILE, "tags": HOSTILE, "inbound_id": HOSTILE, "release": HOSTILE}
-    found = explained(tmp_path, 1, intent(1, **facts), settle(1, model=HOSTILE, response_id=HOSTILE))
+    begun = intent(1, route=HOSTILE, task=HOSTILE, tags=HOSTILE, inbound_id=HOSTILE, release=HOSTILE)
+    found = explained(tmp_path, 1, begun, settle(1, model=HOSTILE, response_id=HOSTILE))
     for line in page_lines(found):
         assert line.isprintable(), repr(line)
 

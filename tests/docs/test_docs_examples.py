@@ -34,7 +34,11 @@ from lineclear.testing.doc_blocks import (
 from lineclear.testing.upstream_process import UpstreamProcess
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/explain.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/guides").glob("*.md")))]
+PAGES = [
+    "README.md",
+    "docs/explain.md",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/guides").glob("*.md"))),
+]
 NOT_RUN: Mapping[tuple[str, str], str] = {
     ("README.md", "make up"): "run once for all pages, by the fixture `platform`; `make test` is this very run",
 }
