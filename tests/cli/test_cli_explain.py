@@ -46,9 +46,14 @@ def test_page_tells_the_whole_story(tmp_path: Path) -> None:
     lines = list(page_lines(explained(tmp_path, 1, intent(1, tags="blue"), settle(1))))
     text = "\n".join(lines)
     assert lines[0] == f"request {exchange_id(1)}"
-    for told in ("app                           shop", "tags                          blue", "input tokens      121   0.150000000  0.000018150",
-                 "acme-large@2026-08    0.0  left out  weight is 0", "cost, USD                     0.000024150",
-                 "which is                      tokens times the price in force then"):  # fmt: skip
+    for told in (
+        "app                           shop",
+        "tags                          blue",
+        "input tokens      121   0.150000000  0.000018150",
+        "acme-large@2026-08    0.0  left out  weight is 0",
+        "cost, USD                     0.000024150",
+        "which is                      tokens times the price in force then",
+    ):
         assert told in text
     assert " True" not in text
     assert "None" not in text
