@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lineclear.compose.life import STARTING, STATUS_BYTES_MAX, Boot
+from lineclear.compose.life import FAILED, STARTING, STATUS_BYTES_MAX, Boot
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class Child:
     is_booted: bool = False
     """It was sent its boot message."""
     unread: bytes = b""
+    end_reason: str = ""
+    """Why it is about to end or to be ended, where that was said; the reason of a good state is none."""
     silent_looks: int = 0
     """How often the keeper looked since the last status line."""
 
@@ -123,6 +125,8 @@ class Child:
             return False
         changed = (state, reason, facts) != (self.state, self.reason, self.facts)
         self.state, self.reason, self.facts = state, reason, facts
+        if state == FAILED:
+            self.end_reason = reason
         return changed
 
     def exit_text(self) -> str:

@@ -186,7 +186,7 @@ class Keeper:
             else:
                 continue
             if child.silent_looks > looks_max and child.is_alive:
-                child.reason = f"{what} for {looks_max} s: the process hangs or was stopped"
+                child.end_reason = f"{what} for {looks_max} s: the process hangs or was stopped"
                 log.warning("killing a process that is silent", extra={"facts": {"part": child.part}})
                 child.kill()
 
@@ -200,7 +200,6 @@ class Keeper:
 
     def _on_exit(self, part: Part, child: Child) -> None:
         # The last words may still be unread; a reason in them is why it ended.
-        words_before = child.reason
         self._on_words(child)
         if child.life_socket is not None:
             self._loop.remove_reader(child.life_socket)
@@ -212,7 +211,7 @@ class Keeper:
             if child.exit_status != 0:
                 log.warning("a drain did not end well", extra={"facts": {"part": part.name, "end": child.exit_text()}})
         elif is_empty or not part.is_wanted:
-            self._on_unasked_end(part, child, child.reason or words_before)
+            self._on_unasked_end(part, child, child.end_reason)
         self.drop_unwanted(part)
         self.changed()
 

@@ -86,7 +86,7 @@ class Part:
         self.failures = 1 if was_stable else self.failures + 1
         if child.ready_ns is not None and self.role in WAITED_FOR_ROLES:
             self.failures = min(self.failures, READY_FAILURES_MAX)
-        self.last_end = child.exit_text() + (f": {child.reason}" if child.reason else "")
+        self.last_end = child.exit_text() + (f": {child.end_reason}" if child.end_reason else "")
 
     def view(self) -> list[dict[str, object]]:
         """Its lines in state.json: one per live process, or one that says that there is none."""

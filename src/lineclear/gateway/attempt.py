@@ -15,6 +15,7 @@ from lineclear.domain.capability import CONVERSATIONS
 from lineclear.domain.errors import AttemptClass, ErrorCode, Sent, UpstreamError
 from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Event, Operation
 from lineclear.gateway.live import TargetHealth
+from lineclear.gateway.replicas import GONE_PHASES
 from lineclear.gateway.reserve import Reserved
 from lineclear.gateway.snapshot import Candidate
 from lineclear.gateway.status import error_of_status, retry_after_ms
@@ -102,12 +103,8 @@ async def attempt(
     except BaseException as error:
         call.abort()
         health.end()
-        if isinstance(error, UpstreamError) and not _is_callers_doing(error, reserved, candidate):
-            if candidate.replicas is not None:
-                addresses = candidate.addresses[parsed.identified.head.operation]
-                error.has_sibling = candidate.replicas.spare(addresses, where, error)
-            if not error.has_sibling:
-                _learn(error, health, where.credential_id)
+        if isinstance(error, UpstreamError):
+            _blame(error, reserved, candidate, where)
         raise
 
 
@@ -215,6 +212,18 @@ async def _raise_refused(call: UpstreamCall, reserved: Reserved, clock: Clock) -
         body += more
     codec = reserved.planned.admitted.parsed.codec
     raise error_of_status(call.status, body, codec.read_error(body)[0], retry_after_ms(call.headers, clock))
+
+
+def _blame(error: UpstreamError, reserved: Reserved, candidate: Candidate, where: Address) -> None:
+    """Notes a failure against whom it speaks: one process of the target, the whole of it, or nobody but the caller."""
+    is_callers = _is_callers_doing(error, reserved, candidate)
+    # Nobody can ask for a process that is gone.
+    if candidate.replicas is not None and (error.phase in GONE_PHASES or not is_callers):
+        operation = reserved.planned.admitted.parsed.identified.head.operation
+        if candidate.replicas.takes_blame(candidate.addresses[operation], where, error):
+            return
+    if not is_callers:
+        _learn(error, candidate.health, where.credential_id)
 
 
 def _is_callers_doing(error: UpstreamError, reserved: Reserved, candidate: Candidate) -> bool:

@@ -12,9 +12,13 @@ from lineclear.domain.errors import AttemptClass, ErrorCode, UpstreamError
 from lineclear.net.upstream import Origin
 from lineclear.providers.address import Address
 
-UNREACHABLE_REST_MS = 1_000
-"""About what a replacement needs to start; the runtime itself names no time when it is gone."""
-_GONE_PHASES: Final = frozenset({"connect", "reused"})
+UNREACHABLE_REST_MS = 250
+"""How long a replica that broke off or could not be reached is passed over. A look at one that is gone costs a refused
+connection, so it may be looked at often."""
+FRESH_MS = 100
+"""A replica that failed longer ago than this may be back, and is worth a try before the model is called ill."""
+GONE_PHASES: Final = frozenset({"connect", "reused"})
+"""Of failures before which a replica has seen nothing of the request."""
 _REFUSALS: Final = frozenset({ErrorCode.UPSTREAM_OVERLOADED})
 
 InFlight = Callable[[Origin, str], int]
@@ -23,32 +27,42 @@ InFlight = Callable[[Origin, str], int]
 class Replicas:
     """Which replica rests until when."""
 
-    __slots__ = ("_clock", "_rests_until_ns", "_turn")
+    __slots__ = ("_clock", "_failed_ns", "_rests_until_ns", "_turn")
 
     def __init__(self, count: int, clock: Clock) -> None:
         self._clock = clock
+        self._failed_ns = [0] * count
         self._rests_until_ns = [0] * count
         self._turn = 0
 
     def choose(self, addresses: Sequence[Address], in_flight: InFlight) -> Address:
-        """The address with the fewest calls in flight among those that do not rest; equals take turns."""
+        """The address with the fewest calls in flight among those that do not rest; equals take turns.
+
+        If all rest, the one that failed longest ago: it is the likeliest to be back.
+        """
         now_ns = self._clock.monotonic_ns()
         count = len(addresses)
         self._turn = (self._turn + 1) % count
         in_turn = [(self._turn + place) % count for place in range(count)]
-        awake = [place for place in in_turn if self._rests_until_ns[place] <= now_ns] or in_turn
-        return min(
-            (addresses[place] for place in awake), key=lambda where: in_flight(where.origin, where.credential_id)
-        )
+        awake = [addresses[place] for place in in_turn if self._rests_until_ns[place] <= now_ns]
+        if not awake:
+            return addresses[min(in_turn, key=self._failed_ns.__getitem__)]
+        return min(awake, key=lambda where: in_flight(where.origin, where.credential_id))
 
-    def spare(self, addresses: Sequence[Address], failed: Address, error: UpstreamError) -> bool:
-        """Lets the replica rest if the failure is its own; True if a sibling may be asked instead, and at once."""
-        if error.phase in _GONE_PHASES:
-            rest_ms = UNREACHABLE_REST_MS
-        elif error.code in _REFUSALS and error.attempt_class is AttemptClass.REJECTED:
-            rest_ms = error.retry_after_ms or UNREACHABLE_REST_MS
-        else:
+    def takes_blame(self, addresses: Sequence[Address], failed: Address, error: UpstreamError) -> bool:
+        """Lets the replica rest if the failure may be its own; True if that says nothing of the model's others.
+
+        Sets `has_sibling` where nothing was done yet, so that another process may be asked at once.
+        """
+        is_full = error.code in _REFUSALS and error.attempt_class is AttemptClass.REJECTED
+        if error.status is not None and not is_full:
             return False
         now_ns = self._clock.monotonic_ns()
-        self._rests_until_ns[addresses.index(failed)] = now_ns + rest_ms * 1_000_000
-        return any(until_ns <= now_ns for until_ns in self._rests_until_ns)
+        rest_ms = (error.retry_after_ms if is_full else None) or UNREACHABLE_REST_MS
+        place = addresses.index(failed)
+        self._failed_ns[place] = now_ns
+        self._rests_until_ns[place] = now_ns + rest_ms * 1_000_000
+        if all(failed_ns > now_ns - FRESH_MS * 1_000_000 for failed_ns in self._failed_ns):
+            return False
+        error.has_sibling = is_full or error.phase in GONE_PHASES
+        return True

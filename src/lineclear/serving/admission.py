@@ -76,7 +76,8 @@ class Admission:
             if turn.done() and not turn.cancelled():
                 # The slot was handed to a request that had just gone: pass it on, or it is lost for good.
                 self._hand_over()
-            else:
+            elif turn in self._waiting:
+                # Not there any more if somebody who left at the same moment passed it over while giving a slot on.
                 self._waiting.remove(turn)
             raise
         finally:
