@@ -14,6 +14,7 @@ from lineclear.domain.errors import PlatformFault
 from lineclear.store.control_tables import CONTROL
 from lineclear.store.database import Database
 from lineclear.store.filesystem import file_system_kind, refuse_network_file_system
+from lineclear.store.ledger import packed_ids, unpacked_ids
 from lineclear.store.ledger_tables import LEDGER
 from lineclear.store.migrate import Lineage, current_revisions, migrate, version_table
 
@@ -137,3 +138,14 @@ def test_network_file_systems_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PlatformFault, match="nfs4"):
         refuse_network_file_system(far, mounts)
     refuse_network_file_system(far, tmp_path / "no such file")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [["req_1"], [f"req_{number:028x}" for number in range(1000)], ["req_1", "req_10", "über"], ["a", "b", "ab"]],
+    ids=["one", "many", "unlike", "short"],
+)
+def test_ids_of_a_batch_are_packed_and_come_back(ids: list[str]) -> None:
+    packed = packed_ids(ids)
+    assert unpacked_ids(packed) == ids
+    assert len(packed) < 6 * len(ids) + 40
