@@ -58,6 +58,11 @@ def ready(platform: Platform, model: str) -> list[dict[str, Any]]:
     return [part for part in parts(platform, model) if part["state"] == "ready"]
 
 
+def work(platform: Platform, model: str) -> dict[str, Any]:
+    listed = platform.admin("GET", "/api/v1/processes")["processes"]
+    return next(item["work"] or {} for item in listed if item["model"] == model)
+
+
 def chat(platform: Platform, route: str, directives: str = "") -> Call:
     call = chat_call(platform.keys["test"], route, "hello")
     return replace(call, headers={**call.headers, "x-lineclear-simulate": directives}) if directives else call
@@ -138,6 +143,10 @@ def test_a_silent_process_is_killed_and_replaced(platform: Platform) -> None:
     assert time.monotonic() - stopped > SILENCE_S - 3
     (part,) = parts(platform, "simulated@1")
     assert "no heartbeat for 10 s" in part["last_end"]
+    (listed,) = [item for item in platform.cli_json("ps")["processes"] if item["model"] == "simulated@1"]
+    assert listed["last_end"] == part["last_end"]
+    platform.wait_for(lambda: work(platform, "simulated@1"), "its heartbeat")
+    assert work(platform, "simulated@1")["running"] == 0
     assert one_call(platform.gateway_url, chat(platform, "simulated")).failure == ""
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lineclear.config.manifest import InvalidManifest, read_values
 from lineclear.domain.catalogue import Engine
 from lineclear.domain.runtimes import (
     ENGINE_SETTINGS,
@@ -72,3 +73,47 @@ def test_settings_and_states_are_documented() -> None:
     assert pairs == {(name, engine.value) for engine, settings in ENGINE_SETTINGS.items() for name in settings}
     states = re.findall(r"^- \*\*([a-z]+)\*\*", page, flags=re.MULTILINE)
     assert states == [state.value for state in RuntimeState]
+
+
+TOKENIZED = {"tokenizer": "t.json", "tokenizer_sha256": "0" * 64}
+
+
+def onnx_version(**changes: object) -> dict[str, object]:
+    right = {"version": "1", "engine": "onnx", "artifact": "/m.onnx", "sha256": "0" * 64, "settings": TOKENIZED}
+    return {**right, **changes}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "words"),
+    [
+        ({"artifact": "/m.pkl"}, "artifact", "may run code"),
+        ({"artifact": "/m.pt"}, "artifact", "may run code"),
+        ({"artifact": "/m.bin"}, "artifact", "may run code"),
+        ({"artifact": "/m.joblib"}, "artifact", "convert the model to .onnx"),
+        ({"artifact": "/m.gguf"}, "artifact", "serves .onnx files"),
+        ({"engine": "gguf", "artifact": "/m.onnx", "settings": {}}, "artifact", "serves .gguf files"),
+        ({"replicas": 0}, "replicas", "from 1 to 16"),
+        ({"replicas": 17}, "replicas", "from 1 to 16"),
+        ({"settings": {}}, "settings", "needs `tokenizer`"),
+        ({"settings": {"tokenizer": "t.json"}}, "settings", "64 lower-case hex digits"),
+        ({"settings": {"task": "painting"}}, "settings.task", "embeddings or classification"),
+        ({"settings": {"reads": "bytes"}}, "settings.reads", "task: classification"),
+        ({"settings": {"reads": "bytes", "task": "classification"}}, "settings", "needs `labels`"),
+        ({"settings": {**TOKENIZED, "labels": "l.json"}}, "settings.labels", "no effect"),
+        ({"settings": {**TOKENIZED, "golden_expect": "x"}}, "settings.golden_expect", "no text"),
+        ({"settings": {**TOKENIZED, "padding": 1}}, "settings.padding", "reads: bytes"),
+    ],
+)
+def test_what_could_not_be_served_is_refused_with_the_manifest(
+    change: dict[str, object], path: str, words: str
+) -> None:
+    model = {"kind": "Model", "name": "m", "owner": "default", "versions": [onnx_version(**change)]}
+    with pytest.raises(InvalidManifest) as refused:
+        read_values([model], "test")
+    found = [(finding.path, finding.message) for finding in refused.value.findings]
+    assert any(at.endswith(path) and words in message for at, message in found), found
+
+
+def test_a_right_one_is_accepted() -> None:
+    model = {"kind": "Model", "name": "m", "owner": "default", "versions": [onnx_version(replicas=16)]}
+    assert read_values([model], "test")

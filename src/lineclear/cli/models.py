@@ -14,7 +14,16 @@ COMMANDS = {
     "serve": CommandRow("lineclear.cli.models_serve:serve", "Serve a model file of your own."),
     "pull": CommandRow("lineclear.cli.models_pull:pull", "Fetch a bundled model."),
 }
-COLUMNS = ["model", "provider", "status", "owner", "input_per_mtok_usd", "output_per_mtok_usd", "price_version"]
+COLUMNS = [
+    "model",
+    "provider",
+    "engine",
+    "status",
+    "owner",
+    "input_per_mtok_usd",
+    "output_per_mtok_usd",
+    "price_version",
+]
 
 
 @click.group(cls=LazyGroup, table=COMMANDS)

@@ -31,6 +31,8 @@ def ps(client: AdminClient, output: Output) -> None:
         if item["reason"]:
             # Whole and below the table: a reason ends with what to do about it.
             output.note(f"{item['name']}: {shown_text(item['reason'])}")
+        if item["last_end"] and item["last_end"] != item["reason"]:
+            output.note(f"{item['name']}: the process before ended: {shown_text(item['last_end'])}")
 
 
 def span_text(seconds: float | None) -> str | None:

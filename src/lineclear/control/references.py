@@ -14,9 +14,7 @@ from lineclear.config.yaml_tree import PlainPath
 from lineclear.control.desired import Desired
 from lineclear.domain.findings import Finding
 from lineclear.domain.manifest import Environment, Kind, Manifest, Model, ModelVersion, kind_of
-
-RUNTIMES_MAX = 64
-"""Hosted model versions of one machine; the supervisor refuses more."""
+from lineclear.domain.runtimes import RUNTIME_PROCESSES_MAX
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,13 @@ def _held_words(mention: Mention, held: Sequence[Document]) -> str:
 
 
 def _too_many_runtimes(wanted: Desired, documents: Sequence[Document]) -> Iterator[Finding]:
-    hosted = [model.name for model, version in wanted.versions.values() if version.engine is not None]
-    if len(hosted) <= RUNTIMES_MAX:
+    found = [
+        (model.name, version.replicas) for model, version in wanted.versions.values() if version.engine is not None
+    ]
+    if sum(replicas for _, replicas in found) <= RUNTIME_PROCESSES_MAX:
         return
-    message = f"more than {RUNTIMES_MAX} hosted model versions"
+    hosted = [name for name, _ in found]
+    message = f"more than {RUNTIME_PROCESSES_MAX} processes of hosted model versions, replicas counted"
     for document in documents:
         if document.kind is Kind.MODEL and document.name in hosted:
             yield document.finding(("versions",), "too_large", message)

@@ -43,6 +43,10 @@ class VersionFacts:
     """`name@version`"""
     provider: str
     upstream_id: str
+    engine: str | None
+    """What serves it here; None for a vendor's."""
+    replicas: int
+    """Processes behind it; 1 for a vendor's."""
     status: str
     owner: str
     input_per_mtok_usd: str | None
@@ -162,6 +166,8 @@ def _version_facts(desired: Desired, id_: str, price: Price | None, routes: list
         model=id_,
         provider=version.provider or "local",
         upstream_id=version.upstream_id or model.name,
+        engine=None if version.engine is None else version.engine.value,
+        replicas=version.replicas,
         status=version.status.value,
         owner=model.owner,
         input_per_mtok_usd=usd_text(price.input_per_mtok) if price else None,

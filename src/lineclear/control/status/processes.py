@@ -18,6 +18,9 @@ START_FIELD = 19
 """Of /proc/PID/stat, counted after the command's name. Source: proc_pid_stat(5), field 22."""
 
 
+WORK_FACTS = ("running", "queued", "answered", "failed", "refused", "cancelled", "steps", "last_step_unix_s")
+
+
 @dataclass(frozen=True)
 class ProcessFacts:
     """One process, or a place that nobody fills."""
@@ -36,6 +39,11 @@ class ProcessFacts:
     """How many processes filled the place before, since the platform was started."""
     failures: int
     """Unwanted ends in a row."""
+    last_end: str
+    """Why the process before ended unasked; empty if none did."""
+    work: dict[str, int | None] | None
+    """What a ready runtime's heartbeat said last: requests running, queued, answered, failed, refused and cancelled,
+    the engine's steps, and when the last one was completed (`last_step_unix_s`). None for others."""
     model: str | None
     """`name@version` of a runtime."""
     replica: int | None
@@ -67,9 +75,17 @@ def _facts(part: Mapping[str, Any]) -> ProcessFacts:
         rss_bytes=rss_bytes,
         life=int(part.get("life") or 0),
         failures=int(part.get("failures") or 0),
+        last_end=str(part.get("last_end") or ""),
+        work=_work(part.get("facts")),
         model=part.get("model"),
         replica=None if role != "runtime" else int(replica) if replica.isdigit() else 0,
     )
+
+
+def _work(facts: object) -> dict[str, int | None] | None:
+    if not isinstance(facts, dict) or "steps" not in facts:
+        return None
+    return {name: facts.get(name) for name in WORK_FACTS}
 
 
 def _of_kernel(pid: int, start_ticks: object) -> tuple[float | None, int | None]:
