@@ -324,6 +324,7 @@ def test_rolling_restart_replaces_every_process_and_loses_no_connection(launcher
     running.process.send_signal(signal.SIGUSR2)
     try:
         wait_until(lambda: running.state()["restart"]["done"] == 1, "the rolling restart")
+        wait_until(lambda: any(life == 1 for life, _ in list(answers)), "an answer of a process that was started anew")
     finally:
         stop.set()
         for caller in callers:
