@@ -1,8 +1,7 @@
-"""One connection of a caller: tokens in, exchanges out, strictly in order.
+"""One connection of a caller: reads in, exchanges out, strictly in order, each within its deadlines.
 
-In: bytes of a socket. Out: calls of the handler with a Request and a Reply.
-llhttp tokenizes; the checked states are ours. Callbacks never raise: they note the first refusal.
-Must not decide anything about a request's meaning.
+In: what a socket brings, and requests from its reader. Out: calls of the handler with a Request and a Reply.
+Must not read a request's head or decide anything about its meaning.
 """
 
 import asyncio
@@ -11,63 +10,29 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
-from enum import IntEnum
-from typing import Any, Final, Protocol, cast
-
-import httptools
+from typing import Protocol, cast
 
 from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, LineclearError, PlatformFault
+from lineclear.net.deadlines import Deadlines
 from lineclear.net.exchange import Handler, Refuse, Reply, Request, status_line
-from lineclear.net.head import (
-    HOSTS_MAX,
-    MISSES_MAX,
-    FieldNames,
-    KnownLines,
-    framing_problem,
-    host_problem,
-    target_problem,
-)
-from lineclear.net.limits import NS_PER_S, ServerLimits
+from lineclear.net.head import MISSES_MAX
+from lineclear.net.limits import NS_PER_S
+from lineclear.net.request_reader import BODY, DEAF, HEAD, IDLE, ReaderOwner, RequestReader
 
 LOG = logging.getLogger("lineclear.net")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-FRAMING_BYTES_PER_BODY_BYTE = 8
 
 
-class Stage(IntEnum):
-    """Where the reading side of a connection is."""
-
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-    DEAF = 3
-    """Nothing more is understood; what still comes is counted and dropped."""
-
-
-# Reading an enum member through its class costs ten times a module name on Python 3.11.
-IDLE: Final = Stage.IDLE
-HEAD: Final = Stage.HEAD
-BODY: Final = Stage.BODY
-DEAF: Final = Stage.DEAF
-
-
-class ConnectionOwner(Protocol):
+class ConnectionOwner(ReaderOwner, Protocol):
     """What a connection needs of its server."""
 
     handler: Handler
     refuse: Refuse
-    limits: ServerLimits
-    names: FieldNames
-    lines: KnownLines
-    hosts: set[bytes]
-    counters: dict[str, int]
     exchanges_open: int
     exchanges_total: int
     is_draining: bool
     idle_ns: int
-    monotonic_ns: Callable[[], int]
 
     def forget(self, connection: "ServerConnection") -> None:
         """The connection is closed."""
@@ -75,37 +40,21 @@ class ConnectionOwner(Protocol):
 
 
 class ServerConnection(asyncio.Protocol):
-    """The protocol object: one task, one timer, one parser per connection."""
+    """The protocol object: one task, one timer, one reader per connection."""
 
     __slots__ = (
         "_body_started_ns",
-        "_data",
+        "_deadlines",
         "_drain_waiter",
         "_exchange",
-        "_head_raw",
-        "_headers",
         "_idle_waiter",
-        "_is_at_head",
-        "_is_overflowing",
         "_is_read_paused",
-        "_known_names",
         "_linger_bytes",
         "_linger_until_ns",
-        "_misses",
-        "_parser",
         "_queue",
-        "_read_deadline_ns",
-        "_receiving",
-        "_refusal",
-        "_repeats",
+        "_reader",
         "_server",
-        "_stage",
         "_stalled_bytes",
-        "_timer",
-        "_timer_at_ns",
-        "_unknown_lines",
-        "_url",
-        "_write_deadline_ns",
         "is_closing",
         "is_write_paused",
         "loop",
@@ -118,36 +67,20 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, server: ConnectionOwner, loop: asyncio.AbstractEventLoop, peer: str) -> None:
         self._server = server
-        self._known_names = server.names.known
         self.loop = loop
         self.peer = peer
         self.task: asyncio.Task[None] | None = None
         self.is_closing = False
         self.is_write_paused = False
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._deadlines = Deadlines(loop, server.monotonic_ns, late_read=self._read_late, late_write=self._write_late)
+        self._reader = RequestReader(server, self, self._deadlines)
         self._queue: deque[tuple[Request, Reply]] = deque()
         self._exchange: Reply | None = None
-        self._receiving: Request | None = None
-        self._refusal: LineclearError | None = None
-        self._stage = IDLE
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._repeats = 0
-        self._data = b""
-        self._head_raw = b""
-        self._is_at_head = False
-        self._unknown_lines: list[bytes] = []
-        self._misses = 0
         self._linger_bytes = 0
         self._linger_until_ns = 0
-        self._is_overflowing = False
         self._is_read_paused = False
         self._idle_waiter: asyncio.Future[None] | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at_ns = 0
-        self._read_deadline_ns = 0
-        self._write_deadline_ns = 0
         self._stalled_bytes = 0
         self._body_started_ns = 0
 
@@ -158,70 +91,32 @@ class ServerConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         limits = self._server.limits
         self.transport.set_write_buffer_limits(high=limits.write_high_bytes, low=limits.write_low_bytes)
-        self._expect_read(limits.idle_s)
+        self._deadlines.expect_read(limits.idle_s)
 
     def data_received(self, data: bytes) -> None:
-        stage = self._stage
+        reader = self._reader
+        stage = reader.stage
         if stage is IDLE:
-            if self._exchange is None and self._misses < MISSES_MAX and not self._queue and self._recall(data):
-                return
+            if self._exchange is None and reader.misses < MISSES_MAX and not self._queue:
+                request = reader.recall(data)
+                if request is not None:
+                    self._enqueue(request)
+                    return
         elif stage is DEAF:
             self._drop(len(data))
             return
-        self._data = data
-        self._is_at_head = stage is IDLE
-        if self._receiving is not None:
-            self._receiving.wire_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._note("a protocol upgrade is not served here")
-        except httptools.HttpParserError as error:
-            self._note(f"the request is not HTTP/1.1 as RFC 9112 has it: {error}")
-        if self._stage is not IDLE or self._refusal is not None:
-            self._fed(data)
+        reader.feed(data)
+        if reader.stage is not IDLE or reader.refusal is not None:
+            self._fed(reader)
 
-    def _recall(self, data: bytes) -> bool:
-        """Takes a request that came in one read and has only known lines; False = it is left to the parser."""
-        server = self._server
-        head, _, body = data.partition(b"\r\n\r\n")
-        lines = head.split(b"\r\n")
-        known = server.lines.recall(lines)
-        if known is None:
-            self._misses += 1
-            self._unknown_lines = lines
-            return False
-        self._misses = 0
-        start, headers = known
-        if b"%d" % len(body) != headers.get(b"content-length", b"0") or headers.get(b"host") not in server.hosts:
-            return False
-        limits = server.limits
-        if len(lines) > limits.head_fields_max or len(head) + 4 > limits.head_bytes_max:
-            return False
-        method, path, query = start
-        request = Request(self, method, headers)
-        request.started_ns = server.monotonic_ns()
-        request.path, request.query = path, query
-        request.head_bytes = len(head) + 4
-        request.take_whole(body)
-        self._read_deadline_ns = 0
-        self._enqueue(request)
-        return True
-
-    def _learn(self, request: Request, url: bytes) -> None:
-        """Remembers the lines of a head that the parser and we have accepted."""
-        lines = self._unknown_lines
-        if request.is_keep_alive and lines[0] == b"%b %b HTTP/1.1" % (request.method, url):
-            self._server.lines.learn(lines, (request.method, request.path, request.query), request.headers)
-
-    def _fed(self, data: bytes) -> None:
-        """The rare ends of a read: refused, overflowing, or in the middle of a message."""
-        if self._refusal is not None or self._is_overflowing:
+    def _fed(self, reader: RequestReader) -> None:
+        """The rare ends of a read: refused, overflowing, or in the middle of a body."""
+        if reader.refusal is not None or reader.is_overflowing:
             self._turn_deaf()
-        elif self._receiving is not None:
-            self._body_fed(self._receiving)
-        elif self._stage is HEAD:
-            self._head_fed(data)
+        elif reader.receiving is not None:
+            request = reader.receiving
+            if request.advance() and request.received_bytes > self._server.limits.body_unread_bytes_max:
+                self._pause_reading()
 
     def eof_received(self) -> bool | None:
         # A half-close cannot be told from a hang-up; proxies treat it as the latter, and so do we.
@@ -231,220 +126,54 @@ class ServerConnection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.is_closing = True
         self._lose()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadlines.stop()
         if self._idle_waiter is not None and not self._idle_waiter.done():
             self._idle_waiter.set_result(None)
-        self._parser = None  # breaks the cycle of bound callbacks
+        self._reader.stop()
         self._server.forget(self)
 
     def pause_writing(self) -> None:
         self.is_write_paused = True
         self._stalled_bytes = self.transport.get_write_buffer_size()
-        self._write_deadline_ns = self._arm(self._server.limits.write_stall_s)
+        self._deadlines.expect_write(self._server.limits.write_stall_s)
 
     def resume_writing(self) -> None:
         self.is_write_paused = False
-        self._write_deadline_ns = 0
+        self._deadlines.write_ns = 0
         if self._drain_waiter is not None and not self._drain_waiter.done():
             self._drain_waiter.set_result(None)
 
-    # ── the parser speaks
+    # ── the reader speaks
 
-    def on_message_begin(self) -> None:
-        self._stage = HEAD
-        self._read_deadline_ns = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._url = self._url + url if self._url else url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        lower = self._known_names.get(name)
-        if lower is None:
-            lower = self._server.names.learn(name)
-        headers = self._headers
-        if not lower:
-            self._count("fields_dropped")
-        elif lower in headers:
-            self._repeat(lower, value.rstrip(b" \t"))
-        else:
-            headers[lower] = value.rstrip(b" \t")
-
-    def on_headers_complete(self) -> None:
-        headers = self._headers
-        url = self._url
-        self._headers = {}  # a fresh one also catches trailers, which are dropped
-        self._url = b""
-        if self._refusal is not None or self._is_overflowing:
-            return
-        server = self._server
-        parser = self._parser
-        request = Request(self, parser.get_method(), headers)
-        request.started_ns = server.monotonic_ns()
-        request.is_keep_alive = parser.should_keep_alive()
-        self._measure(request, url)
-        problem = "" if headers.get(b"host") in server.hosts else self._judge_host(request, headers)
-        if url[:1] != b"/" or b"#" in url:
-            problem = problem or target_problem(url)
-        if b"transfer-encoding" in headers or b"content-length" in headers:
-            problem = problem or self._judge_framing(request, headers)
-        if b"upgrade" in headers or b"expect" in headers:
-            problem = problem or self._judge_extras(request, headers)
-        if problem:
-            self._note(problem)
-        if self._refusal is None:
-            request.path, _, request.query = url.partition(b"?")
-            if self._unknown_lines:
-                self._learn(request, url)
-            self._accept(request)
-        self._unknown_lines = []
-
-    def on_body(self, body: bytes) -> None:
-        request = self._receiving
-        if request is not None:
-            request.pieces.append(body)
-            request.received_bytes += len(body)
-
-    def on_message_complete(self) -> None:
-        self._stage = HEAD if self._is_overflowing else IDLE
-        self._headers = {}
-        self._repeats = 0
-        self._head_raw = b""
-        request = self._receiving
-        if request is not None:
-            request.is_complete = True
-            self._receiving = None
-            if request.waiter is not None:
-                request.advance()
-
-    # ── judging a head
-
-    def _measure(self, request: Request, url: bytes) -> None:
-        """Version, size and number of fields. A head within one read is measured on its bytes."""
-        limits = self._server.limits
-        data = self._data
-        line_end = data.find(b"\r\n")
-        if self._is_at_head and data[line_end - 9 : line_end] == b" HTTP/1.1":
-            request.head_bytes = data.find(b"\r\n\r\n", line_end) + 4
-        else:
-            request.head_bytes = len(url) + 16 + sum(len(n) + len(v) + 4 for n, v in request.headers.items())
-            self._judge_version(request, url)
-        self._is_at_head = False
-        if len(url) > limits.target_bytes_max:
-            self._note_error(_too_long(limits.target_bytes_max))
-        elif request.head_bytes > limits.head_bytes_max or (
-            len(request.headers) + self._repeats > limits.head_fields_max
-        ):
-            self._note_error(_head_too_large(limits))
-
-    def _judge_version(self, request: Request, url: bytes) -> None:
-        version = self._parser.get_http_version()
-        request.is_http_11 = version == "1.1"
-        # llhttp also speaks RTSP and ICE and does not say so.
-        if version not in ("1.1", "1.0") or self._is_foreign(request.method, url):
-            self._note("only HTTP/1.1 and HTTP/1.0 are served here")
-
-    def _is_foreign(self, method: bytes, url: bytes) -> bool:
-        raw = self._head_raw + self._data
-        return any(b"%b %b %b" % (method, url, name) in raw for name in (b"RTSP/", b"ICE/"))
-
-    def _judge_host(self, request: Request, headers: dict[bytes, bytes]) -> str:
-        host = headers.get(b"host")
-        problem = host_problem(host, is_required=request.is_http_11)
-        if not problem and host is not None and len(self._server.hosts) < HOSTS_MAX:
-            self._server.hosts.add(host)
-        return problem
-
-    def _judge_framing(self, request: Request, headers: dict[bytes, bytes]) -> str:
-        length = headers.get(b"content-length")
-        encoding = headers.get(b"transfer-encoding")
-        problem = framing_problem(encoding, length, is_http_11=request.is_http_11)
-        if not problem:
-            request.content_length = None if length is None else int(length)
-        return problem
-
-    def _judge_extras(self, request: Request, headers: dict[bytes, bytes]) -> str:
-        if self._parser.should_upgrade():
-            return "a protocol upgrade is not served here"
-        expectation = headers.get(b"expect")
-        if expectation is None or not request.is_http_11:
-            return ""
-        if expectation.lower() != b"100-continue":
-            return "the only expectation served is 100-continue"
-        request.is_continue_awaited = request.content_length != 0
-        return ""
-
-    def _repeat(self, name: bytes, value: bytes) -> None:
-        self._repeats += 1
-        if name in (b"host", b"content-length", b"transfer-encoding") and self._stage is HEAD:
-            self._note(f"the header {name.decode('ascii')} was sent more than once")
-        elif self._repeats <= self._server.limits.head_fields_max:
-            self._headers[name] += b", " + value
-
-    def _accept(self, request: Request) -> None:
+    def accept(self, request: Request) -> bool:
+        """A request whose head is good; False = too many are waiting already."""
         if len(self._queue) >= self._server.limits.pipeline_requests_max:
-            self._count("pipeline_overflows")
-            self._is_overflowing = True
-            return
-        self._stage = BODY
-        self._receiving = request
-        self._read_deadline_ns = 0
+            self._server.count("pipeline_overflows")
+            return False
         self._enqueue(request)
+        return True
 
     def _enqueue(self, request: Request) -> None:
+        self._deadlines.read_ns = 0
         self._queue.append((request, Reply(self, request)))
         if self.task is None:
             self.task = self.loop.create_task(self._serve())
         elif self._idle_waiter is not None and not self._idle_waiter.done():
             self._idle_waiter.set_result(None)
 
-    # ── after each feed
-
-    def _head_fed(self, data: bytes) -> None:
-        limits = self._server.limits
-        if not self._head_raw:
-            self._expect_read(limits.head_deadline_s)
-        self._head_raw += data
-        if len(self._url) > limits.target_bytes_max:
-            self._note_error(_too_long(limits.target_bytes_max))
-        elif len(self._head_raw) > limits.head_bytes_max:
-            self._note_error(_head_too_large(limits))
-        if self._refusal is not None:
-            self._turn_deaf()
-
-    def _body_fed(self, request: Request) -> None:
-        limits = self._server.limits
-        slack = limits.framing_bytes_slack + FRAMING_BYTES_PER_BODY_BYTE * request.received_bytes
-        if request.content_length is None and request.wire_bytes > slack:
-            self._note("the chunked framing is larger than the body it carries")
-            self._turn_deaf()
-        elif request.advance() and request.received_bytes > limits.body_unread_bytes_max:
-            self._pause_reading()
-
-    def _note(self, problem: str) -> None:
-        self._note_error(CallerError(ErrorCode.INVALID_REQUEST, problem, hint="the connection is closed"))
-
-    def _note_error(self, error: LineclearError) -> None:
-        if self._refusal is None and self._stage is not DEAF:
-            self._refusal = error
-
     def _turn_deaf(self) -> None:
         """The first refusal ends understanding; answers already owed go out before it."""
-        error = self._refusal
-        self._stage = DEAF
-        self._read_deadline_ns = 0
-        if error is not None:
-            self._count("protocol_errors")
-        receiving, self._receiving = self._receiving, None
-        if receiving is not None and error is not None:
-            self._refusal = None  # the request's own handler will tell
-            receiving.fail(error)
+        reader = self._reader
+        self._deadlines.read_ns = 0
+        if reader.refusal is not None:
+            self._server.count("protocol_errors")
+        reader.turn_deaf()
         if not self.is_serving:
             self._say_refusal()
 
     def _say_refusal(self) -> None:
-        error, self._refusal = self._refusal, None
+        reader = self._reader
+        error, reader.refusal = reader.refusal, None
         if error is not None and not self.is_closing:
             status, head, body = self._server.refuse(error)
             line = status_line(status)
@@ -488,14 +217,15 @@ class ServerConnection(asyncio.Protocol):
 
     def _stays_idle(self) -> bool:
         """The common end of an exchange, without a detour: nothing waits, nothing is wrong, the next may come."""
-        if self._stage is not IDLE or self._queue or self.is_closing or self._is_read_paused:
+        if self._reader.stage is not IDLE or self._queue or self.is_closing or self._is_read_paused:
             return False
         if self._server.is_draining:
             return False
         at_ns = self._server.monotonic_ns() + self._server.idle_ns
-        if self._timer is None or self._timer_at_ns > at_ns:
+        deadlines = self._deadlines
+        if deadlines.timer_at_ns > at_ns:
             return False
-        self._read_deadline_ns = at_ns
+        deadlines.read_ns = at_ns
         return True
 
     async def _until_flushed(self) -> None:
@@ -507,7 +237,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _handler_failed(self, reply: Reply, error: Exception) -> None:
         if not isinstance(error, LineclearError):
-            self._count("handler_faults")
+            self._server.count("handler_faults")
             LOG.error("the handler of a request failed", exc_info=error)
             error = PlatformFault(
                 ErrorCode.INTERNAL_ERROR,
@@ -523,12 +253,12 @@ class ServerConnection(asyncio.Protocol):
         if self.is_closing or reply.gone:
             return
         if not reply.ended:
-            self._count("handler_faults")
+            self._server.count("handler_faults")
             LOG.error("the handler of a request ended without an answer")
             reply.abort()
         elif reply.is_kept:
             self._await_next()
-        elif self._stage is IDLE:
+        elif self._reader.stage is IDLE:
             self._close()
         else:
             self._linger()
@@ -537,21 +267,23 @@ class ServerConnection(asyncio.Protocol):
         self._resume_reading()
         if self._queue:
             return
-        if self._stage is DEAF:
+        stage = self._reader.stage
+        limits = self._server.limits
+        if stage is DEAF:
             self._say_refusal()
-        elif self._stage is IDLE:
-            limits = self._server.limits
-            self._expect_read(limits.drain_grace_s if self._server.is_draining else limits.idle_s)
-        elif self._stage is HEAD:
-            self._expect_read(self._server.limits.head_deadline_s)
+        elif stage is IDLE:
+            self._deadlines.expect_read(limits.drain_grace_s if self._server.is_draining else limits.idle_s)
+        elif stage is HEAD:
+            self._deadlines.expect_read(limits.head_deadline_s)
 
     def keeps(self, request: Request) -> bool:
         """Whether the connection outlives this answer."""
         if not request.is_keep_alive or not request.is_complete or self.is_closing:
             return False
-        if self._queue or self._refusal is not None:
+        reader = self._reader
+        if self._queue or reader.refusal is not None:
             return True  # more is going to be said
-        return self._stage is not DEAF and not self._is_overflowing and not self._server.is_draining
+        return reader.stage is not DEAF and not reader.is_overflowing and not self._server.is_draining
 
     # ── reading a body
 
@@ -563,11 +295,11 @@ class ServerConnection(asyncio.Protocol):
                 self.transport.write(CONTINUE)
         self._resume_reading()
         self._body_started_ns = self._server.monotonic_ns()
-        self._read_deadline_ns = self._arm(self._server.limits.body_grace_s)
+        self._deadlines.expect_read(self._server.limits.body_grace_s)
 
     def unwant_body(self) -> None:
         """Nobody waits any more."""
-        self._read_deadline_ns = 0
+        self._deadlines.read_ns = 0
 
     def _resume_reading(self) -> None:
         if self._is_read_paused:
@@ -580,56 +312,30 @@ class ServerConnection(asyncio.Protocol):
             self._is_read_paused = True
             self.transport.pause_reading()
 
-    # ── deadlines: one timer, re-armed late
-
-    def _arm(self, wait_s: float) -> int:
-        """Makes sure that the timer looks at the deadlines by then; returns the deadline."""
-        now_ns = self._server.monotonic_ns()
-        at_ns = now_ns + int(wait_s * NS_PER_S)
-        if self._timer is not None:
-            if self._timer_at_ns <= at_ns:
-                return at_ns
-            self._timer.cancel()
-        self._timer_at_ns = at_ns
-        self._timer = self.loop.call_later(wait_s, self._look_at_deadlines)
-        return at_ns
-
-    def _expect_read(self, wait_s: float) -> None:
-        self._read_deadline_ns = self._arm(wait_s)
-
-    def _look_at_deadlines(self) -> None:
-        self._timer = None
-        now_ns = self._server.monotonic_ns()
-        if self._write_deadline_ns and now_ns >= self._write_deadline_ns:
-            self._write_late()
-        elif self._read_deadline_ns and now_ns >= self._read_deadline_ns:
-            self._read_late(now_ns)
-        due = [at_ns for at_ns in (self._read_deadline_ns, self._write_deadline_ns) if at_ns]
-        if due and self._parser is not None:
-            self._arm(max(0.001, (min(due) - now_ns) / NS_PER_S))
+    # ── too late
 
     def _write_late(self) -> None:
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes < self._stalled_bytes:
             self._stalled_bytes = unsent_bytes
-            self._write_deadline_ns = self._arm(self._server.limits.write_stall_s)
+            self._deadlines.expect_write(self._server.limits.write_stall_s)
             return
-        self._count("writes_stalled")
-        self._write_deadline_ns = 0
+        self._server.count("writes_stalled")
+        self._deadlines.write_ns = 0
         self.cut()
 
     def _read_late(self, now_ns: int) -> None:
-        self._read_deadline_ns = 0
-        stage = self._stage
+        self._deadlines.read_ns = 0
+        stage = self._reader.stage
         if stage is IDLE and not self.is_serving:
-            self._count("idle_closed")
+            self._server.count("idle_closed")
             self._close()
         elif stage is HEAD and not self.is_serving:
-            self._count("head_timeouts")
-            self._note_error(_too_slow("head", self._server.limits.head_deadline_s))
+            self._server.count("head_timeouts")
+            self._reader.note_refusal(_too_slow("head", self._server.limits.head_deadline_s))
             self._turn_deaf()
-        elif stage is BODY and self._receiving is not None:
-            self._body_late(self._receiving, now_ns)
+        elif stage is BODY and self._reader.receiving is not None:
+            self._body_late(self._reader.receiving, now_ns)
         elif stage is DEAF and self.is_closing:
             self.transport.abort()
 
@@ -639,12 +345,11 @@ class ServerConnection(asyncio.Protocol):
         allowed_ns = min(max(earned_ns, int(limits.body_grace_s * NS_PER_S)), int(limits.body_deadline_s * NS_PER_S))
         late_ns = now_ns - self._body_started_ns - allowed_ns
         if late_ns < 0:
-            self._read_deadline_ns = self._arm(-late_ns / NS_PER_S)
+            self._deadlines.expect_read(-late_ns / NS_PER_S)
             return
-        self._count("body_timeouts")
-        request.fail(_too_slow("body", limits.body_grace_s))
-        self._receiving = None
-        self._stage = DEAF
+        self._server.count("body_timeouts")
+        self._reader.fail_receiving(_too_slow("body", limits.body_grace_s))
+        self._reader.stage = DEAF
 
     # ── writing
 
@@ -665,7 +370,7 @@ class ServerConnection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """No exchange is running or waiting, and no byte of a request has come."""
-        return self._exchange is None and not self._queue and self._stage is IDLE
+        return self._exchange is None and not self._queue and self._reader.stage is IDLE
 
     @property
     def is_serving(self) -> bool:
@@ -695,14 +400,12 @@ class ServerConnection(asyncio.Protocol):
     def _lose(self) -> None:
         self.is_closing = True
         gone = ClientGone()
-        if self._receiving is not None:
-            self._receiving.fail(gone)
-            self._receiving = None
+        self._reader.fail_receiving(gone)
         if self._drain_waiter is not None and not self._drain_waiter.done():
             self._drain_waiter.set_exception(gone)
         if self._exchange is not None:
             if not (self._exchange.ended or self._exchange.gone):
-                self._count("callers_gone")
+                self._server.count("callers_gone")
             self._exchange.lose()
         for _, reply in self._queue:
             reply.lose()
@@ -710,18 +413,18 @@ class ServerConnection(asyncio.Protocol):
     def _close(self) -> None:
         """Sends what is buffered, then closes; a caller who does not read is cut after a while."""
         self.is_closing = True
-        self._stage = DEAF
+        self._reader.stage = DEAF
         if not self.is_write_paused:
-            self._read_deadline_ns = self._arm(self._server.limits.write_stall_s)
+            self._deadlines.expect_read(self._server.limits.write_stall_s)
         self.transport.close()
 
     def _linger(self) -> None:
         """Closes our side and drops what still comes: closing with unread bytes would reset our answer away."""
         self.is_closing = True
-        self._stage = DEAF
+        self._reader.stage = DEAF
         self._resume_reading()
-        self._linger_until_ns = self._arm(self._server.limits.linger_s_max)
-        self._expect_read(self._server.limits.linger_s)
+        self._linger_until_ns = self._deadlines.arm(self._server.limits.linger_s_max)
+        self._deadlines.expect_read(self._server.limits.linger_s)
         if self._idle_waiter is not None and not self._idle_waiter.done():
             self._idle_waiter.set_result(None)
         if self.transport.can_write_eof() and not self.transport.is_closing():
@@ -734,10 +437,7 @@ class ServerConnection(asyncio.Protocol):
             self.cut()
         elif self._linger_until_ns:
             still_ns = self._server.monotonic_ns() + int(limits.linger_s * NS_PER_S)
-            self._read_deadline_ns = min(still_ns, self._linger_until_ns)
-
-    def _count(self, name: str) -> None:
-        self._server.counters[name] = self._server.counters.get(name, 0) + 1
+            self._deadlines.read_ns = min(still_ns, self._linger_until_ns)
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:
@@ -747,22 +447,6 @@ def _reset_on_close(transport: asyncio.Transport) -> None:
         return
     with socket.socket(fileno=os.dup(wrapped.fileno())) as twin:
         twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _too_long(limit_bytes: int) -> CallerError:
-    return CallerError(
-        ErrorCode.URI_TOO_LONG,
-        f"the request target is longer than {limit_bytes} bytes",
-        hint="send data in the body, not in the URL",
-    )
-
-
-def _head_too_large(limits: ServerLimits) -> CallerError:
-    return CallerError(
-        ErrorCode.HEADERS_TOO_LARGE,
-        f"the request head is larger than {limits.head_bytes_max} bytes or {limits.head_fields_max} fields",
-        hint="send fewer or shorter headers",
-    )
 
 
 def _too_slow(part: str, deadline_s: float) -> CallerError:

@@ -107,7 +107,7 @@ class HTTPServer:
             return False
         peer = str(address[0]) if sock.family != socket.AF_UNIX else ""
         if self._is_full(peer):
-            self._count("connections_refused")
+            self.count("connections_refused")
             sock.close()
             return True
         sock.setblocking(False)
@@ -135,13 +135,13 @@ class HTTPServer:
                 lambda: connection, sock, ssl=self._ssl, ssl_handshake_timeout=handshake_s
             )
         except OSError:  # ssl.SSLError and timeouts are among them
-            self._count("handshakes_failed")
+            self.count("handshakes_failed")
             self.forget(connection)
             sock.close()
 
     def _rest(self, listener: socket.socket) -> None:
         """Out of descriptors: accepting again at once would only burn the processor."""
-        self._count("accepts_paused")
+        self.count("accepts_paused")
         LOG.warning("out of file descriptors: accepting rests for %s s", self.limits.accept_pause_s)
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener.fileno())
@@ -204,7 +204,8 @@ class HTTPServer:
                 await asyncio.wait(late, timeout=self.limits.cut_grace_s)
         return cut_exchanges
 
-    def _count(self, name: str) -> None:
+    def count(self, name: str) -> None:
+        """A limit or fault was met."""
         self.counters[name] = self.counters.get(name, 0) + 1
 
 
