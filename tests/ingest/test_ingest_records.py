@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -226,6 +227,24 @@ def test_damaged_records_are_noted_and_passed_over(ledger: Ledger, spool: Spool)
     # The settle is lost, so the exchange is closed as unknown once its worker is gone.
     spool.die()
     assert ingest.catch_up().orphans == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"attempts": (7,)}, {"candidates": ("x",)}, {"rules": (1,)}, {"steps_us": ("a",)}, {"attempts": (("ok",),)}],
+    ids="-".join,
+)
+def test_a_settle_whose_lists_have_another_form_is_noted_and_passed_over(
+    ledger: Ledger, spool: Spool, wrong: dict[str, Any]
+) -> None:
+    ingest = make_ingest(ledger, spool)
+    spool.write(intent(1), settle(1, **wrong), intent(2), settle(2))
+    assert ingest.catch_up().entries == 1
+    (note,) = ledger.anomalies()
+    assert (note.kind, "no record" in note.detail) == (AnomalyKind.DAMAGED, True)
+    assert (checked(ledger, ingest).ok, checked(ledger, ingest).altered) == (False, 1)
+    # What stands in the ledger can be read to its end.
+    assert [entry.detail().attempts[0].attempt for entry in all_entries(ledger)] == [1]
 
 
 def test_a_torn_last_record_of_a_dead_worker_never_counted(ledger: Ledger, spool: Spool) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 
 import msgspec
 
-from lineclear.control.ingest.settled import Settled
 from lineclear.domain.entry import DAY_US, DETAIL_VERSION, EntryDetail, EntryKind, check_number
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exchange import StopReason
-from lineclear.domain.ledger import AttemptRecord, Checkpoint, Intent, Outcome, Refusal
+from lineclear.domain.ledger import AttemptRecord, Checkpoint, Intent, Outcome, Refusal, Settle
 from lineclear.domain.money import NO_USAGE, CostBasis, Usage
 from lineclear.store.ledger import facet_id
 from lineclear.store.rollup import EntryRow, FacetValues
@@ -53,7 +52,7 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
-def settled_row(intent: Intent, settle: Settled, numbers: FacetNumbers) -> tuple[EntryRow, FacetValues]:
+def settled_row(intent: Intent, settle: Settle, numbers: FacetNumbers) -> tuple[EntryRow, FacetValues]:
     """The row of an exchange that ended by itself."""
     facet = (
         intent.environment,
@@ -79,7 +78,7 @@ def settled_row(intent: Intent, settle: Settled, numbers: FacetNumbers) -> tuple
     )
     number, facet = numbers.number(facet)
     attempts = settle.attempts
-    # The fields of EntryDetail, with what was not read in its place as it is.
+    # The fields of EntryDetail by place: naming them costs more than all the rest of the row.
     detail = (
         DETAIL_VERSION,
         "",

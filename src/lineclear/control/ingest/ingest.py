@@ -25,16 +25,15 @@ from lineclear.control.ingest.reading import (
     bytes_from,
     has_whole_frame,
 )
-from lineclear.control.ingest.settled import ReadRecord, Settled, decode_record
 from lineclear.domain.entry import day_of
-from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Refusal
+from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Record, Refusal, Settle
 from lineclear.handover.checkpoint import CheckpointBroken
 from lineclear.handover.segment import (
     SegmentBatch,
     SegmentUnreadable,
     Tail,
     list_segments,
-    read_frames,
+    read_segment,
     segment_is_held,
 )
 from lineclear.store.ledger import Anomaly, AnomalyKind, Ledger, LedgerBatch
@@ -194,7 +193,7 @@ class Ingest:
             path = segment.name.path
             offset = start
             while offset < segment.high:
-                batch = read_frames(path, decode_record, offset, limit_bytes=READ_BYTES)
+                batch = read_segment(path, offset, limit_bytes=READ_BYTES)
                 if batch.offset == offset:
                     break
                 before = offset
@@ -221,7 +220,7 @@ class Ingest:
         path = segment.name.path
         while True:
             try:
-                batch = read_frames(path, decode_record, segment.high, limit_bytes=READ_BYTES)
+                batch = read_segment(path, segment.high, limit_bytes=READ_BYTES)
             except FileNotFoundError:
                 return
             except SegmentUnreadable as error:
@@ -229,14 +228,15 @@ class Ingest:
                 segment.is_unreadable = True
                 return
             for start, end in batch.damaged:
-                self._note(segment, start, AnomalyKind.DAMAGED, "", f"{end - start} bytes do not match their CRC")
+                words = f"{end - start} bytes do not match their CRC or are no record"
+                self._note(segment, start, AnomalyKind.DAMAGED, "", words)
             if batch.offset == segment.high:
                 break
             self._take(source, segment, batch)
         if batch.tail is Tail.SEALED or is_final:
             self._end(segment, batch)
 
-    def _end(self, segment: SegmentReading, batch: SegmentBatch[ReadRecord]) -> None:
+    def _end(self, segment: SegmentReading, batch: SegmentBatch[Record]) -> None:
         if batch.tail is Tail.TORN:
             left = bytes_from(segment.name.path, batch.offset)
             if has_whole_frame(left):
@@ -250,14 +250,14 @@ class Ingest:
         segment.ended = True
         self._work.touched[segment.file] = segment
 
-    def _take(self, source: SourceReading, segment: SegmentReading, batch: SegmentBatch[ReadRecord]) -> None:
+    def _take(self, source: SourceReading, segment: SegmentReading, batch: SegmentBatch[Record]) -> None:
         work = self._work
         work.records += len(batch.records)
         work.reading = segment
         start = segment.high
         for record, end in zip(batch.records, batch.ends, strict=True):
             # Two of three records and more are these: `is` takes a tenth of what isinstance takes to say no.
-            if type(record) is Settled:
+            if type(record) is Settle:
                 self._settle(source, segment, record, start)
             elif type(record) is Intent:
                 self._intent(source, segment, record, start)
@@ -270,7 +270,7 @@ class Ingest:
         work.touched[segment.file] = segment
         work.reading = None
 
-    def _settle(self, source: SourceReading, segment: SegmentReading, settle: Settled, start: int) -> None:
+    def _settle(self, source: SourceReading, segment: SegmentReading, settle: Settle, start: int) -> None:
         if "\0" in settle.id:
             settle = msgspec.structs.replace(settle, id=storable(settle.id))
         found = source.open.pop(settle.id, None)
@@ -296,7 +296,7 @@ class Ingest:
         segment.open_starts[exchange] = start
         segment.intents += 1
 
-    def _take_other(self, source: SourceReading, segment: SegmentReading, written: ReadRecord) -> None:
+    def _take_other(self, source: SourceReading, segment: SegmentReading, written: Record) -> None:
         record = _with_storable_id(written)
         if isinstance(record, Refusal):
             self._add(*refused_row(record, self._numbers))
@@ -347,7 +347,7 @@ class Ingest:
         self._work.anomalies.append(Anomaly(segment.file, at, kind.value, exchange, detail))
         self._work.touched[segment.file] = segment
 
-    def _note_stray(self, segment: SegmentReading, at: int, settle: Settled) -> None:
+    def _note_stray(self, segment: SegmentReading, at: int, settle: Settle) -> None:
         self._flush()
         # An exchange lasts minutes at most: its first settle cannot lie further back than the day before.
         day = self._ledger.find_day(settle.id, day_of(settle.at_us) - 1)
@@ -425,20 +425,20 @@ class _Work:
         self.deleted = 0
 
 
-def _with_storable_id(record: ReadRecord) -> ReadRecord:
+def _with_storable_id(record: Record) -> Record:
     """Ids are ours and plain; a defective one must not stop the ledger, which asks the database by it."""
     if isinstance(record, Heartbeat) or "\0" not in record.id:
         return record
     return msgspec.structs.replace(record, id=storable(record.id))
 
 
-def _replay_record(source: SourceReading, segment: SegmentReading, written: ReadRecord, start: int) -> None:
+def _replay_record(source: SourceReading, segment: SegmentReading, written: Record, start: int) -> None:
     record = _with_storable_id(written)
     if isinstance(record, Intent):
         if record.id not in source.open:
             source.open[record.id] = OpenExchange(record, segment, start)
             segment.open_starts[record.id] = start
-    elif isinstance(record, Settled):
+    elif isinstance(record, Settle):
         found = source.open.pop(record.id, None)
         if found is not None:
             del found.segment.open_starts[record.id]
