@@ -17,19 +17,17 @@ from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import compile_snapshot
 from lineclear.store import control_rows as rows
 from lineclear.testing.control_plane import AUTHOR, ControlPlane
+from lineclear.testing.manifests import ACME
 
-SHOP = """
+SHOP = (
+    """
 kind: Team
 name: support
 time_zone: Europe/Berlin
 budget: {usd_per_month: "500"}
----
-kind: Provider
-name: acme
-dialects: [openai]
-base_url: https://api.acme.example/v1
-credential: ${ACME_KEY}
----
+---"""
+    + ACME
+    + """---
 kind: Model
 name: small
 owner: support
@@ -61,6 +59,7 @@ environments:
     timeouts: {first_event_s: 2.5}
   live: *same
 """.replace("SHA", "a" * 64)
+)
 KEY = "sk-acme-very-secret"
 
 

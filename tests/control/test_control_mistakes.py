@@ -14,17 +14,13 @@ import pytest
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.store import control_rows as rows
 from lineclear.testing.control_plane import ControlPlane
+from lineclear.testing.manifests import ACME, SUPPORT
 
-STANDING = """
-kind: Team
-name: support
----
-kind: Provider
-name: acme
-dialects: [openai]
-base_url: https://api.acme.example/v1
-credential: ${ACME_KEY}
----
+STANDING = (
+    SUPPORT
+    + "---"
+    + ACME
+    + """---
 kind: Model
 name: small
 owner: support
@@ -50,6 +46,7 @@ name: shop
 team: support
 routes: [chat]
 """
+)
 
 WRONG = {
     # the text

@@ -15,17 +15,13 @@ from lineclear.control.releases import PREVIOUS_MAX
 from lineclear.domain.manifest import ManagedBy
 from lineclear.store import control_rows as rows
 from lineclear.testing.control_plane import ControlPlane
+from lineclear.testing.manifests import ACME, SUPPORT
 
-BASE = """
-kind: Team
-name: support
----
-kind: Provider
-name: acme
-dialects: [openai]
-base_url: https://api.acme.example/v1
-credential: ${ACME_KEY}
----
+BASE = (
+    SUPPORT
+    + "---"
+    + ACME
+    + """---
 kind: Model
 name: small
 owner: support
@@ -33,6 +29,7 @@ versions:
   - {version: "1", provider: acme, upstream_id: a, status: approved, price: {input_per_mtok: "0.15"}}
   - {version: "2", provider: acme, upstream_id: b, status: approved, price: {input_per_mtok: "0.15"}}
 """
+)
 ROUTE = """
 kind: Route
 name: chat

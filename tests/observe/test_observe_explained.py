@@ -23,13 +23,6 @@ CHECKS = [check.value for check in Check]
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    opened = Spool(tmp_path / "spool")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def desk(tmp_path: Path, spool: Spool) -> Iterator[LedgerDesk]:
     ledger = Ledger.open(tmp_path / "ledger")
     ingest = Ingest(ledger, spool.directory, spool.clock, accountant_positions=dict)

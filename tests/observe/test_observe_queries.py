@@ -1,8 +1,6 @@
 """Usage, logs and explain say the same of the same exchanges, on SQLite and PostgreSQL."""
 
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -15,42 +13,14 @@ from lineclear.domain.ledger import AttemptRecord
 from lineclear.domain.money import Price, Usage
 from lineclear.domain.permissions import Permission
 from lineclear.observe.period import instant_us, period_of, time_text
-from lineclear.store.database import Database
 from lineclear.store.ledger import Ledger
 from lineclear.testing.clock import START_UNIX_US
-from lineclear.testing.postgres import PostgresCluster
 from lineclear.testing.records import Spool, exchange_id, intent, refusal, settle
 
 ADMIN = Principal("admin", frozenset(Permission))
 PRICE = Price(version="manifest/1", input_per_mtok=150_000_000, output_per_mtok=600_000_000)
 COST = 24_150
 """121 input tokens at 0.15 USD and 10 output tokens at 0.60 USD per million: 18,150 + 6,000 nano-USD."""
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresCluster]:
-    with PostgresCluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        opened = Ledger.open(tmp_path / "ledger")
-        yield opened
-        opened.close()
-    else:
-        cluster: PostgresCluster = request.getfixturevalue("postgres")
-        database = Database.open(cluster.fresh_url())
-        yield Ledger.open(database)
-        database.close()
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    opened = Spool(tmp_path / "spool")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

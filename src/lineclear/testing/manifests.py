@@ -13,6 +13,19 @@ Document = dict[str, Any]
 INPUT_PER_MTOK_USD = "1.00"
 OUTPUT_PER_MTOK_USD = "2.00"
 TEAM = "testers"
+SUPPORT = """
+kind: Team
+name: support
+"""
+"""A team, as text to write further documents behind."""
+ACME = """
+kind: Provider
+name: acme
+dialects: [openai]
+base_url: https://api.acme.example/v1
+credential: ${ACME_KEY}
+"""
+"""A vendor that is never called, with its credential in ACME_KEY."""
 
 
 class _PlainDumper(yaml.SafeDumper):
