@@ -55,6 +55,5 @@ def test_macs_differ_by_purpose_and_match_only_their_data() -> None:
 
 def test_keys_do_not_print_and_want_32_bytes() -> None:
     assert repr(KEYS) == "Keys(***)"
-    assert Keys.from_hex(bytes(range(32)).hex() + "\n").mac(Purpose.SEAL, b"") == KEYS.mac(Purpose.SEAL, b"")
     with pytest.raises(ValueError, match="32"):
         Keys(b"short")

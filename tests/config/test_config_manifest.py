@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lineclear.config.manifest import InvalidManifest, ManifestFile, read_file, read_manifests, read_values
+from lineclear.config.manifest import InvalidManifest, ManifestFile, parse_manifests, read_file, read_values
 from lineclear.domain.findings import Finding
 from lineclear.domain.manifest import App, Model, Provider, Route, Team
 
@@ -157,7 +157,7 @@ CASES = [
 
 def findings_of(text: str, file: str = "shop.yaml") -> tuple[Finding, ...]:
     with pytest.raises(InvalidManifest) as caught:
-        read_manifests([ManifestFile(file, text, "/srv")])
+        parse_manifests([ManifestFile(file, text, "/srv")]).checked()
     return caught.value.findings
 
 
@@ -182,7 +182,7 @@ def test_all_mistakes_of_all_files_come_at_once() -> None:
         ManifestFile("b.yaml", "kind: [\n"),
     ]
     with pytest.raises(InvalidManifest) as caught:
-        read_manifests(files)
+        parse_manifests(files).checked()
     assert [(item.file, item.code) for item in caught.value.findings] == [
         ("a.yaml", "missing_field"),
         ("a.yaml", "unknown_field"),
@@ -193,7 +193,7 @@ def test_all_mistakes_of_all_files_come_at_once() -> None:
 
 def test_findings_are_bounded_and_the_rest_is_counted() -> None:
     with pytest.raises(InvalidManifest) as caught:
-        read_manifests([ManifestFile("m.yaml", "---\n".join(["kind: Elephant\n"] * 130))])
+        parse_manifests([ManifestFile("m.yaml", "---\n".join(["kind: Elephant\n"] * 130))]).checked()
     assert (len(caught.value.findings), caught.value.left_out) == (100, 30)
 
 
@@ -204,7 +204,7 @@ def test_a_credential_in_a_file_is_never_repeated() -> None:
 
 def test_one_name_may_stand_once_over_all_files() -> None:
     with pytest.raises(InvalidManifest) as caught:
-        read_manifests([ManifestFile("a.yaml", TEAM), ManifestFile("b.yaml", TEAM)])
+        parse_manifests([ManifestFile("a.yaml", TEAM), ManifestFile("b.yaml", TEAM)]).checked()
     (found,) = caught.value.findings
     assert (found.file, found.line, found.column) == ("b.yaml", 2, 7)
     assert "first at a.yaml:1" in found.message
@@ -219,7 +219,7 @@ def test_aliases_cannot_grow_without_end() -> None:
 
 
 def test_text_that_yaml_1_1_would_turn_into_something_else_stays_text() -> None:
-    (document,) = read_manifests([ManifestFile("m", "kind: Team\nname: on\ndescription: 2026-08-07\n")])
+    (document,) = parse_manifests([ManifestFile("m", "kind: Team\nname: on\ndescription: 2026-08-07\n")]).checked()
     assert document.manifest == Team(name="on", description="2026-08-07")
 
 
@@ -229,7 +229,7 @@ def test_a_whole_set_is_read(tmp_path: Path) -> None:
         PROVIDER + "credential: {test: '${A}', live: '${B}'}\n---\n" + APP + "routes: ['*']\n---\n"
         + HOSTED + f'sha256: "{SHA}", settings: {{threads: 2}}}}\n---\n' + ROUTE + TARGETS + "prompt: x\n"
     )  # fmt: skip
-    provider, app, model, route = (document.manifest for document in read_manifests([read_file(path)]))
+    provider, app, model, route = (document.manifest for document in parse_manifests([read_file(path)]).checked())
     assert isinstance(provider, Provider)
     assert provider.credential == {"test": "${A}", "live": "${B}"}
     assert isinstance(app, App)

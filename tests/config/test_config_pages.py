@@ -4,7 +4,7 @@ import inspect
 import re
 from pathlib import Path
 
-from lineclear.config.manifest import ManifestFile, read_manifests
+from lineclear.config.manifest import ManifestFile, parse_manifests
 from lineclear.domain import findings, manifest
 from lineclear.domain.manifest import Kind, Noun
 
@@ -36,5 +36,6 @@ def test_the_page_lists_every_code_of_a_mistake() -> None:
 
 def test_the_examples_of_the_page_are_accepted() -> None:
     examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    kinds = {document.kind for example in examples for document in read_manifests([ManifestFile("example", example)])}
+    read = [parse_manifests([ManifestFile("example", example)]) for example in examples]
+    kinds = {document.kind for reading in read for document in reading.checked()}
     assert kinds == {Kind.TEAM, Kind.PROVIDER, Kind.MODEL, Kind.PROMPT, Kind.ROUTE, Kind.APP}

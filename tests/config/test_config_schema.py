@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from lineclear.cli.main import root
-from lineclear.config.manifest import InvalidManifest, ManifestFile, read_manifests
+from lineclear.config.manifest import InvalidManifest, ManifestFile, parse_manifests
 from lineclear.config.manifest_schema import manifest_schema
 from lineclear.domain.manifest import KIND_CLASSES
 
@@ -82,12 +82,12 @@ def test_it_is_a_schema_of_the_draft_it_names() -> None:
 @pytest.mark.parametrize("document", GOOD, ids=[f"{item['kind']}-{item['name']}" for item in GOOD])
 def test_what_is_right_fits_and_is_read(document: dict[str, Any]) -> None:
     assert list(VALIDATOR.iter_errors(document)) == []
-    read_manifests([ManifestFile("good.yaml", yaml.safe_dump(document), "/srv")])
+    parse_manifests([ManifestFile("good.yaml", yaml.safe_dump(document), "/srv")]).checked()
 
 
 @pytest.mark.parametrize("block", list(examples()))
 def test_examples_of_the_pages_fit(block: str) -> None:
-    for document in read_manifests([ManifestFile("example.yaml", block, "/srv")]):
+    for document in parse_manifests([ManifestFile("example.yaml", block, "/srv")]).checked():
         assert list(VALIDATOR.iter_errors(document.tree.value)) == []
 
 
@@ -114,7 +114,7 @@ def test_a_wrong_type_anywhere_fits_neither_schema_nor_reader() -> None:
                     continue
                 holder[path[-1]] = wrong  # type: ignore[index]
                 try:
-                    read_manifests([ManifestFile("wrong.yaml", yaml.safe_dump(made), "/srv")])
+                    parse_manifests([ManifestFile("wrong.yaml", yaml.safe_dump(made), "/srv")]).checked()
                 except InvalidManifest:
                     assert not fits(made), (path, wrong)
                     checked += 1

@@ -15,7 +15,8 @@ from lineclear.control.ingest.ingest import Ingest
 from lineclear.domain.entry import DAY_US, EntryKind
 from lineclear.domain.ledger import Record
 from lineclear.observe.check import check_ledger
-from lineclear.observe.entry import iterate_day
+from lineclear.observe.entry import LOGS_MAX, EntryQuestion, list_entries
+from lineclear.observe.period import Period
 from lineclear.store.ledger import Committed, Ledger, LedgerBatch
 from lineclear.testing.clock import START_UNIX_US
 from lineclear.testing.records import Spool, checkpoint, exchange_id, heartbeat, intent, refusal, settle
@@ -25,6 +26,7 @@ SEEDS = range(8)
 STEPS = 60
 KILLS = 4
 ENTRIES_PER_KILL = 3_000
+EVERYTHING = EntryQuestion(Period(0, START_UNIX_US + 7 * DAY_US), {}, LOGS_MAX)
 
 
 class Crash(Exception):
@@ -140,7 +142,7 @@ def assert_ledger_holds(ledger: Ledger, ingest: Ingest, expected: dict[str, Entr
         assert open_exchanges == {}
         verdict = check_ledger(ledger, open_exchanges, None, lambda _model: None)
     assert verdict.ok, verdict
-    found = [(entry.id, entry.kind) for day in ledger.days() for entry in iterate_day(ledger, day)]
+    found = [(entry.id, entry.kind) for entry in list_entries(ledger, EVERYTHING)]
     assert len(found) == len(expected)
     assert dict(found) == expected
 

@@ -45,15 +45,6 @@ class Keys:
         self._subkeys = {purpose: _derive(master_key, purpose) for purpose in Purpose}
         self._aead = AESGCM(self._subkeys[Purpose.SEAL])
 
-    @classmethod
-    def from_hex(cls, text: str) -> "Keys":
-        """Keys of a master key written as 64 hex digits.
-
-        Raises:
-            ValueError: if it is not exactly that.
-        """
-        return cls(bytes.fromhex(text.strip()))
-
     def seal(self, section: str, revision: int, plain: bytes) -> bytes:
         """Encrypts; the result opens only for the same section name and revision."""
         nonce = secrets.token_bytes(NONCE_BYTES)

@@ -40,7 +40,6 @@ from lineclear.handover.snapshot_dir import SnapshotReader
 from lineclear.handover.spool import SpoolLimits, SpoolWriter
 from lineclear.serving.bundled import bundled_documents
 
-DAYS_MAX: Final = 180
 COMPANY_DIR: Final = Path(__file__).parent.parent / "demo" / "company"
 MANIFESTS: Final = "manifests"
 """In the data directory: the company's files, to be changed and applied again."""

@@ -4,14 +4,10 @@ In: a keeper and the part to renew. Out: a successor in its place, or the reason
 Standard library and base only.
 """
 
-import logging
-
 from lineclear.compose.child import Child
 from lineclear.compose.keeper import STAGE_S, Keeper
 from lineclear.compose.life import READY, WAITING
 from lineclear.compose.part import Part
-
-log = logging.getLogger("lineclear.supervisor")
 
 START_S = 60.0
 RUNTIME_START_S = 600.0

@@ -110,15 +110,6 @@ def read_file(path: Path) -> ManifestFile:
     return ManifestFile(str(path), text, str(path.parent.resolve()))
 
 
-def read_manifests(files: Sequence[ManifestFile]) -> tuple[Document, ...]:
-    """Every document of the files, checked field by field and for one name standing twice.
-
-    Raises:
-        InvalidManifest: with the findings of all documents.
-    """
-    return parse_manifests(files).checked()
-
-
 def parse_manifests(files: Sequence[ManifestFile]) -> Reading:
     """Every document of the files with everything that is wrong with texts, fields and values."""
     documents: list[Document] = []
@@ -138,7 +129,7 @@ def read_values(values: Iterable[Mapping[str, Any]], source: str) -> tuple[Docum
     """Documents from plain values in manifest form, e.g. of bundled models; artefact paths must be absolute.
 
     Raises:
-        InvalidManifest: as `read_manifests`.
+        InvalidManifest: with the findings of all documents.
     """
     documents: list[Document] = []
     findings: list[Finding] = []

@@ -4,7 +4,7 @@ In: microseconds. Out: counts by bucket, quantiles with a known error. Merging i
 to days and apps to teams without loss.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import ceil, log2
 from typing import TypeAlias
 
@@ -31,15 +31,6 @@ def bucket_of(duration_us: int) -> int:
 def upper_us(bucket: int) -> float:
     """The largest duration in a bucket, in microseconds."""
     return float(2.0 ** (bucket / BUCKETS_PER_OCTAVE))
-
-
-def merge(histograms: Iterable[Mapping[int, int]]) -> Histogram:
-    """The sum of several histograms."""
-    total: Histogram = {}
-    for histogram in histograms:
-        for bucket, count in histogram.items():
-            total[bucket] = total.get(bucket, 0) + count
-    return total
 
 
 def quantile_us(histogram: Mapping[int, int], share: float) -> int | None:

@@ -4,7 +4,7 @@ In: a day's tables. Out: frozen entries, newest first, or one by its id. Must no
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select
 from sqlalchemy.engine import RowMapping
 
-from lineclear.domain.entry import EntryDetail, EntryKind, day_of
+from lineclear.domain.entry import HOUR_US, EntryDetail, EntryKind, day_of, first_exchange_id
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import Usage
 from lineclear.observe.period import Period
@@ -43,6 +43,10 @@ NO_ERROR = frozenset({Outcome.OK.value, Outcome.CLIENT_GONE.value})
 """Outcomes that are nobody's failure; all others are errors, in sums and in lists."""
 FIND_DAYS_MAX = 7
 """Days in which one exchange is looked for: an orphan is closed when control is back, which may be a while."""
+
+ID_SLACK_US = HOUR_US
+"""How far an id's time may lie from the exchange's beginning: it is made when the head of a call is there, the body may
+take long, and a clock may be set in between."""
 
 _STATUS = re.compile(r"[1-5](\d\d|xx)")
 _decode_detail = msgspec.msgpack.Decoder(EntryDetail).decode
@@ -194,6 +198,9 @@ def _joined() -> Select[Any]:
 def _selection(day: int, question: EntryQuestion, dialect: str) -> Select[Any]:
     wanted: list[ColumnElement[bool]] = [
         entries.c.day == day,
+        # Ids sort by time: the key leads to the period, and what lies before and behind it is not read.
+        entries.c.id >= first_exchange_id(question.period.since_us - ID_SLACK_US),
+        entries.c.id < first_exchange_id(question.period.until_us + ID_SLACK_US),
         entries.c.started_us >= question.period.since_us,
         entries.c.started_us < question.period.until_us,
         *_narrowed(question, dialect),
@@ -259,11 +266,3 @@ def _entry_of(row: RowMapping) -> Entry:
         facts={column.name: row[column] for column in facets.columns if column.name != "facet"},
         detail_blob=bytes(row[entries.c.detail]),
     )
-
-
-def iterate_day(ledger: Ledger, day: int) -> Iterator[Entry]:
-    """Every entry of one day, by id."""
-    with ledger.read(day) as connection:
-        statement = _joined().where(entries.c.day == day).order_by(entries.c.id)
-        for row in connection.execution_options(yield_per=1000).execute(statement).mappings():
-            yield _entry_of(row)

@@ -55,8 +55,3 @@ VENDORS: Mapping[str, Vendor] = {
     )
 }  # fmt: skip
 """By the name that `providers add NAME` takes."""
-
-
-def vendor_of_variable(variable: str) -> Vendor | None:
-    """Whose key an environment variable holds."""
-    return next((vendor for vendor in VENDORS.values() if vendor.variable == variable), None)

@@ -297,7 +297,3 @@ def read_audit_of(tx: Connection, object_: str, row_limit: int) -> list[AuditRow
     table = tables.audit
     query = select(table).where(table.c.object == object_).order_by(table.c.number.desc()).limit(row_limit)
     return [AuditRow(**row) for row in tx.execute(query).mappings()]
-
-
-def count_audit(tx: Connection) -> int:
-    return tx.execute(select(func.count()).select_from(tables.audit)).scalar_one()

@@ -22,9 +22,6 @@ from lineclear.handover.segment import FRAME
 from lineclear.handover.spool import SpoolLimits, SpoolWriter
 from lineclear.testing.clock import START_UNIX_US, TestClock
 
-PRICE_IN = 150_000_000
-PRICE_OUT = 600_000_000
-
 
 def exchange_id(number: int, at_us: int = START_UNIX_US) -> str:
     return f"req_{at_us // 1000:012x}{0xABCDEF01:08x}{number:08x}"
