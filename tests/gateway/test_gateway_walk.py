@@ -471,8 +471,11 @@ def test_limits_refuse_with_the_account_that_binds_and_the_exact_wait(tmp_path: 
         assert (second.status, error_of(second)["code"]) == (429, "rate_limited")
         assert "slow" in error_of(second)["message"]
         assert 0 < int(second.headers["retry-after-ms"]) <= 60_000
-        assert second.headers["x-lineclear-policy"] == "limit.requests"
-        assert (house.settle_of(second).outcome, house.settle_of(second).status) == ("refused", 429)
+        assert second.headers["x-lineclear-policy"] == "limit.requests:route:live/slow"
+        assert error_of(second)["rules"] == ["limit.requests:route:live/slow"]
+        settled = house.settle_of(second)
+        assert (settled.outcome, settled.status) == ("refused", 429)
+        assert settled.rules == ("limit.requests:route:live/slow",)
 
     plan = Plan(routes=(route("slow", "good"),), limits={"route:live/slow": limits(requests_per_minute=1)})
     run(tmp_path, plan, play)

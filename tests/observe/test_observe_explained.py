@@ -114,15 +114,15 @@ def test_a_limit_says_no_after_the_intent(desk: LedgerDesk, spool: Spool) -> Non
     spool.write(
         intent(1),
         settle(
-            1, outcome="refused", status=402, error_code="budget_exceeded", rules=("limit.budget",), attempts=(),
-            usage=Usage(), cost_nano_usd=0, model="", provider="",
+            1, outcome="refused", status=402, error_code="budget_exceeded", attempts=(),
+            rules=("limit.budget:app:shop",), usage=Usage(), cost_nano_usd=0, model="", provider="",
         ),
     )  # fmt: skip
     found = explained(desk)
     told = verdicts(found)
     assert (told["limit"], told["record"], told["health"]) == (["refused"], ["passed"], ["passed"])
     (row,) = [row for row in found["checks"] if row["verdict"] == "refused"]
-    assert (row["rule"], row["about"]) == ("limit.budget", "app:shop, route:live/support-chat")
+    assert (row["rule"], row["about"]) == ("limit.budget:app:shop", "app:shop")
     assert row["detail"] == "the month's budget does not cover the call"
     assert "raise the budget" in found["next_step"]
 

@@ -148,7 +148,26 @@ RULES: Final[dict[str, str]] = {
     "limit.tokens": "too many tokens a minute",
     "limit.concurrency": "too many calls at once",
 }
-"""Ids of rules that refuse or leave out, as `x-lineclear-policy` and `error.rules` carry them."""
+"""Ids of rules that refuse or leave out, as `x-lineclear-policy` and `error.rules` carry them.
+
+The id of a limit says whose it is, too: `limit_rule`.
+"""
+
+
+def limit_rule(binding: str, account: str) -> str:
+    """The id of the limit that refused, such as `limit.requests:app:shop`: its kind, then the account it belongs to."""
+    return f"limit.{binding}:{account}"
+
+
+def rule_kind(rule: str) -> str:
+    """The rule among RULES that an id names, without whose it is."""
+    return rule.partition(":")[0]
+
+
+def rule_account(rule: str) -> str:
+    """The account whose limit a rule is; empty if it is no limit."""
+    return rule.partition(":")[2]
+
 
 _CALLER = "change the request; docs/errors.md says how, and error.hint of the answer said it of this one"
 _LATER = "try again later"

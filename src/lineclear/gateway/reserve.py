@@ -10,6 +10,7 @@ import msgspec
 
 from lineclear.domain.accounts import Binding, Denied, Granted, Reply, Reserve
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
+from lineclear.domain.explained import limit_rule
 from lineclear.domain.ledger import Intent, LedgerSink
 from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, estimated_tokens, usd_text
 from lineclear.gateway.accounts import AccountantClient
@@ -159,7 +160,7 @@ def denial(denied: Denied) -> LineclearError:
     """The refusal that a denied reservation means to the caller. Source: decision 28."""
     kind, _, name = denied.account.partition(":")
     where = f"{kind} {name!r}"
-    rules = (f"limit.{denied.binding}",)
+    rules = (limit_rule(denied.binding, denied.account),)
     if denied.binding == Binding.BUDGET:
         return CallerError(
             ErrorCode.BUDGET_EXCEEDED,

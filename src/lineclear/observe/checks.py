@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lineclear.domain.entry import EntryDetail, EntryKind
-from lineclear.domain.explained import CHECKS, RULES, Check, Verdict, advice_on
+from lineclear.domain.explained import CHECKS, RULES, Check, Verdict, advice_on, rule_account, rule_kind
 from lineclear.observe.entry import Entry
 
 ORDER: Sequence[Check] = tuple(Check)
@@ -68,7 +68,7 @@ def _verdict(check: Check, stage: Check | None, *, is_known: bool) -> Verdict:
 
 def _rows(check: Check, verdict: Verdict, entry: Entry, detail: EntryDetail) -> Iterator[CheckRow]:
     rule = detail.rules[0] if verdict is Verdict.REFUSED and detail.rules else None
-    says = RULES.get(rule or "") or (_meaning(entry) if verdict is Verdict.REFUSED else CHECKS[check])
+    says = RULES.get(rule_kind(rule or "")) or (_meaning(entry) if verdict is Verdict.REFUSED else CHECKS[check])
     if check is Check.CANDIDATE:
         yield from _candidate_rows(verdict, says, rule, entry, detail)
     elif check is Check.LIMIT and verdict is Verdict.PASSED:
@@ -76,7 +76,9 @@ def _rows(check: Check, verdict: Verdict, entry: Entry, detail: EntryDetail) -> 
     elif check is Check.TASK and verdict is Verdict.PASSED and not entry.facts["task"]:
         yield CheckRow(check, None, Verdict.NOT_APPLICABLE, "the route lists no task, and none was asked for", None)
     else:
-        yield CheckRow(check, _about(check, entry, detail) or None, verdict, says, rule)
+        # Of several accounts that were asked, the rule names the one that said no.
+        about = rule_account(rule or "") or _about(check, entry, detail)
+        yield CheckRow(check, about or None, verdict, says, rule)
 
 
 def _about(check: Check, entry: Entry, detail: EntryDetail) -> str:
