@@ -168,7 +168,7 @@ def test_a_record_whose_id_no_database_takes_is_one_exchange_all_the_same(ledger
     ingest = make_ingest(ledger, spool)
     spool.write(settle(1, id="req_\0"), settle(2, id="stray\0"), refusal(3, id="ref\0"))
     assert ingest.catch_up().entries == 2
-    assert {entry.id for entry in all_entries(ledger)} == {"req_\ufffd", "ref\ufffd"}
+    assert [len(find_entries(ledger, exchange)) for exchange in ("req_\ufffd", "ref\ufffd")] == [1, 1]
     assert [(note.kind, note.exchange) for note in ledger.anomalies()] == [
         (AnomalyKind.SETTLE_WITHOUT_INTENT, "stray\ufffd")
     ]
