@@ -13,7 +13,7 @@ from lineclear.domain.entry import DAY_US, DETAIL_VERSION, EntryDetail, EntryKin
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exchange import StopReason
 from lineclear.domain.ledger import AttemptRecord, Checkpoint, Intent, Outcome, Refusal, Settle
-from lineclear.domain.money import NO_USAGE, CostBasis, Usage
+from lineclear.domain.money import NO_USAGE, CostBasis
 from lineclear.store.ledger import facet_id
 from lineclear.store.rollup import EntryRow, FacetValues
 
@@ -23,7 +23,8 @@ FACETS_CACHED_MAX = 200_000
 """Facet numbers kept in memory; when there are more, the cache begins anew."""
 
 _encode_detail = msgspec.msgpack.Encoder().encode
-_NO_ATTEMPT: tuple[AttemptRecord, ...] = ()
+_EXCHANGE = EntryKind.EXCHANGE.value
+_NOTHING_USED = msgspec.structs.astuple(NO_USAGE)
 
 
 class FacetNumbers:
@@ -52,8 +53,10 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
-def settled_row(intent: Intent, settle: Settle, numbers: FacetNumbers) -> tuple[EntryRow, FacetValues]:
-    """The row of an exchange that ended by itself."""
+def settled_row(
+    intent: Intent, settle: Settle, numbers: FacetNumbers, kind: int = _EXCHANGE, attempts_begun: int = 0
+) -> tuple[EntryRow, FacetValues]:
+    """The row of an exchange that ended. `attempts_begun` is told where not all of them are listed; 0 = they are."""
     facet = (
         intent.environment,
         intent.team,
@@ -102,13 +105,13 @@ def settled_row(intent: Intent, settle: Settle, numbers: FacetNumbers) -> tuple[
     row = (
         intent.id,
         at_us // DAY_US,
-        0,
+        kind,
         number,
         intent.at_us,
         at_us,
         settle.duration_us,
         settle.first_event_us,
-        len(attempts),
+        attempts_begun or len(attempts),
         usage.input_tokens,
         usage.cache_read_tokens,
         usage.cache_write_tokens,
@@ -171,7 +174,7 @@ def refused_row(refusal: Refusal, numbers: FacetNumbers) -> tuple[EntryRow, Face
         0,
         0,
         refusal.rules,
-        _NO_ATTEMPT,
+        (),
         refusal.candidates,
         (),
         "",
@@ -179,10 +182,25 @@ def refused_row(refusal: Refusal, numbers: FacetNumbers) -> tuple[EntryRow, Face
         0,
     )
     number, facet = numbers.number(facet)
-    kind = EntryKind.REFUSAL.value
     settled_us = refusal.at_us + refusal.duration_us
-    times = (refusal.at_us, settled_us, refusal.duration_us, 0)
-    return _row(refusal.id, kind, number, times, 0, NO_USAGE, 0, detail), facet
+    row: tuple[Any, ...] = (  # Any: as EntryRow
+        refusal.id,
+        settled_us // DAY_US,
+        EntryKind.REFUSAL.value,
+        number,
+        refusal.at_us,
+        settled_us,
+        refusal.duration_us,
+        0,
+        0,
+        *_NOTHING_USED,
+        0,
+        0,
+        0,
+        0,
+        _encode_detail(detail),
+    )
+    return (*row, check_number(row)), facet
 
 
 def orphan_row(
@@ -196,86 +214,30 @@ def orphan_row(
     last_us = checkpoint.at_us if checkpoint else intent.at_us
     attempts = checkpoint.attempt if checkpoint else 1
     attempt = AttemptRecord(attempts, model, provider, "ambiguous", 0, "", 0, max(0, last_us - intent.at_us), "", cost)
-    facet = (
-        intent.environment,
-        intent.team,
-        intent.app,
-        intent.task,
-        intent.route,
-        intent.release,
-        model,
-        provider,
-        Outcome.UNKNOWN.value,
-        intent.key_id,
-        intent.revision,
-        intent.operation,
-        intent.dialect,
-        intent.data_class,
-        intent.stream,
-        0,
-        "",
-        CostBasis.ESTIMATED.value,
-        intent.price_version,
-        StopReason.UNKNOWN.value,
+    settle = Settle(
+        id=intent.id,
+        at_us=at_us,
+        outcome=Outcome.UNKNOWN.value,
+        status=0,
+        error_code="",
+        model=model,
+        provider=provider,
+        attempts=(attempt,),
+        candidates=(),
+        rules=(),
+        usage=usage,
+        cost_nano_usd=cost,
+        cost_basis=CostBasis.ESTIMATED.value,
+        waste_nano_usd=0,
+        price_version=intent.price_version,
+        stop_reason=StopReason.UNKNOWN.value,
+        model_echo="",
+        response_id="",
+        duration_us=max(0, last_us - intent.at_us),
+        first_event_us=0,
+        steps_us=(),
+        request_bytes=0,
+        response_bytes=0,
+        malformed_events=0,
     )
-    detail = EntryDetail(
-        DETAIL_VERSION,
-        "",
-        intent.inbound_id,
-        intent.traceparent,
-        intent.user_hash,
-        intent.tags,
-        intent.accounts,
-        intent.reserved_nano_usd,
-        intent.reserved_tokens,
-        (),
-        (attempt,),
-        (),
-        (),
-        "",
-        "",
-        0,
-    )
-    times = (intent.at_us, at_us, max(0, last_us - intent.at_us), 0)
-    kind = EntryKind.ORPHAN.value
-    number, facet = numbers.number(facet)
-    return _row(intent.id, kind, number, times, attempts, usage, cost, detail), facet
-
-
-def _row(
-    exchange: str,
-    kind: int,
-    facet: int,
-    times: tuple[int, int, int, int],
-    attempts: int,
-    usage: Usage,
-    cost_nano_usd: int,
-    detail: EntryDetail,
-) -> EntryRow:
-    started_us, settled_us, duration_us, first_event_us = times
-    row: tuple[Any, ...] = (  # Any: as EntryRow
-        exchange,
-        settled_us // DAY_US,
-        kind,
-        facet,
-        started_us,
-        settled_us,
-        duration_us,
-        first_event_us,
-        attempts,
-        usage.input_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.cache_write_1h_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-        usage.reported_cost_nano_usd,
-        cost_nano_usd,
-        0,
-        0,
-        0,
-        _encode_detail(detail),
-    )
-    return (*row, check_number(row))
+    return settled_row(intent, settle, numbers, EntryKind.ORPHAN.value, attempts)
