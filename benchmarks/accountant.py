@@ -19,8 +19,9 @@ from pathlib import Path
 import msgspec
 
 from ingest import START_US, intent_of, settle_of
-from lineclear.accountant.books import RESOLVED_MAX, Books, Moment
+from lineclear.accountant.books import RESOLVED_MAX, Books
 from lineclear.accountant.fold import Fold
+from lineclear.accountant.reservation import Moment
 from lineclear.accountant.state import dump_books
 from lineclear.base.clock import SystemClock
 from lineclear.domain.accounts import Reserve, SettleAccount, Void

@@ -8,9 +8,8 @@ from lineclear.accountant.books import (
     RESOLVED_MAX,
     UNCONFIRMED_MAX,
     Books,
-    Moment,
-    Source,
 )
+from lineclear.accountant.reservation import Moment, Source
 from lineclear.accountant.state import StateUnreadable, dump_books, load_books
 from lineclear.domain.accounts import Denied, Extend, Granted, Op, Reply, Reserve, SettleAccount, Void
 from lineclear.domain.limits import LEASE_GRACE_S, RESERVATION_TTL_S

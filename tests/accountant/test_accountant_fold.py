@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lineclear.accountant.books import Books, Moment
+from lineclear.accountant.books import Books
 from lineclear.accountant.fold import CheckpointMoney, Fold, HeardIntent, IntentMoney, SettleMoney, decode_money
+from lineclear.accountant.reservation import Moment
 from lineclear.accountant.state import dump_books, load_books
 from lineclear.base.clock import SystemClock
 from lineclear.domain.accounts import Reserve, SettleAccount

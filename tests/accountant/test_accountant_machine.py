@@ -12,8 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lineclear.accountant.books import Books, Moment, Source
+from lineclear.accountant.books import Books
 from lineclear.accountant.fold import Fold
+from lineclear.accountant.reservation import Moment, Source
 from lineclear.accountant.state import dump_books, load_books
 from lineclear.domain.accounts import Denied, Extend, Granted, Reserve, SettleAccount, Void
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit, LimitsSection

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 import uvloop
 
-from lineclear.accountant.books import Books, Moment
+from lineclear.accountant.books import Books
+from lineclear.accountant.reservation import Moment
 from lineclear.accountant.state import load_books
 from lineclear.base.clock import SystemClock
 from lineclear.domain.accounts import Denied, Extend, Granted, Reserve, SettleAccount, Void

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lineclear.accountant.books import Books, Moment
+from lineclear.accountant.books import Books
 from lineclear.accountant.fold import Fold
+from lineclear.accountant.reservation import Moment
 from lineclear.base.seal import Keys
 from lineclear.demo.callers import CALLERS, Rhythm
 from lineclear.demo.clock import HistoryClock

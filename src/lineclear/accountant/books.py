@@ -11,10 +11,9 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Final
 
-import msgspec
-
 from lineclear.accountant.account import NO_LIMITS, Account, Row
 from lineclear.accountant.account_set import AccountSet
+from lineclear.accountant.reservation import Moment, Opened, Resolved, Source, set_slots
 from lineclear.domain.accounts import Binding, Denied, Extend, Look, Op, Reply, Reserve, SettleAccount
 from lineclear.domain.limits import LEASE_GRACE_S, RESERVATION_TTL_S
 from lineclear.domain.snapshot import LimitsSection
@@ -28,59 +27,6 @@ FORGOTTEN_AT_ONCE: Final = 1024
 """A full table lets go of so many: to look for a dict's first key is slow where others before it were deleted."""
 ACCOUNT_SETS_MAX: Final = 65_536
 """Combinations of accounts that are kept ready; at the next one all are forgotten and made again as they are asked."""
-
-
-class Moment(msgspec.Struct, frozen=True, gc=False):
-    """When a step happens."""
-
-    mono_us: int
-    """Monotonic microseconds, for rates and grace times."""
-    wall_s: int
-    """Unix seconds, for periods."""
-
-
-class Source:
-    """One gateway life that owns reservations."""
-
-    __slots__ = ("connections", "gone_us", "is_known", "name")
-
-    def __init__(self, name: str, now_us: int) -> None:
-        self.name = name
-        self.connections = 0
-        self.gone_us = now_us
-        """Monotonic time since when nobody is connected."""
-        self.is_known = False
-        """It said hello in this accountant's life: what it was granted since is all here."""
-
-
-class Opened(msgspec.Struct, gc=False, eq=False):
-    """An open reservation."""
-
-    among: AccountSet
-    rows: tuple[Row, ...]
-    """The months it was reserved in; another than the set's if it is older."""
-    tokens: int
-    nano_usd: int
-    source: Source
-    is_counted: bool
-    """It was taken from the rates in this life."""
-    has_slots: bool = True
-    """It counts against concurrency."""
-    checkpoint_nano_usd: int = 0
-    """What it cost at its last checkpoint in the ledger."""
-
-
-class Resolved(msgspec.Struct, gc=False, eq=False):
-    """A reservation that ended."""
-
-    source: str
-    """Its owner's name."""
-    rows: tuple[Row, ...]
-    posted: int
-    resolved_s: int
-    """Unix seconds."""
-    is_final: bool
-    checkpoint_nano_usd: int
 
 
 class Books:
@@ -295,7 +241,7 @@ class Books:
                 expired += self._expire_all(source, at)
             elif away_us >= LEASE_GRACE_S * 1_000_000:
                 for _, opened in self._open_of(source):
-                    _set_slots(opened, wanted=False)
+                    set_slots(opened, wanted=False)
         if dead:
             self._follow_ledger(dead)
         self.counters["accounts_expired"] += expired
@@ -407,7 +353,7 @@ class Books:
         self.open[op.txn] = opened
         for row in opened.rows:
             row.pending += op.nano_usd
-        _set_slots(opened, wanted=True)
+        set_slots(opened, wanted=True)
         self.steps += 1
         return opened
 
@@ -423,7 +369,7 @@ class Books:
             opened = self._open(op, None, source, at)
         opened.is_counted = True
         self._raise(opened, op.tokens - opened.tokens, op.nano_usd - opened.nano_usd)
-        _set_slots(opened, wanted=True)
+        set_slots(opened, wanted=True)
         opened.source = source
 
     def _count_slots(self) -> None:
@@ -448,7 +394,7 @@ class Books:
         del self.open[txn]
         for row in opened.rows:
             row.pending -= opened.nano_usd
-        _set_slots(opened, wanted=False)
+        set_slots(opened, wanted=False)
         self.steps += 1
 
     def _end(self, txn: str, opened: Opened, posted: int, wall_s: int, is_final: bool) -> None:
@@ -516,14 +462,6 @@ def _denial(
 def _forget_oldest(table: dict[str, Resolved]) -> None:
     for txn in list(islice(table, FORGOTTEN_AT_ONCE)):
         del table[txn]
-
-
-def _set_slots(opened: Opened, *, wanted: bool) -> None:
-    if opened.has_slots is not wanted:
-        opened.has_slots = wanted
-        change = 1 if wanted else -1
-        for account, _ in opened.among.slots:
-            account.open_slots += change
 
 
 def _denied_unknown(txn: str) -> Denied:

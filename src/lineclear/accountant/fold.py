@@ -10,7 +10,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from lineclear.accountant.books import Books, Moment
+from lineclear.accountant.books import Books
+from lineclear.accountant.reservation import Moment
 from lineclear.domain.accounts import Reserve
 from lineclear.handover.segment import (
     SegmentName,

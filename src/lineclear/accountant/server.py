@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
-from lineclear.accountant.books import Books, Moment, Source
+from lineclear.accountant.books import Books
 from lineclear.accountant.fold import Fold
+from lineclear.accountant.reservation import Moment, Source
 from lineclear.accountant.state import StateUnreadable, dump_books, load_books
 from lineclear.base.clock import Clock
 from lineclear.handover.checkpoint import CheckpointBroken, load_checkpoint, save_checkpoint

@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from lineclear.accountant.account import Rate, Row
-from lineclear.accountant.books import Books, Moment, Resolved
+from lineclear.accountant.books import Books
+from lineclear.accountant.reservation import Moment, Resolved
 from lineclear.domain.accounts import Reserve
 
 ROWS_KEPT: Final = 3

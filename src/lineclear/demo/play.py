@@ -10,7 +10,8 @@ from typing import Final
 
 import msgspec
 
-from lineclear.accountant.books import Books, Moment
+from lineclear.accountant.books import Books
+from lineclear.accountant.reservation import Moment
 from lineclear.base.ids import ExchangeIds
 from lineclear.demo.answers import Answer, answer_of
 from lineclear.demo.ask import Asked, ask, refusal
