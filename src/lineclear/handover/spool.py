@@ -21,6 +21,7 @@ import msgspec
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import ErrorCode, PlatformFault
 from lineclear.domain.ledger import RECORD_VERSION, Intent, Record
+from lineclear.handover.ballast import Ballast, clear_leftovers
 from lineclear.handover.files import private_directory, sync_directory, write_all
 from lineclear.handover.segment import (
     FRAME,
@@ -67,7 +68,6 @@ HELD_SEGMENTS_MAX: Final = 64
 VOID_RANGES_MAX: Final = 1024
 RETRY_INTERVAL_NS: Final = 250_000_000
 """Between tries to open a segment, or to get the ballast back, after a failure."""
-STALE_NEW_S: Final = 60
 
 pack_frame: Final = FRAME.pack
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -117,6 +117,7 @@ class SpoolWriter:
         self._clock = clock
         self._strict = strict
         self._limits = limits or SpoolLimits()
+        self._ballast = Ballast(self._directory, source, self._limits.ballast_bytes)
         self._write = write
         self._encode = msgspec.msgpack.Encoder().encode
         self._buffer: list[bytes] = []
@@ -152,10 +153,10 @@ class SpoolWriter:
             ),
             0,
         )
-        self._clear_leftovers()
+        clear_leftovers(self._directory, clock)
         self._open_segment()
         sync_directory(self._directory)
-        self._take_ballast()
+        self._is_disk_full = not self._ballast.take()
 
     # Appending
 
@@ -255,7 +256,7 @@ class SpoolWriter:
         self._wake()
         while self._sealed:
             os.close(self._sealed.popleft())
-        self._free_ballast()
+        self._ballast.free()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -307,7 +308,7 @@ class SpoolWriter:
                     break
                 self._is_disk_full = True
                 self._retry_at_ns = self._clock.monotonic_ns() + RETRY_INTERVAL_NS
-                self._free_ballast()
+                self._ballast.free()
             try:
                 written += self._write(self._segment, memoryview(data)[written:])
                 error = None
@@ -344,7 +345,7 @@ class SpoolWriter:
             if self._segment < 0:
                 self._try_open_segment()
             if self._is_disk_full:
-                self._take_ballast()
+                self._is_disk_full = not self._ballast.take()
         if self._segment < 0 or (self._is_disk_full and isinstance(record, Intent)):
             self._counters["spool_refused"] += 1
             reason = "is closed" if self._is_closed else "has no room: the disk is full or cannot be written"
@@ -444,42 +445,6 @@ class SpoolWriter:
         self._synced = max(self._synced, high)
         if self._strict:
             self._voids.append((low, high))
-
-    # Ballast and leftovers
-
-    @property
-    def _ballast(self) -> Path:
-        return self._directory / f".ballast-{self._source}"
-
-    def _take_ballast(self) -> None:
-        self._is_disk_full = False
-        if not self._limits.ballast_bytes:
-            return
-        try:
-            descriptor = os.open(self._ballast, os.O_WRONLY | os.O_CREAT, 0o600)
-            try:
-                os.posix_fallocate(descriptor, 0, self._limits.ballast_bytes)
-            finally:
-                os.close(descriptor)
-        except OSError:
-            self._free_ballast()
-            self._is_disk_full = True
-
-    def _free_ballast(self) -> None:
-        self._ballast.unlink(missing_ok=True)
-
-    def _clear_leftovers(self) -> None:
-        """Removes the ballast of dead sources, and segments that a crash kept from getting their name."""
-        for path in self._directory.glob(".ballast-*"):
-            if not source_is_alive(self._directory, path.name.removeprefix(".ballast-")):
-                path.unlink(missing_ok=True)
-        for path in self._directory.glob(".*.new"):
-            try:
-                age_s = self._clock.unix_us() / 1e6 - path.stat().st_mtime
-            except FileNotFoundError:
-                continue
-            if age_s > STALE_NEW_S and not segment_is_held(path):
-                path.unlink(missing_ok=True)
 
 
 def _whole_frames(data: bytes, written: int) -> int:
