@@ -25,8 +25,8 @@ test: .venv/.dev ## set up what the tests need and run them all; prints each par
 	@.venv/bin/lineclear models pull smollm2 minilm magika
 	@.venv/bin/python scripts/parts.py
 
-test-full: .venv/.dev ## the same in the long form: 200 kills, 60 s without control
-	@sh scripts/system_packages.sh
+test-full: .venv/.dev ## the same in the long form: 200 kills, 60 s without control, the container image built and run
+	@sh scripts/system_packages.sh --full
 	@.venv/bin/lineclear models pull smollm2 minilm magika
 	@.venv/bin/python scripts/parts.py --full
 

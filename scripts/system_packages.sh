@@ -2,6 +2,7 @@
 # The programs beside Python that tests and benchmarks use: nginx, wrk, systemd-analyze, a PostgreSQL server, and what people call with
 # and look with: curl, node, Chromium.
 # Installs what is missing where this is root on Debian or Ubuntu, else says what to install.
+# With --full also what builds and runs the container image; without that, its test is skipped and says so.
 set -eu
 
 missing=""
@@ -13,6 +14,12 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/n
 command -v curl >/dev/null || missing="$missing curl"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v chromium >/dev/null || missing="$missing chromium"
+
+if [ "${1:-}" = --full ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    command -v mmdebstrap >/dev/null || missing="$missing mmdebstrap"
+    command -v podman >/dev/null || missing="$missing podman"
+    command -v runc >/dev/null || missing="$missing runc"
+fi
 
 [ -n "$missing" ] || exit 0
 

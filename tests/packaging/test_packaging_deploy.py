@@ -1,4 +1,7 @@
-"""What lies in `deploy`: linted, and as much of it run as can be without a container engine or systemd as the init."""
+"""What lies in `deploy`: linted, and as much of it run as can be without a container engine or systemd as the init.
+
+The image itself is built and run by test_packaging_image.py.
+"""
 
 import json
 import os
@@ -59,8 +62,10 @@ def test_the_image_is_built_from_a_base_of_choice_and_ends_without_tools_and_wit
     assert {name for name, _ in rows} <= INSTRUCTIONS
     assert rows[0][0] == "ARG"
     assert re.fullmatch(r"BASE=[a-z0-9./-]+:[0-9][a-z0-9.-]*", rows[0][1]), "a base with a version, not `latest`"
-    *_, last = stages()
-    assert all(stage[0][1].split()[0] == "${BASE}" for stage in stages())
+    first, *others = stages()
+    assert first[0][1] == "${BASE} AS base"
+    assert all(stage[0][1].split()[0] == "base" for stage in others)
+    last = others[-1]
     assert not [words for words in words_of(last, "RUN") if BUILD_TOOLS.search(words)]
     (user,) = words_of(last, "USER")
     assert min(map(int, user.split(":"))) >= UID_MIN
@@ -81,10 +86,13 @@ def test_the_image_s_settings_are_settings_and_its_files_exist() -> None:
     (variables,) = words_of(last, "ENV")
     assert {word.partition("=")[0] for word in variables.split()} <= known
     copied = [words for stage in (*builds, last) for words in words_of(stage, "COPY") if not words.startswith("--from")]
-    assert copied
-    for words in copied:
-        *sources, _ = words.split()
-        assert not [source for source in sources if not (ROOT / source).exists()]
+    sources = [source for words in copied for source in words.split()[:-1]]
+    assert sources
+    assert not [source for source in sources if not (ROOT / source.removeprefix("./")).exists()]
+    # Nothing else of a working tree is sent to whoever builds.
+    sent = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in sent
+    assert {line.removeprefix("!") for line in sent if line.startswith("!")} == set(sources)
 
 
 def test_the_compose_file_publishes_on_loopback_only_and_takes_everything_away_that_is_not_needed() -> None:
