@@ -23,6 +23,8 @@ from lineclear.testing.stage import one_call
 REPLICAS = 3
 CONNECTIONS = 12
 SILENCE_S = 10
+AT_ONCE_S = 30.0
+"""Of a restart that cannot be done: far from the 600 s that a large model may take, and time to replace the others."""
 IN_FLIGHT_NS = 50_000_000
 """A call that began so shortly before a kill may have been on its way to the process that died."""
 
@@ -230,3 +232,36 @@ def test_what_cannot_be_served_is_said_before_anything_changes(platform: Platfor
     assert live.returncode == 2
     assert "--status approved" in live.stderr
     assert platform.admin("GET", "/api/v1/status")["revision"] == revision
+
+
+def test_a_restart_says_at_once_which_file_is_spoilt_and_the_old_process_serves_on(
+    platform: Platform, own_model: Path
+) -> None:
+    served = serve(platform, own_model, "--name", "spoilt")
+    call = classify_call(platform.keys["test"], "spoilt", "import os\n")
+    (before,) = ready(platform, served["model"])
+    content = own_model.read_bytes()
+    own_model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    def restart() -> str:
+        began = time.monotonic()
+        done = platform.cli("restart")
+        assert time.monotonic() - began < AT_ONCE_S
+        assert done.returncode == 1
+        assert "is not the one in the catalogue" in done.stderr
+        assert "`lineclear restart` tries again" in done.stderr
+        return done.stderr
+
+    told = restart()
+    assert f"the successor of {before['name']} did not become ready: exit code 1: the model file" in told
+    assert "the old one goes on" in told
+    assert [part["pid"] for part in ready(platform, served["model"])] == [before["pid"]]
+    assert one_call(platform.gateway_url, call).status == 200
+
+    os.kill(before["pid"], signal.SIGKILL)
+    refused = "is not the one in the catalogue"
+    platform.wait_for(lambda: refused in parts(platform, served["model"])[0]["last_end"], "the refusal of the next")
+    assert "the old one goes on" not in restart()
+    own_model.write_bytes(content)
+    assert platform.cli("restart").returncode == 0
+    assert one_call(platform.gateway_url, call).status == 200

@@ -38,7 +38,8 @@ def restart(output: Output, data_dir: Path | None, wait_s: float) -> None:
     if after is None:
         output.fail(ExitCode.FAILURE, "the supervisor ended during the restart", hint="see its log; `lineclear up`")
     if after["error"]:
-        output.fail(ExitCode.FAILURE, after["error"], hint="what was not replaced goes on as before; see the log")
+        hint = "what was not replaced goes on as before; once that is mended, `lineclear restart` tries again"
+        output.fail(ExitCode.FAILURE, after["error"], hint=hint)
     output.note("every process is new")
     if output.format not in PERSON_FORMATS:
         # For a person it is said above, on stderr.

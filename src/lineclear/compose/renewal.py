@@ -6,7 +6,7 @@ Standard library and base only.
 
 from lineclear.compose.child import Child
 from lineclear.compose.keeper import STAGE_S, Keeper
-from lineclear.compose.life import READY, WAITING
+from lineclear.compose.life import FAILED, READY, WAITING
 from lineclear.compose.part import Part
 
 START_S = 60.0
@@ -41,21 +41,43 @@ async def replace_beside(keeper: Keeper, part: Part, start_s: float) -> None:
     """
     await keeper.until(lambda: part.successor is None, start_s)
     if part.current is None:
-        keeper.fill(part)
+        await _fill_empty(keeper, part, start_s)
         return
     successor = keeper.start(part)
     if successor is None:
         raise RestartFailed(f"no successor of {part.name} could be started: {part.last_end}")
     part.successor = successor
     keeper.boot(part, successor)
-    await keeper.until(lambda: successor.state == READY or not successor.is_alive, start_s)
+    await keeper.until(lambda: _is_decided(successor), start_s)
     if successor.state != READY:
+        why = _why_not_ready(successor, start_s)
         _discard_successor(keeper, part, successor)
-        raise RestartFailed(
-            f"the successor of {part.name} did not become ready within {start_s:g} s"
-            f" ({successor.exit_text()}{': ' + successor.reason if successor.reason else ''}); the old one goes on"
-        )
+        old = "the old one goes on" if part.is_ready else "the old one is not ready either"
+        raise RestartFailed(f"the successor of {part.name} did not become ready: {why}; {old}")
     _promote(keeper, part, successor)
+
+
+async def _fill_empty(keeper: Keeper, part: Part, start_s: float) -> None:
+    """Where nobody is left to be relieved, the next start is the new process."""
+    keeper.fill(part)
+    newcomer = part.current
+    if newcomer is not None:
+        await keeper.until(lambda: _is_decided(newcomer), start_s)
+    if part.is_wanted and (newcomer is None or newcomer.state != READY):
+        why = part.last_end if newcomer is None else _why_not_ready(newcomer, start_s)
+        raise RestartFailed(f"{part.name} was down and did not become ready: {why}; it is tried again")
+
+
+def _is_decided(child: Child) -> bool:
+    """It is ready, or known never to be: one that says `failed` may take its time to end."""
+    return child.state in (READY, FAILED) or not child.is_alive
+
+
+def _why_not_ready(child: Child, start_s: float) -> str:
+    if child.is_alive and child.state != FAILED:
+        return f"still {child.state} after {start_s:g} s" + (f" ({child.reason})" if child.reason else "")
+    ended = [] if child.is_alive else [child.exit_text()]
+    return ": ".join([*ended, *filter(None, [child.end_reason])])
 
 
 async def replace_after(keeper: Keeper, part: Part) -> None:
