@@ -71,6 +71,14 @@ def exchange_day(exchange: str) -> int | None:
     return day_of(int(exchange[4:16], 16) * 1000)
 
 
+def first_exchange_id(at_us: int) -> str:
+    """Sorts before every exchange id made at an instant or later, and behind every earlier one's.
+
+    Source: `base.ids.ExchangeIds`.
+    """
+    return f"req_{max(at_us, 0) // 1000:012x}"
+
+
 def check_number(values: tuple[Any, ...]) -> int:
     """CRC-32 over an entry's column values: a changed row no longer has its own.
 

@@ -16,13 +16,13 @@ from lineclear.observe.dispatches import Dispatch
 from lineclear.observe.findings import Findings, Problem, Way, Wrong
 from lineclear.observe.price_check import PriceCheck
 from lineclear.observe.upstream_log import UpstreamLog
+from lineclear.store.day_rollups import hours_of, read_day
 from lineclear.store.ledger import AnomalyKind, Ledger, day_text, facet_id
 from lineclear.store.ledger_tables import ENTRY_COLUMNS, ROLLUP_SUMS, entries, facets
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey, fold_rows
 from lineclear.store.standing_rollups import read_rollups
 
 ROWS_PER_FOLD = 20_000
-HOURS_PER_DAY = 24
 
 _KIND = ENTRY_COLUMNS.index("kind")
 _FACET = ENTRY_COLUMNS.index("facet")
@@ -156,7 +156,16 @@ def _fold_into(total: dict[RollupKey, Rollup], rows: list[EntryRow], values: Map
 
 
 def _compare_rollups(connection: Connection, day: int, folded: dict[RollupKey, Rollup], findings: Findings) -> None:
-    stored = dict(read_rollups(connection, day * HOURS_PER_DAY, (day + 1) * HOURS_PER_DAY - 1))
+    _compare_sums(folded, dict(read_rollups(connection, *hours_of(day))), findings)
+    whole_day = read_day(connection, day)
+    if whole_day is not None:
+        summed: dict[RollupKey, Rollup] = {}
+        for key, rollup in folded.items():
+            summed.setdefault((day, *key[1:]), Rollup()).add(rollup)
+        _compare_sums(summed, dict(whole_day), findings)
+
+
+def _compare_sums(folded: dict[RollupKey, Rollup], stored: dict[RollupKey, Rollup], findings: Findings) -> None:
     for key in sorted(folded.keys() | stored.keys()):
         own, its = folded.get(key, Rollup()), stored.get(key, Rollup())
         wrong = [

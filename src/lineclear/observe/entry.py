@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select
 from sqlalchemy.engine import RowMapping
 
-from lineclear.domain.entry import EntryDetail, EntryKind, day_of
+from lineclear.domain.entry import HOUR_US, EntryDetail, EntryKind, day_of, first_exchange_id
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import Usage
 from lineclear.observe.period import Period
@@ -27,6 +27,7 @@ NARROW_BY = (
     "app",
     "task",
     "route",
+    "operation",
     "release",
     "model",
     "provider",
@@ -44,6 +45,9 @@ NO_ERROR = frozenset({Outcome.OK.value, Outcome.CLIENT_GONE.value})
 FIND_DAYS_MAX = 7
 """Days in which one exchange is looked for: an orphan is closed when control is back, which may be a while."""
 
+ID_SLACK_US = HOUR_US
+"""How far an id's time may lie from the exchange's beginning: it is made when the head of a call is there, the body may
+take long, and a clock may be set in between."""
 
 _STATUS = re.compile(r"[1-5](\d\d|xx)")
 _decode_detail = msgspec.msgpack.Decoder(EntryDetail).decode
@@ -195,6 +199,9 @@ def _joined() -> Select[Any]:
 def _selection(day: int, question: EntryQuestion, dialect: str) -> Select[Any]:
     wanted: list[ColumnElement[bool]] = [
         entries.c.day == day,
+        # Ids sort by time: the key leads to the period, and what lies before and behind it is not read.
+        entries.c.id >= first_exchange_id(question.period.since_us - ID_SLACK_US),
+        entries.c.id < first_exchange_id(question.period.until_us + ID_SLACK_US),
         entries.c.started_us >= question.period.since_us,
         entries.c.started_us < question.period.until_us,
         *_narrowed(question, dialect),

@@ -4,16 +4,17 @@ In: the ledger's rollups. Out: rows and a total that are the same figures as in 
 come from the same entries. Must not read single entries: ten million of them are a second's work this way only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lineclear.domain.entry import DAY_US, HOUR_US
+from lineclear.domain.entry import HOUR_US
 from lineclear.domain.histogram import Histogram, quantile_us
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import usd_text
 from lineclear.observe.entry import NO_ERROR
 from lineclear.observe.period import Period, time_text
+from lineclear.store.day_rollups import hours_of, read_day
 from lineclear.store.ledger import Ledger, day_text
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS
 from lineclear.store.rollup import Rollup, RollupKey
@@ -22,8 +23,9 @@ from lineclear.store.standing_rollups import read_rollups
 GROUPS: tuple[str, ...] = (*DIMENSIONS, "day", "hour")
 """What `usage --by` accepts."""
 
-_OUTCOME = 1 + DIMENSIONS.index("outcome")
-_HOURS_PER_DAY = DAY_US // HOUR_US
+_PLACES = {name: place for place, name in enumerate(DIMENSIONS, start=1)}
+"""Where a dimension stands in a rollup's key."""
+_OUTCOME = _PLACES["outcome"]
 
 
 @dataclass(frozen=True)
@@ -64,19 +66,19 @@ def sum_usage(ledger: Ledger, question: UsageQuestion) -> UsageReport:
     first_hour = question.period.since_us // HOUR_US
     last_hour = (question.period.until_us - 1) // HOUR_US
     groups: dict[tuple[str, ...], _Sum] = {}
-    for key, rollup in hour_rollups(ledger, first_hour, last_hour):
-        facts = dict(zip(DIMENSIONS, key[1:], strict=True))
-        if any(facts[name] != value for name, value in question.only.items()):
-            continue
-        if "day" in question.by:
-            facts["day"] = day_text(key[0] // _HOURS_PER_DAY)
-        if "hour" in question.by:
-            facts["hour"] = time_text(key[0] * HOUR_US)
-        names = tuple(facts[name] for name in question.by)
-        group = groups.get(names)
-        if group is None:
-            group = groups[names] = _Sum()
-        group.add(key[_OUTCOME], rollup)
+    for day in reversed(ledger.days()):
+        day_name = day_text(day)
+        for key, rollup in _rollups_of(ledger, day, (first_hour, last_hour), question):
+            names = tuple(
+                [
+                    day_name if name == "day" else time_text(key[0] * HOUR_US) if name == "hour" else key[_PLACES[name]]
+                    for name in question.by
+                ]
+            )
+            group = groups.get(names)
+            if group is None:
+                group = groups[names] = _Sum()
+            group.add(key[_OUTCOME], rollup)
     total = _Sum()
     for group in groups.values():
         total.merge(group)
@@ -89,14 +91,20 @@ def sum_usage(ledger: Ledger, question: UsageQuestion) -> UsageReport:
     )
 
 
-def hour_rollups(ledger: Ledger, first_hour: int, last_hour: int) -> Iterator[tuple[RollupKey, Rollup]]:
-    """The rollups of a run of hours (both ends included), days in ascending order."""
-    for day in reversed(ledger.days()):
-        start, end = day * _HOURS_PER_DAY, (day + 1) * _HOURS_PER_DAY - 1
-        if end < first_hour or start > last_hour:
-            continue
-        with ledger.read(day) as connection:
-            yield from read_rollups(connection, max(start, first_hour), min(end, last_hour))
+def _rollups_of(
+    ledger: Ledger, day: int, hours: tuple[int, int], question: UsageQuestion
+) -> Iterable[tuple[RollupKey, Rollup]]:
+    """What the question wants of a day: the day's own sums where all of it lies in these hours, else its hours'."""
+    start, end = hours_of(day)
+    first, last = max(start, hours[0]), min(end, hours[1])
+    if first > last:
+        return ()
+    with ledger.read(day) as connection:
+        if (first, last) == (start, end) and "hour" not in question.by:
+            found = read_day(connection, day, question.only)
+            if found is not None:
+                return found
+        return list(read_rollups(connection, first, last, question.only))
 
 
 class _Sum:

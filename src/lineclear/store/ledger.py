@@ -26,6 +26,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from lineclear.domain.entry import check_number
 from lineclear.store.database import Database, Durability
+from lineclear.store.day_rollups import fold_day, forget_day, has_hours, is_folded
 from lineclear.store.ledger_tables import (
     ENTRY_COLUMNS,
     FACET_COLUMNS,
@@ -40,9 +41,9 @@ from lineclear.store.migrate import Lineage, migrate
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey, fold_rows
 from lineclear.store.standing_rollups import StandingRollups
 
-OPEN_DAYS_MAX = 40
-"""Day files kept open at once; the one unused longest is closed first. Opening one looks at its tables' version, which
-costs ten times its hours' sums, so the month that most questions are about stays open: four descriptors a day."""
+OPEN_DAYS_MAX = 92
+"""Day files kept open at once; the one unused longest is closed first. Opening one costs ten times its sums, so the
+quarter that is the longest usual question stays open: five descriptors and half a megabyte a day."""
 IDS_PER_STATEMENT = 500
 FIGURE_MAX = 2**53 - 1
 """The largest figure an entry keeps; above it nothing is a token count or a price any more."""
@@ -157,6 +158,10 @@ class Ledger:
         self._written_day: int | None = None
         self._partitions: set[int] = set()
         self._standing = StandingRollups()
+        self._seen_days: set[int] = set()
+        """Day files that were opened before: their tables are this program's."""
+        self._unfolded: set[int] = set()
+        """Days that have hour rollups and no day rollups."""
 
     @classmethod
     def open(cls, place: Path | Database) -> "Ledger":
@@ -167,7 +172,10 @@ class Ledger:
         """
         if isinstance(place, Database):
             migrate(place, Lineage.LEDGER)
-            return cls(None, place)
+            opened = cls(None, place)
+            for day in opened.days():
+                opened._look_for_fold(place, day)
+            return opened
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(place, None)
 
@@ -244,6 +252,24 @@ class Ledger:
             del self._known_facets[day]
         return committed
 
+    def unfolded_days(self) -> list[int]:
+        """The days, of those that were opened or written, whose hours are not summed up yet; oldest first."""
+        with self._lock:
+            return sorted(self._unfolded)
+
+    def fold_day(self, day: int) -> None:
+        """Sum a day's hours up, so that long periods are read day by day. Rows that come later undo it.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: if the database refuses.
+        """
+        with self._transaction(day) as tx:
+            if tx.dialect.name != "sqlite":
+                tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({INGEST_LOCK})")
+            fold_day(tx, day)
+        with self._lock:
+            self._unfolded.discard(day)
+
     def sync(self, day: int | None = None) -> None:
         """Put what was committed (to one day, or to the newest written) on the disk."""
         day = self._written_day if day is None else day
@@ -263,14 +289,24 @@ class Ledger:
         with self._lock:
             found = self._open_days.get(day)
             if found is None:
-                found = Database.open(self._directory / _file_of_day(day), durability=Durability.NORMAL)
-                migrate(found, Lineage.LEDGER)
+                path = self._directory / _file_of_day(day)
+                is_seen = day in self._seen_days and path.exists()
+                found = Database.open(path, durability=Durability.NORMAL)
+                if not is_seen:
+                    migrate(found, Lineage.LEDGER)
+                    self._look_for_fold(found, day)
+                    self._seen_days.add(day)
                 self._open_days[day] = found
                 if len(self._open_days) > OPEN_DAYS_MAX:
                     oldest = next(key for key in self._open_days if key not in (day, self._written_day))
                     self._open_days.pop(oldest).close()
             self._open_days.move_to_end(day)
             return found
+
+    def _look_for_fold(self, database: Database, day: int) -> None:
+        with database.read() as connection:
+            if has_hours(connection, day) and not is_folded(connection, day):
+                self._unfolded.add(day)
 
     def _write_what_fits(self, batch: LedgerBatch) -> Committed:
         with self.read(batch.day) as connection:
@@ -318,6 +354,9 @@ class Ledger:
             committed = self._put(tx, batch, rows)
         self._partitions.add(batch.day)
         self._known_facets.setdefault(batch.day, set()).update(row[_FACET] for row in rows)
+        if rows:
+            with self._lock:
+                self._unfolded.add(batch.day)
         return committed
 
     @contextmanager
@@ -344,6 +383,7 @@ class Ledger:
         if rows:
             _insert_entries(tx, rows, is_sqlite=is_sqlite)
             _note_arrival(tx, batch.day, rows)
+            forget_day(tx, batch.day)
         _write_rollups(tx, self._standing.add(tx, folded))
         _upsert(tx, positions, [vars(position) for position in batch.positions])
         _upsert(tx, anomalies, [vars(anomaly) for anomaly in batch.anomalies], update=False)

@@ -1,8 +1,10 @@
-"""The ledger's tables: entries, the facets they share, hour rollups, read positions, anomalies, arrivals.
+"""The ledger's tables: entries, the facets they share, hour and day rollups, read positions, anomalies, arrivals.
 
 In and out: names and columns only; `store.ledger` writes them, `observe` reads them. One SQLite file holds
 one UTC day; in PostgreSQL `entries` is partitioned by day.
 """
+
+from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
 
@@ -71,43 +73,60 @@ entries = Table(
 )
 """One row per exchange or refusal."""
 
+
+def _dimensions_and_sums() -> list[Column[Any]]:
+    """What each rollup has, whatever its period. Any: a table's columns are of several types."""
+    return [
+        Column("environment", Text, primary_key=True),
+        Column("team", Text, primary_key=True),
+        Column("app", Text, primary_key=True),
+        Column("task", Text, primary_key=True),
+        Column("route", Text, primary_key=True),
+        Column("release", Text, primary_key=True),
+        Column("model", Text, primary_key=True),
+        Column("provider", Text, primary_key=True),
+        Column("outcome", Text, primary_key=True),
+        Column("requests", BigInteger, nullable=False),
+        Column("attempts", BigInteger, nullable=False),
+        Column("retried_requests", BigInteger, nullable=False),
+        Column("input_tokens", BigInteger, nullable=False),
+        Column("cache_read_tokens", BigInteger, nullable=False),
+        Column("cache_write_tokens", BigInteger, nullable=False),
+        Column("cache_write_1h_tokens", BigInteger, nullable=False),
+        Column("output_tokens", BigInteger, nullable=False),
+        Column("reasoning_tokens", BigInteger, nullable=False),
+        Column("audio_input_tokens", BigInteger, nullable=False),
+        Column("audio_output_tokens", BigInteger, nullable=False),
+        Column("reported_nano_usd", BigInteger, nullable=False),
+        Column("priced_nano_usd", BigInteger, nullable=False),
+        Column("estimated_nano_usd", BigInteger, nullable=False),
+        Column("waste_nano_usd", BigInteger, nullable=False),
+        Column("unpriced_requests", BigInteger, nullable=False),
+        Column("estimated_requests", BigInteger, nullable=False),
+        Column("duration_us", BigInteger, nullable=False),
+        Column("first_event_us", BigInteger, nullable=False),
+        Column("duration_histogram", LargeBinary, nullable=False),
+        Column("first_event_histogram", LargeBinary, nullable=False),
+    ]
+
+
 rollups = Table(
     "rollups",
     LEDGER,
     Column("hour", Integer, primary_key=True),
-    Column("environment", Text, primary_key=True),
-    Column("team", Text, primary_key=True),
-    Column("app", Text, primary_key=True),
-    Column("task", Text, primary_key=True),
-    Column("route", Text, primary_key=True),
-    Column("release", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    Column("provider", Text, primary_key=True),
-    Column("outcome", Text, primary_key=True),
-    Column("requests", BigInteger, nullable=False),
-    Column("attempts", BigInteger, nullable=False),
-    Column("retried_requests", BigInteger, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("cache_read_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("cache_write_1h_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("audio_input_tokens", BigInteger, nullable=False),
-    Column("audio_output_tokens", BigInteger, nullable=False),
-    Column("reported_nano_usd", BigInteger, nullable=False),
-    Column("priced_nano_usd", BigInteger, nullable=False),
-    Column("estimated_nano_usd", BigInteger, nullable=False),
-    Column("waste_nano_usd", BigInteger, nullable=False),
-    Column("unpriced_requests", BigInteger, nullable=False),
-    Column("estimated_requests", BigInteger, nullable=False),
-    Column("duration_us", BigInteger, nullable=False),
-    Column("first_event_us", BigInteger, nullable=False),
-    Column("duration_histogram", LargeBinary, nullable=False),
-    Column("first_event_histogram", LargeBinary, nullable=False),
+    *_dimensions_and_sums(),
     sqlite_with_rowid=False,
 )
 """Sums over the entries settled in one UTC hour (hours since 1970)."""
+
+day_rollups = Table(
+    "day_rollups",
+    LEDGER,
+    Column("day", Integer, primary_key=True),
+    *_dimensions_and_sums(),
+    sqlite_with_rowid=False,
+)
+"""The same sums over a whole UTC day (days since 1970), once it is over. A day has all of them, or none."""
 
 positions = Table(
     "positions",

@@ -7,7 +7,7 @@ Reads from the database only what it does not hold, or all of it when somebody e
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, tuple_
+from sqlalchemy import Connection, Row, select, tuple_
 
 from lineclear.domain import histogram
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS, rollups
@@ -18,6 +18,11 @@ ROLLUPS_KEPT_MAX = 5_000
 KEYS_PER_STATEMENT = 50
 """Rollup keys looked up by one statement: ten values each, far below every driver's limit of parameters."""
 SUM_MAX = 2**63 - 1
+
+# Places in a row of `rollups`: by name, each of its thirty values would be looked up.
+_KEY = slice(0, 1 + len(DIMENSIONS))
+_SUMS = slice(1 + len(DIMENSIONS), 1 + len(DIMENSIONS) + len(ROLLUP_SUMS))
+_DURATIONS, _FIRST_EVENTS = _SUMS.stop, _SUMS.stop + 1
 
 _KEY_COLUMNS = tuple_(rollups.c.hour, *(rollups.c[name] for name in DIMENSIONS))
 
@@ -58,11 +63,23 @@ class StandingRollups:
         self._state = None
 
 
-def read_rollups(connection: Connection, first_hour: int, last_hour: int) -> Iterator[tuple[RollupKey, Rollup]]:
-    """The rollups of the hours from `first_hour` to `last_hour`, both included."""
-    statement = select(rollups).where(rollups.c.hour.between(first_hour, last_hour))
-    for row in connection.execute(statement).mappings():
-        yield _rollup_of(row)
+def read_rollups(
+    connection: Connection, first_hour: int, last_hour: int, only: Mapping[str, str] | None = None
+) -> Iterator[tuple[RollupKey, Rollup]]:
+    """The rollups of the hours from `first_hour` to `last_hour`, both included; `only` those of these dimensions."""
+    wanted = [rollups.c[name] == value for name, value in (only or {}).items()]
+    statement = select(rollups).where(rollups.c.hour.between(first_hour, last_hour), *wanted)
+    for row in connection.execute(statement):
+        yield rollup_of(row)
+
+
+def rollup_of(row: Row[Any]) -> tuple[RollupKey, Rollup]:
+    """A row of `rollups` or `day_rollups` as its key and its sums. Any: the columns are of several types."""
+    rollup = Rollup()
+    rollup.sums = list(row[_SUMS])
+    rollup.durations = histogram.decode(bytes(row[_DURATIONS]))
+    rollup.first_events = histogram.decode(bytes(row[_FIRST_EVENTS]))
+    return tuple(row[_KEY]), rollup
 
 
 def _state_of(tx: Connection) -> tuple[object, int] | None:
@@ -77,12 +94,4 @@ def _state_of(tx: Connection) -> tuple[object, int] | None:
 def _read_into(totals: dict[RollupKey, Rollup], tx: Connection, keys: Sequence[RollupKey]) -> None:
     for start in range(0, len(keys), KEYS_PER_STATEMENT):
         found = tx.execute(select(rollups).where(_KEY_COLUMNS.in_(keys[start : start + KEYS_PER_STATEMENT])))
-        totals.update(_rollup_of(row) for row in found.mappings())
-
-
-def _rollup_of(values: RowMapping) -> tuple[RollupKey, Rollup]:
-    rollup = Rollup()
-    rollup.sums = [values[name] for name in ROLLUP_SUMS]
-    rollup.durations = histogram.decode(bytes(values["duration_histogram"]))
-    rollup.first_events = histogram.decode(bytes(values["first_event_histogram"]))
-    return (values["hour"], *(values[name] for name in DIMENSIONS)), rollup
+        totals.update(rollup_of(row) for row in found)

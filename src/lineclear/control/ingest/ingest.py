@@ -42,6 +42,8 @@ from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey
 READ_BYTES = 128 * 1024
 """Read at once: some hundred records, which a core's own cache still holds when their rows are made."""
 ROWS_PER_COMMIT_MAX = 10_000
+FOLDS_PER_LOOK_MAX = 8
+"""Days summed up in one look: whoever asks waits for it, and a history that an earlier version left may be long."""
 POLL_S = 1.0
 """How often `run` looks for new records. Who asks the ledger has it look first; rarer looks make fuller batches."""
 RETRY_S = 2.0
@@ -186,6 +188,7 @@ class Ingest:
             self._read_source(source)
         self._flush()
         self._delete_finished(sources)
+        self._fold_days()
 
     def _replay(self, source: SourceReading, fresh: list[SegmentReading]) -> None:
         """Read again what lies between `low` and `high`, to know what is open."""
@@ -378,6 +381,13 @@ class Ingest:
         work.rows, work.facets, work.anomalies, work.touched = [], {}, [], {}
         if self._listener is not None and committed.rollups:
             self._listener.committed(committed.rollups)
+
+    def _fold_days(self) -> None:
+        """Sum up the hours of days that are over; a day that rows came for just now may get more in the next look."""
+        today = day_of(self._clock.unix_us())
+        over = [day for day in self._ledger.unfolded_days() if day < today and day != self._work.day]
+        for day in over[:FOLDS_PER_LOOK_MAX]:
+            self._ledger.fold_day(day)
 
     def _delete_finished(self, sources: dict[str, SourceReading]) -> None:
         finished = [source for source in sources.values() if source.segments and source.segments[0].now().closed]
