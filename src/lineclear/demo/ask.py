@@ -15,6 +15,7 @@ from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, Plat
 from lineclear.domain.exchange import OPERATION_DIALECT
 from lineclear.domain.ledger import CandidateRecord, Refusal
 from lineclear.domain.money import BYTES_PER_ESTIMATED_TOKEN, Usage, cost_nano_usd, estimated_tokens
+from lineclear.gateway.plan import leave_out
 from lineclear.gateway.reserve import OUTPUT_TOKENS_DEFAULT, STREAM_SLICE_TOKENS, UNKNOWN_OUTPUT_TOKENS
 from lineclear.gateway.snapshot import Admission, AppView, Candidate, Order, RouteView, Snapshot
 from lineclear.wire.problems import status_of
@@ -66,7 +67,9 @@ def ask(
     order = admission.orders[0]
     if len(admission.orders) > 1:
         order = chance.choices(admission.orders, admission.weights)[0]
-    candidates, considered = _healthy(order, clock.monotonic_ns())
+    candidates, considered = order.candidates, order.considered
+    if any(candidate.health.is_suspect for candidate in candidates):
+        candidates, considered = leave_out(route, admission, order, clock.monotonic_ns())
     input_tokens = max(3, int(spread(caller.input_tokens, chance, 0.55)))
     is_stream = chance.random() < caller.stream_share
     tokens, nano_usd = _bounds(app, route, order, input_tokens, is_stream)
@@ -129,25 +132,6 @@ def _data_class(route: RouteView, caller: Caller) -> str:
 
 def _admission(route: RouteView, caller: Caller) -> Admission:
     return route.admissions[caller.operation, _task(route, caller), caller.data_class or route.data_class]
-
-
-def _healthy(order: Order, now_ns: int) -> tuple[tuple[Candidate, ...], tuple[CandidateRecord, ...]]:
-    """As step `plan` leaves out what is ill or throttled now."""
-    if not any(candidate.health.is_suspect for candidate in order.candidates):
-        return order.candidates, order.considered
-    healthy: list[Candidate] = []
-    considered: list[CandidateRecord] = []
-    for place, candidate in enumerate(order.candidates):
-        exclusion = candidate.health.exclusion(now_ns)
-        if not exclusion:
-            healthy.append(candidate)
-        score = 0.0 if exclusion else float(len(order.candidates) - place)
-        considered.append(CandidateRecord(candidate.model, score, exclusion))
-    if not healthy:
-        throttled = all(candidate.health.is_throttled(now_ns) for candidate in order.candidates)
-        code = ErrorCode.UPSTREAM_RATE_LIMITED if throttled else ErrorCode.NO_HEALTHY_TARGET
-        raise PlatformFault(code, "no target can be tried")
-    return tuple(healthy), (*considered, *order.considered[len(order.candidates) :])
 
 
 def _bounds(app: AppView, route: RouteView, order: Order, input_tokens: int, is_stream: bool) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
     candidates, considered = order.candidates, order.considered
     for candidate in candidates:
         if candidate.health.is_suspect:
-            candidates, considered = _leave_out(admitted, order, clock.monotonic_ns())
+            candidates, considered = leave_out(route, admission, order, clock.monotonic_ns())
             break
     parsed = admitted.parsed
     if parsed.identified.head.simulate and not all(candidate.is_hosted for candidate in candidates):
@@ -84,11 +84,14 @@ def _choose(admission: Admission, admitted: Admitted) -> int:
     return len(admission.weights) - 1
 
 
-def _leave_out(
-    admitted: Admitted, order: Order, now_ns: int
+def leave_out(
+    route: RouteView, admission: Admission, order: Order, now_ns: int
 ) -> tuple[tuple[Candidate, ...], tuple[CandidateRecord, ...]]:
-    """The order without the targets that are ill or throttled now."""
-    route = admitted.route
+    """The order without the targets that are ill or throttled now, and all that was considered.
+
+    Raises:
+        PlatformFault: NO_HEALTHY_TARGET if none is left; UPSTREAM_RATE_LIMITED if all asked to be left alone.
+    """
     healthy: list[Candidate] = []
     considered: list[CandidateRecord] = []
     for place, candidate in enumerate(order.candidates):
@@ -99,7 +102,7 @@ def _leave_out(
         considered.append(CandidateRecord(candidate.model, score, exclusion))
     if not healthy:
         raise _nothing_healthy(route, order.candidates, now_ns)
-    return tuple(healthy), (*considered, *admitted.admission.excluded)
+    return tuple(healthy), (*considered, *admission.excluded)
 
 
 def _nothing_healthy(route: RouteView, ranked: tuple[Candidate, ...], now_ns: int) -> PlatformFault:
