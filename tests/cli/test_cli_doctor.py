@@ -124,6 +124,11 @@ def test_a_busy_port_is_told_with_its_number(data: Path) -> None:
     assert f"data port {port} cannot be taken: Address already in use" in failures(found)
 
 
+def test_the_callers_key_of_the_guides_is_no_mistake(data: Path) -> None:
+    code, found = doctor(data, LINECLEAR_KEY="lc_test_x")
+    assert (code, found["settings"][0]["level"]) == (0, "ok")
+
+
 def test_a_variable_that_nothing_reads_is_told(data: Path) -> None:
     code, found = doctor(data, LINECLEAR_TOKN="x")
     assert (code, found["settings"][0]["level"]) == (0, "warning")

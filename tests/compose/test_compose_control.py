@@ -14,8 +14,9 @@ import pytest
 from lineclear.base.log import LogChoice
 from lineclear.base.secret import Secret
 from lineclear.client.admin import AdminClient, Server, path_of
-from lineclear.compose.control import StartRefused, endpoints, hold_lock, open_core
+from lineclear.compose.control import StartRefused, apply_files, endpoints, hold_lock, open_core
 from lineclear.compose.life import Boot
+from lineclear.control.endpoint import Refused
 from lineclear.domain.permissions import Permission
 
 WAIT_S = 30.0
@@ -212,3 +213,18 @@ def test_only_one_control_holds_a_directory(tmp_path: Path) -> None:
         hold_lock(path, wait_s=0.0)
     os.close(lock_fd)
     os.close(hold_lock(path, wait_s=0.0))
+
+
+def test_files_of_up_that_cannot_be_read_are_told_with_the_mistakes_of_the_others(tmp_path: Path) -> None:
+    core = open_core(boot_of(tmp_path, (), {}))
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes(b"kind: Team\nname: caf\xe9\n")
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("kind: Team\nname: a\ncolour: red\n")
+    with pytest.raises(Refused) as caught:
+        apply_files(core, [latin, tmp_path / "gone.yaml", wrong])
+    assert [(Path(one.file).name, one.line) for one in caught.value.findings] == [
+        ("latin.yaml", 0),
+        ("gone.yaml", 0),
+        ("wrong.yaml", 3),
+    ]

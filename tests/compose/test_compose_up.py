@@ -57,6 +57,7 @@ def test_configuration_survives_its_json(tmp_path: Path) -> None:
         ({"tls_key": Path("/a.key"), "files": ()}, "without --tls-cert"),
         ({"tls_cert": Path("/a.crt"), "tls_key": Path("/a.key"), "files": ()}, "/a.crt cannot be read"),
         ({"files": (Path("/nowhere.yaml"),)}, "/nowhere.yaml"),
+        ({"files": (Path("/a.yaml"), Path("/b.yaml"))}, "-f /a.yaml: .*\n.*-f /b.yaml: there is no such file"),
         ({"files": (), "ready_file": Path("/nowhere/ready.json")}, "no directory /nowhere"),
     ],
 )

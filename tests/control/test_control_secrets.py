@@ -82,7 +82,12 @@ def test_a_manifest_may_name_only_secrets_that_exist(plane: ControlPlane) -> Non
         plane.apply(PROVIDER.format(name="a", credential="{live: secret:acne, test: secret:zzz}"))
     found = [(item.code, item.line, item.column, item.message) for item in refused.value.findings]
     assert found == [
-        ("unknown_reference", 5, 20, "there is no secret 'acne'; did you mean `acme`?"),
+        (
+            "unknown_reference",
+            5,
+            20,
+            "there is no secret 'acne'; did you mean `acme`? Or `lineclear secrets set acne` makes it",
+        ),
         ("unknown_reference", 5, 39, "there is no secret 'zzz'; `lineclear secrets set zzz` makes it"),
     ]
 

@@ -127,7 +127,8 @@ def commands() -> dict[str, click.Command]:
 
 def options_of(command: click.Command) -> set[str]:
     """The long names of its own options; those that the page tells once for all are left out."""
-    names = {name for option in command.params for name in option.opts if name.startswith("--")}
+    shown = [option for option in command.params if not getattr(option, "hidden", False)]
+    names = {name for option in shown for name in option.opts if name.startswith("--")}
     names -= {"--fields", "--quiet"}
     return names - {"--url", "--token", "--data", "--output", "--ca"} if "--url" in names else names
 

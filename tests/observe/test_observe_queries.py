@@ -110,6 +110,8 @@ def test_logs_are_newest_first_and_page(desk: LedgerDesk, spool: Spool) -> None:
     assert (refused["error_code"], refused["cost_basis"], refused["status"]) == ("rate_limited", None, 429)
     assert [row["id"] for row in desk.logs(ask({"app": "other"})).rows] == [exchange_id(2)]
     assert [row["id"] for row in desk.logs(ask({"find": "callers-own-id"})).rows] == [exchange_id(6)]
+    spool.write(intent(7, operation="embeddings"), settle(7))
+    assert [row["id"] for row in desk.logs(ask({"operation": "embeddings"})).rows] == [exchange_id(7)]
     for limit in ("0", "x", "100001"):
         with pytest.raises(Refused):
             desk.logs(ask({"limit": limit}))

@@ -4,6 +4,7 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.nouns import show_noun
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
@@ -32,7 +33,7 @@ def list_apps(client: AdminClient, output: Output) -> None:
 
 
 @apps.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("apps"))
 @admin_command
 def show(client: AdminClient, output: Output, name: str) -> None:
     """Show one app."""

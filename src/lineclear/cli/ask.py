@@ -3,6 +3,7 @@
 import click
 
 from lineclear.cli.connect import admin_command
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import ExitCode, Output
 from lineclear.client.admin import AdminClient, path_of
 
@@ -10,9 +11,15 @@ OK = 200
 
 
 @click.command()
-@click.argument("route")
+@click.argument("route", shell_complete=names_of("routes"))
 @click.argument("text", default="Say hello.")
-@click.option("--app", default="default", show_default=True, help="The app that it counts and is paid for.")
+@click.option(
+    "--app",
+    default="default",
+    shell_complete=names_of("apps"),
+    show_default=True,
+    help="The app that it counts and is paid for.",
+)
 @admin_command
 def ask(client: AdminClient, output: Output, route: str, text: str, app: str) -> None:
     """Send one message to ROUTE in the environment test, with a key made for it; exits 8 if it is not answered."""

@@ -3,12 +3,15 @@
 import click
 from click.shell_completion import get_completion_class
 
+from lineclear.cli.one_form import no_output_option
+
 COMPLETE_VARIABLE = "_LINECLEAR_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
+@no_output_option("what it prints is a script for the shell")
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     r"""Print the completion script of a shell.

@@ -65,8 +65,16 @@ def _make(directory: Path, days: int, seed: int) -> dict[str, Any]:
 def _progress(days: int) -> Iterator[Callable[[int, int], None]]:
     """Days done and requests so far: a bar on a terminal, a line at the beginning anywhere else."""
     if not sys.stderr.isatty():
-        click.echo(f"making {days} days of simulated requests", err=True)
-        yield lambda _days, _requests: None
+        is_told = False
+
+        def tell(_days: int, _requests: int) -> None:
+            # With the first day: a directory that is refused is none that anything was made in.
+            nonlocal is_told
+            if not is_told:
+                is_told = True
+                click.echo(f"making {days} days of simulated requests", err=True)
+
+        yield tell
         return
     columns = (TextColumn("making {task.total} days"), BarColumn(), TextColumn("{task.fields[requests]:,} requests"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:

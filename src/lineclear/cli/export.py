@@ -12,6 +12,8 @@ from lineclear.cli.connect import admin_command
 from lineclear.cli.output import Format, Output
 from lineclear.client.admin import AdminClient, path_of
 
+COLUMNS = ("kind", "name", "managed_by")
+
 
 @click.command()
 @click.option("-f", "--filter", "filters", multiple=True, metavar="KIND[/NAME]", help="Only these; may be repeated.")
@@ -25,7 +27,7 @@ def export(client: AdminClient, output: Output, filters: tuple[str, ...], more: 
         answer = client.get(path_of("manifests"), {"kind": kind or None, "name": name or None})
         found |= {(item["kind"], item["name"]): item for item in answer["manifests"]}
     manifests = list(found.values())
-    if output.format is Format.TABLE:
+    if output.format is Format.TABLE and not output.fields:
         click.echo("---\n".join(f"# managed by {item['managed_by']}\n{item['text']}" for item in manifests), nl=False)
     else:
-        output.rows(manifests, [], {"manifests": manifests})
+        output.rows(manifests, COLUMNS, {"manifests": manifests})

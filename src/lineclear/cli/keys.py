@@ -4,6 +4,7 @@ import click
 
 from lineclear.cli.asking import demand_typed, is_someone_there
 from lineclear.cli.connect import admin_command
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
@@ -17,8 +18,15 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--app", required=True, help="The app that calls with it.")
-@click.option("-e", "--env", "environment", required=True, help="Environment whose routes it may call.")
+@click.option("--app", required=True, shell_complete=names_of("apps"), help="The app that calls with it.")
+@click.option(
+    "-e",
+    "--env",
+    "environment",
+    required=True,
+    shell_complete=names_of("environments"),
+    help="Environment whose routes it may call.",
+)
 @click.option("--expires-in-days", type=click.IntRange(1, 3650), default=None, help="Default: does not expire.")
 @admin_command
 def create(client: AdminClient, output: Output, app: str, environment: str, expires_in_days: int | None) -> None:
@@ -33,8 +41,15 @@ def create(client: AdminClient, output: Output, app: str, environment: str, expi
 
 
 @keys.command("list")
-@click.option("--app", default=None, help="Only keys of this app.")
-@click.option("-e", "--env", "environment", default=None, help="Only keys of this environment.")
+@click.option("--app", default=None, shell_complete=names_of("apps"), help="Only keys of this app.")
+@click.option(
+    "-e",
+    "--env",
+    "environment",
+    default=None,
+    shell_complete=names_of("environments"),
+    help="Only keys of this environment.",
+)
 @admin_command
 def list_keys(client: AdminClient, output: Output, app: str | None, environment: str | None) -> None:
     """List keys without their texts."""
@@ -43,7 +58,7 @@ def list_keys(client: AdminClient, output: Output, app: str | None, environment:
 
 
 @keys.command()
-@click.argument("key_id")
+@click.argument("key_id", shell_complete=names_of("keys"))
 @click.option("--reason", default=None, help="Why; kept in the audit trail.")
 @click.option("--yes", "is_confirmed", is_flag=True, help="Do not ask.")
 @admin_command

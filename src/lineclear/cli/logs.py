@@ -6,6 +6,7 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.follow import follow_requests
+from lineclear.cli.offered import OPERATIONS, OUTCOMES, names_of
 from lineclear.cli.output import Output
 from lineclear.cli.stream import RowStream
 from lineclear.client.admin import AdminClient, path_of
@@ -42,16 +43,21 @@ FOLLOW_LIMIT_DEFAULT = 10
 @click.option("--until", default=None, help="End of the period, as --since; default now.")
 @click.option("--before", default=None, help="Only exchanges older than this request id.")
 @click.option("--find", default=None, help="Only exchanges that carry this caller's, vendor's or response's id.")
-@click.option("-e", "--environment", default=None, help="Only this environment.")
-@click.option("--team", default=None, help="Only this team.")
-@click.option("--app", default=None, help="Only this application.")
-@click.option("--key", "key_id", default=None, help="Only this key, by its id.")
+@click.option(
+    "-e", "--environment", default=None, shell_complete=names_of("environments"), help="Only this environment."
+)
+@click.option("--team", default=None, shell_complete=names_of("teams"), help="Only this team.")
+@click.option("--app", default=None, shell_complete=names_of("apps"), help="Only this application.")
+@click.option("--key", "key_id", default=None, shell_complete=names_of("keys"), help="Only this key, by its id.")
 @click.option("--task", default=None, help="Only this task.")
-@click.option("--route", default=None, help="Only this route.")
-@click.option("--release", default=None, help="Only this release.")
-@click.option("--model", default=None, help="Only this model version, name@version.")
-@click.option("--provider", default=None, help="Only this provider.")
-@click.option("--outcome", default=None, help="Only this outcome: ok, refused, failed, …")
+@click.option("--route", default=None, shell_complete=names_of("routes"), help="Only this route.")
+@click.option("--operation", default=None, shell_complete=OPERATIONS, help="Only this operation: chat, embeddings, …")
+@click.option("--release", default=None, shell_complete=names_of("releases"), help="Only this release.")
+@click.option(
+    "--model", default=None, shell_complete=names_of("model-versions"), help="Only this model version, name@version."
+)
+@click.option("--provider", default=None, shell_complete=names_of("providers"), help="Only this provider.")
+@click.option("--outcome", default=None, shell_complete=OUTCOMES, help="Only this outcome: ok, refused, failed, …")
 @click.option("--status", default=None, help="Only this HTTP status (429) or family (5xx).")
 @click.option("--error", "error_code", default=None, help="Only this error code.")
 @click.option("--errors", "is_failed", is_flag=True, help="Only what went wrong.")
@@ -82,5 +88,7 @@ def logs(
     if page.get("demo"):
         output.note(DEMO_WORDS)
     output.rows(page["rows"], COLUMNS, page["rows"])
+    if not page["rows"]:
+        output.note("no request matches; `lineclear logs` takes --since for a longer time than 30 days")
     if page["before"]:
         output.note(f"there is more: --before {page['before']}")

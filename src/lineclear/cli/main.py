@@ -17,7 +17,7 @@ COMMANDS = {
     "demo": CommandRow("lineclear.cli.demo:demo", "Serve an invented company with a month of requests."),
     "down": CommandRow("lineclear.cli.down:down", "Stop the platform of a data directory."),
     "restart": CommandRow("lineclear.cli.restart:restart", "Restart every process without refusing a request."),
-    "status": CommandRow("lineclear.cli.status:status", "Show processes, models, routes and snapshot."),
+    "status": CommandRow("lineclear.cli.status:status", "Show processes, their states and the revision in force."),
     "ps": CommandRow("lineclear.cli.ps:ps", "List the processes with memory and uptime."),
     "doctor": CommandRow("lineclear.cli.doctor:doctor", "Look for what keeps the platform from working."),
     "validate": CommandRow("lineclear.cli.validate:validate", "Check manifest files without a server."),

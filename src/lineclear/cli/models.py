@@ -4,6 +4,7 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.nouns import show_noun
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
 from lineclear.cli.table import CommandRow, LazyGroup
 from lineclear.client.admin import AdminClient, path_of
@@ -40,7 +41,7 @@ def list_models(client: AdminClient, output: Output) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("models"))
 @admin_command
 def show(client: AdminClient, output: Output, name: str) -> None:
     """Show one model's card with all its versions."""

@@ -4,6 +4,7 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.nouns import show_noun
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import ExitCode, Output
 from lineclear.cli.table import CommandRow, LazyGroup
 from lineclear.cli.terminal import shown_text, table_lines
@@ -46,7 +47,7 @@ def list_providers(client: AdminClient, output: Output) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("providers"))
 @admin_command
 def show(client: AdminClient, output: Output, name: str) -> None:
     """Show one provider; its credential is named, never shown."""
@@ -54,8 +55,16 @@ def show(client: AdminClient, output: Output, name: str) -> None:
 
 
 @click.command()
-@click.argument("name")
-@click.option("-e", "--env", "environment", default="test", show_default=True, help="Environment whose key is used.")
+@click.argument("name", shell_complete=names_of("providers"))
+@click.option(
+    "-e",
+    "--env",
+    "environment",
+    default="test",
+    show_default=True,
+    shell_complete=names_of("environments"),
+    help="Environment whose key is used.",
+)
 @click.option("--model", default=None, help="Ask this model, as the provider calls it, for one short answer.")
 @admin_command
 def test(client: AdminClient, output: Output, name: str, environment: str, model: str | None) -> None:

@@ -5,6 +5,7 @@ import json
 import click
 
 from lineclear.cli.connect import admin_command
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
@@ -16,7 +17,7 @@ def releases() -> None:
 
 
 @releases.command("list")
-@click.option("--route", default=None, help="Only releases of this route.")
+@click.option("--route", default=None, shell_complete=names_of("routes"), help="Only releases of this route.")
 @admin_command
 def list_releases(client: AdminClient, output: Output, route: str | None) -> None:
     """List releases, newest first per route; `environments` = where it is the stable one."""
@@ -25,7 +26,7 @@ def list_releases(client: AdminClient, output: Output, route: str | None) -> Non
 
 
 @releases.command()
-@click.argument("release")
+@click.argument("release", shell_complete=names_of("releases"))
 @admin_command
 def show(client: AdminClient, output: Output, release: str) -> None:
     """Show one release by id or digest."""

@@ -6,6 +6,7 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.nouns import show_noun
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import ExitCode, Output
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
@@ -19,7 +20,9 @@ def routes() -> None:
 
 
 @routes.command("list")
-@click.option("-e", "--env", "environment", default=None, help="Only this environment.")
+@click.option(
+    "-e", "--env", "environment", default=None, shell_complete=names_of("environments"), help="Only this environment."
+)
 @admin_command
 def list_routes(client: AdminClient, output: Output, environment: str | None) -> None:
     """List routes with their release and targets in each environment."""
@@ -47,7 +50,7 @@ def list_routes(client: AdminClient, output: Output, environment: str | None) ->
 
 
 @routes.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("routes"))
 @admin_command
 def show(client: AdminClient, output: Output, name: str) -> None:
     """Show one route."""

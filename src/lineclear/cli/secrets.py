@@ -6,6 +6,7 @@ import click
 
 from lineclear.cli.asking import demand_typed, is_someone_there, read_secret
 from lineclear.cli.connect import admin_command
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
@@ -19,7 +20,7 @@ def secrets() -> None:
 
 
 @secrets.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("secrets"))
 @click.option(
     "--from-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -50,7 +51,7 @@ def list_secrets(client: AdminClient, output: Output) -> None:
 
 
 @secrets.command("rm")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("secrets"))
 @click.option("--force", is_flag=True, help="Also if providers use it; they are called without a credential then.")
 @click.option("--yes", "is_confirmed", is_flag=True, help="Do not ask.")
 @click.option("--reason", default=None, help="Why; kept in the audit trail.")

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from lineclear.cli.environment import command_settings
+from lineclear.cli.one_form import no_output_option
 
 FILE = click.Path(path_type=Path)
 LOOPBACK = "127.0.0.1"
@@ -87,6 +88,7 @@ DRAIN_S = 600.0
     envvar="LINECLEAR_LOG_LEVEL",
 )
 @click.option("--detach", "is_detached", is_flag=True, help="Return when it is ready; it goes on in the background.")
+@no_output_option("--ready-file PATH writes addresses, token and keys as JSON")
 def up(
     data_dir: Path | None,
     port: int,

@@ -3,6 +3,7 @@
 import click
 
 from lineclear.cli.connect import admin_command
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.domain.demo import DEMO_WORDS
@@ -14,11 +15,15 @@ FIGURES = ("requests", "errors", "input_tokens", "output_tokens", "cost_usd", "u
 @click.option("--by", default="route", show_default=True, help="Comma-separated: route, app, team, task, model, day, …")
 @click.option("--since", default=None, help="A span back from now (24h, 7d) or ISO 8601; default 30d.")
 @click.option("--until", default=None, help="End of the period, as --since; default now.")
-@click.option("-e", "--environment", default=None, help="Only this environment.")
-@click.option("--team", default=None, help="Only this team.")
-@click.option("--app", default=None, help="Only this application.")
-@click.option("--route", default=None, help="Only this route.")
-@click.option("--model", default=None, help="Only this model version, name@version.")
+@click.option(
+    "-e", "--environment", default=None, shell_complete=names_of("environments"), help="Only this environment."
+)
+@click.option("--team", default=None, shell_complete=names_of("teams"), help="Only this team.")
+@click.option("--app", default=None, shell_complete=names_of("apps"), help="Only this application.")
+@click.option("--route", default=None, shell_complete=names_of("routes"), help="Only this route.")
+@click.option(
+    "--model", default=None, shell_complete=names_of("model-versions"), help="Only this model version, name@version."
+)
 @admin_command
 def usage(client: AdminClient, output: Output, /, by: str, **only: str | None) -> None:
     """Sum requests, tokens and cost."""

@@ -31,7 +31,7 @@ from lineclear.base.seal import SealBroken
 from lineclear.base.secret import Secret
 from lineclear.compose.datadir import CONTROL_SOCKET
 from lineclear.compose.life import DRAINING, FAILED, READY, STARTING, Boot, Life, life_fd, read_boot
-from lineclear.config.manifest import InvalidManifest, read_file
+from lineclear.config.manifest import InvalidManifest, ManifestFile, in_order, parse_manifests, read_file
 from lineclear.config.settings import process_variables, read_settings
 from lineclear.console.application import Console, ConsoleParts
 from lineclear.control import audit_http
@@ -54,6 +54,7 @@ from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.control.trials import http as trials_http
 from lineclear.domain.errors import LineclearError
+from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
 from lineclear.handover.demo_mark import is_demo
 from lineclear.net.limits import ServerLimits
@@ -263,10 +264,17 @@ def apply_files(core: Core, paths: Sequence[Path]) -> None:
     """
     if not paths:
         return
-    try:
-        files = [read_file(path) for path in paths]
-    except InvalidManifest as error:
-        raise refusal(error) from error
+    files: list[ManifestFile] = []
+    unreadable: list[Finding] = []
+    for path in paths:
+        try:
+            files.append(read_file(path))
+        except InvalidManifest as error:
+            unreadable += error.findings
+    if unreadable:
+        # Together with what is wrong in the others, so that one look at the log finds all of it.
+        reading = parse_manifests(files)
+        raise refusal(InvalidManifest([*unreadable, *in_order(reading.findings, reading.files)]))
     applied = core.changes.apply(core.changes.read(files), {}, Author("up"))
     for drift in applied.plan.drift:
         _log.warning("%s was changed elsewhere and stays as it is; see `lineclear drift`", drift.object)

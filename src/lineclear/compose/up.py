@@ -154,9 +154,10 @@ def _check(config: UpConfig) -> None:
                 " --tls-cert and --tls-key, or put a proxy that does TLS in front and say so with --behind-proxy,"
                 f" or leave {flag} away"
             )
-    for path in config.files:
-        if not path.is_file():
-            raise UpRefused(f"-f {path}: there is no such file")
+    # One at a time would be found one start at a time.
+    absent = [f"-f {path}: there is no such file" for path in config.files if not path.is_file()]
+    if absent:
+        raise UpRefused("\n  ".join(absent))
     if config.ready_file is not None and not config.ready_file.parent.is_dir():
         raise UpRefused(f"--ready-file {config.ready_file}: there is no directory {config.ready_file.parent}")
 

@@ -22,6 +22,8 @@ CLOCK_SLACK_S = 300
 DISK_FREE_WARNING_BYTES = 2 * 1024**3
 DISK_FREE_FAILURE_BYTES = 256 * 1024**2
 """Below it a day's ledger of a busy gateway does not fit any more."""
+CALLERS_KEY = "LINECLEAR_KEY"
+"""What README and guides call the caller's own key in a terminal; programs read it there, the platform does not."""
 _PREFIX = "LINECLEAR_"
 _FILE_SUFFIX = "_FILE"
 
@@ -40,6 +42,7 @@ def versions(_scene: Scene) -> Iterator[Finding]:
 def settings(scene: Scene) -> Iterator[Finding]:
     """Variables that look like ours and are not, and halves of pairs."""
     known = {setting.name for setting in SETTINGS}
+    known.add(CALLERS_KEY)
     known |= {setting.name + _FILE_SUFFIX for setting in SETTINGS if setting.is_secret}
     count = 0
     for name in sorted(scene.environment):

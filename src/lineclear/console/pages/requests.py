@@ -7,12 +7,25 @@ from typing import Any
 
 from lineclear.console.page import Feed, Page, Visit
 from lineclear.domain.entry import HOUR_US
+from lineclear.domain.exchange import Operation
 from lineclear.domain.ledger import Outcome
 from lineclear.observe.period import period_of, time_text
 
-FILTERS = ("environment", "app", "route", "model", "outcome", "error_code", "key_id", "provider", "task", "team")
+FILTERS = (
+    "environment",
+    "app",
+    "route",
+    "operation",
+    "model",
+    "outcome",
+    "error_code",
+    "key_id",
+    "provider",
+    "task",
+    "team",
+)
 """Facts to narrow by; each is a parameter of `/api/v1/requests`."""
-SUMMED = frozenset(FILTERS) - {"error_code", "key_id"}
+SUMMED = frozenset(FILTERS) - {"error_code", "key_id", "operation"}
 """Those that hourly sums know too."""
 SPANS = ("15m", "1h", "6h", "24h", "7d", "30d")
 SINCE_DEFAULT = "24h"
@@ -77,7 +90,8 @@ def _choices(visit: Visit) -> dict[str, list[str]]:
         "route": "/routes",
     }
     found = {name: [item["name"] for item in visit.get(path)["items"]] for name, path in named.items()}
-    return {**found, "outcome": [outcome.value for outcome in Outcome], "since": list(SPANS)}
+    closed = {"operation": [one.value for one in Operation], "outcome": [one.value for one in Outcome]}
+    return {**found, **closed, "since": list(SPANS)}
 
 
 def _command(asked: dict[str, str]) -> str:

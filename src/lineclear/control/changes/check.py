@@ -55,7 +55,7 @@ def _flaw(reference: str, values: Mapping[str, Secret], remembered: Mapping[str,
     secret, value = secret_name(reference), values.get(reference)
     if value is None and secret is not None:
         near = near_words(secret, [name for name in map(secret_name, remembered) if name is not None])
-        words = f"there is no secret {secret!r}; {near or f'`lineclear secrets set {secret}` makes it'}"
+        words = f"there is no secret {secret!r}; {near and near + ' Or '}`lineclear secrets set {secret}` makes it"
         return "unknown_reference", words
     if value is None:
         return "unset_variable", f"the variable {reference} is set neither here nor at the server"
