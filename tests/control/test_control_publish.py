@@ -5,13 +5,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lineclear.base.clock import SystemClock
 from lineclear.base.seal import SealBroken
 from lineclear.base.secret import Secret
+from lineclear.control.changes.apply import Changes
 from lineclear.control.endpoint import AdminCode, Refused
-from lineclear.domain.snapshot import ACCESS_SHARDS
+from lineclear.domain.snapshot import ACCESS_SHARDS, CredentialsSection
 from lineclear.handover.acks import write_ack
 from lineclear.handover.poke import PokeListener
 from lineclear.handover.spool import SpoolWriter
@@ -87,6 +89,64 @@ def test_a_credential_in_the_environment_is_taken_at_start(open_plane: Open) -> 
     rotated = open_plane(environment={"ACME_KEY": "two", "OTHER": "x"}).start().load()
     assert b'"secret":"two"' in rotated.sections["sealed/credentials"]
     assert rotated.manifest.revision == revision + 1
+
+
+PROVIDER = "kind: Provider\nname: acme\ndialects: [openai]\nbase_url: https://a.example\ncredential: ${ACME_KEY}\n"
+
+
+def credential(plane: ControlPlane) -> str:
+    section = msgspec.json.decode(plane.load().sections["sealed/credentials"], type=CredentialsSection)
+    return section.credentials["acme/live"][0].secret
+
+
+def credential_events(plane: ControlPlane) -> list[tuple[str, str]]:
+    with plane.database.read() as tx:
+        found = rows.read_audit(tx, 0, 1000)
+    return [(row.actor, row.object) for row in found if row.action == "credential.set"]
+
+
+def test_a_value_given_by_a_change_stays_until_the_environment_says_something_new(open_plane: Open) -> None:
+    plane = open_plane(environment={"ACME_KEY": "old"}).start()
+    plane.apply(PROVIDER)
+    plane.apply(PROVIDER, ACME_KEY="new")
+    plan = plane.plan("kind: Team\nname: other\n")
+    assert plan.credentials == ()
+    plane.apply("kind: Team\nname: other\n")
+    assert credential(plane) == "new"
+    # The provider itself, changed from a shell that does not hold the variable.
+    plane.apply(PROVIDER + "private_network: true\n")
+    assert credential(plane) == "new"
+    for environment in ({"ACME_KEY": "old"}, {}, {"ACME_KEY": "old"}):
+        plane = open_plane(environment=environment).start()
+        assert credential(plane) == "new"
+    assert credential(open_plane(environment={"ACME_KEY": "newest"}).start()) == "newest"
+
+
+def test_a_value_that_the_environment_never_won_with_does_not_come_back_either(open_plane: Open) -> None:
+    plane = open_plane(environment={"ACME_KEY": "old"}).start()
+    plane.apply(PROVIDER, ACME_KEY="new")
+    assert credential(plane) == "new"
+    assert credential(open_plane(environment={"ACME_KEY": "old"}).start()) == "new"
+
+
+def test_an_unrelated_change_takes_nothing_from_the_environment(open_plane: Open) -> None:
+    open_plane().start().apply(PROVIDER, ACME_KEY="given")
+    # As after a file behind ACME_KEY_FILE was mended: control knows a new value that its start could not send.
+    plane = open_plane().start()
+    plane.changes = Changes(plane.publisher, {"ACME_KEY": "other"})
+    plane.apply("kind: Team\nname: other\n")
+    assert credential(plane) == "given"
+    plane.apply(PROVIDER)
+    assert credential(plane) == "other"
+
+
+def test_what_a_start_takes_is_audited_once(open_plane: Open) -> None:
+    plane = open_plane(environment={"ACME_KEY": "one"}).start()
+    plane.apply(PROVIDER)
+    assert credential_events(plane) == [("tester", "variable/ACME_KEY")]
+    for _ in range(2):
+        plane = open_plane(environment={"ACME_KEY": "two"}).start()
+        assert credential_events(plane) == [("tester", "variable/ACME_KEY"), ("start", "variable/ACME_KEY")]
 
 
 def test_a_credential_that_cannot_be_sent_is_left_aside_at_start(open_plane: Open) -> None:

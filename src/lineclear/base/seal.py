@@ -25,6 +25,7 @@ class Purpose(StrEnum):
 
     SEAL = "seal"
     SNAPSHOT_MAC = "snapshot-mac"
+    ENVIRONMENT_MAC = "environment-mac"
 
 
 class SealBroken(Exception):

@@ -18,6 +18,8 @@ from lineclear.base.clock import Clock
 from lineclear.base.seal import Keys
 from lineclear.base.secret import Secret
 from lineclear.config.manifest_names import credentials_of, secret_name
+from lineclear.control import audit
+from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.compile import Compiled, CompileRefused, State, compile_state
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired, decode
@@ -137,21 +139,26 @@ class Publisher:
         return revision.revision
 
     def put_changed_variables(self, tx: Connection, variables: Mapping[str, Secret]) -> tuple[str, ...]:
-        """Remember the values that a stored provider names and that differ from what was remembered.
+        """Remember the values that a stored provider names and that changed in the environment since they were taken.
 
-        One that cannot be sent is left aside: what was remembered stays in force.
+        A value that a change gave stays while the environment says what it said before. One that cannot be sent is
+        left aside: what was remembered stays in force.
 
         Returns:
-            The names of those variables.
+            The names of the variables that have another value now; each is audited.
         """
         known = self.vault.credentials(tx)
-        changed = tuple(
-            name
-            for name in sorted(_named_variables(tx) & variables.keys())
-            if variables[name] != known.get(name) and not flaw_of(variables[name])
+        said = self.vault.changed_values(
+            tx, {name: variables[name] for name in _named_variables(tx) & variables.keys()}
         )
+        usable = {name: value for name, value in sorted(said.items()) if not flaw_of(value)}
+        changed = tuple(name for name, value in usable.items() if value != known.get(name))
+        for name, value in usable.items():
+            self.vault.mark_taken(tx, name, value, START_ACTOR)
         for name in changed:
-            self.vault.put_credential(tx, name, variables[name], START_ACTOR)
+            self.vault.put_credential(tx, name, usable[name], START_ACTOR)
+        events = [AuditEvent(AuditAction.CREDENTIAL_SET, f"variable/{name}") for name in changed]
+        audit.record(tx, self.clock, START_ACTOR, events)
         return changed
 
     def unusable_variables(self, variables: Mapping[str, Secret]) -> tuple[str, ...]:

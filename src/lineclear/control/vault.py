@@ -1,14 +1,17 @@
 """Values that must not stand in the database in clear: the key pepper, credential variables and secrets.
 
+Of the server's own environment it keeps a digest of each value last taken, so that a value is taken once.
+
 In: the master key's `Keys`. Out: sealed bytes for the `secrets` table and back. Must not read the environment.
 """
 
 import secrets
+from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
 from lineclear.base.clock import Clock
-from lineclear.base.seal import Keys
+from lineclear.base.seal import Keys, Purpose
 from lineclear.base.secret import Secret
 from lineclear.store import control_rows as rows
 from lineclear.store.control_rows import SecretRow
@@ -16,6 +19,7 @@ from lineclear.store.control_rows import SecretRow
 PEPPER = "pepper"
 PEPPER_BYTES = 32
 _VARIABLE_PREFIX = "variable:"
+_TAKEN_PREFIX = "taken:"
 SECRET_PREFIX = "secret:"  # noqa: S105 - how names of secrets begin, as in manifests
 _SECTION_PREFIX = "control/secrets/"
 
@@ -56,6 +60,24 @@ class Vault:
         """Remember the value of `VARIABLE` or of `secret:NAME`, and who gave it."""
         name = reference if reference.startswith(SECRET_PREFIX) else _VARIABLE_PREFIX + reference
         self._put(tx, name, value.reveal(), set_by)
+
+    def changed_values(self, tx: Connection, environment: Mapping[str, Secret]) -> dict[str, Secret]:
+        """The variables of the server's own environment that say something else than when they were last taken."""
+        taken = rows.read_secrets(tx)
+        return {
+            name: value
+            for name, value in environment.items()
+            if taken.get(_TAKEN_PREFIX + name) != self._digest(name, value)
+        }
+
+    def mark_taken(self, tx: Connection, name: str, value: Secret, set_by: str) -> None:
+        """Remember that the server's own environment said this: not again before it says something else."""
+        rows.put_secret(tx, SecretRow(_TAKEN_PREFIX + name, self._digest(name, value), self._clock.unix_us(), set_by))
+
+    def _digest(self, name: str, value: Secret) -> bytes:
+        # surrogateescape: an environment may hold bytes that are no UTF-8; they are refused elsewhere, in words.
+        said = f"{name}\0{value.reveal()}".encode("utf-8", "surrogateescape")
+        return self._keys.mac(Purpose.ENVIRONMENT_MAC, said).encode()
 
     def _open(self, name: str, sealed: bytes) -> str:
         return self._keys.unseal(_SECTION_PREFIX + name, 0, sealed).decode()

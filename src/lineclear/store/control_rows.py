@@ -87,7 +87,7 @@ class KeyRow:
 @dataclass(frozen=True)
 class SecretRow:
     name: str
-    """`pepper`, `variable:NAME` or `secret:NAME`."""
+    """`pepper`, `variable:NAME`, `secret:NAME`, or `taken:NAME` with a keyed digest instead of sealed bytes."""
     sealed: bytes
     updated_us: int
     set_by: str

@@ -87,7 +87,8 @@ secrets = Table(
     Column("updated_us", BigInteger, nullable=False),
     Column("set_by", Text, nullable=False),
 )
-"""The pepper, secrets and the last values of credential variables, sealed under the master key."""
+"""The pepper, secrets and the last values of credential variables, sealed under the master key; keyed digests of what
+the server's own environment said last."""
 
 revisions = Table(
     "revisions",

@@ -151,16 +151,23 @@ class Changes:
         self, tx: Connection, reading: Reading, variables: Mapping[str, Secret], terms: ChangeTerms
     ) -> Prepared:
         before = self._before(tx)
-        # As at the start of control: a value of the server's own that cannot be sent does not displace a good one.
+        said = self._said()
+        changed = self._publisher.vault.changed_values(tx, said)
+        # As at the start of control: a value of the server's own displaces a known one only if it is another than
+        # when it was last taken, and can be sent.
         own = {
             name: value
-            for name, value in ((name, Secret(text)) for name, text in self._environment.items())
-            if secret_name(name) is None and (name not in before.variables or not flaw_of(value))
+            for name, value in said.items()
+            if name not in before.variables or (name in changed and not flaw_of(value))
         }
         try:
             return prepare(before, reading, {**own, **variables}, self._publisher.prices, terms)
         except InvalidManifest as error:
             raise refusal(error) from error
+
+    def _said(self) -> dict[str, Secret]:
+        """What the server's own environment says."""
+        return {name: Secret(text) for name, text in self._environment.items() if secret_name(name) is None}
 
     def _before(self, tx: Connection) -> Before:
         last = rows.last_revision(tx)
@@ -190,6 +197,9 @@ class Changes:
             rows.delete_deployment(tx, environment, route)
         for name, value in prepared.variables.items():
             self._publisher.vault.put_credential(tx, name, value, author.name)
+        for name, value in self._said().items():
+            if name in prepared.named and not flaw_of(value):
+                self._publisher.vault.mark_taken(tx, name, value, author.name)
         moved = list(self._deploy(tx, prepared, change_id, now_us))
         plan = prepared.plan
         rows.add_change(

@@ -138,6 +138,8 @@ class Prepared:
     """Releases to deploy, by (environment, route); only those that move."""
     removed: tuple[tuple[str, str], ...]
     """Deployments that go."""
+    named: frozenset[str]
+    """Credentials that providers of this change name; a change does not touch others."""
     variables: Mapping[str, Secret] = field(repr=False)
     """Values to remember."""
 
@@ -191,8 +193,8 @@ def prepare(
     )
     moving, gone_back = _moving(before, taken.wanted, terms)
     removed = tuple(key for key in sorted(before.deployments) if not _is_deployed(taken.wanted, key))
-    named = _named(taken.wanted) & values.keys()
-    rotated = {name: values[name] for name in named if values[name] != before.variables.get(name)}
+    named = _named(taken.wanted, taken.documents)
+    rotated = {name: values[name] for name in named & values.keys() if values[name] != before.variables.get(name)}
     plan = _plan(
         before,
         tuple(changes),
@@ -206,7 +208,7 @@ def prepare(
         ),
         (*(held_drift(before.desired, item, before.managers[item.kind, item.name]) for item in taken.held), *gone_back),
     )
-    return Prepared(plan, taken.wanted, changed, taken.pruned, moving, removed, rotated)
+    return Prepared(plan, taken.wanted, changed, taken.pruned, moving, removed, named, rotated)
 
 
 def _take(before: Before, reading: Reading, terms: ChangeTerms) -> _Taken:
@@ -376,8 +378,9 @@ def _without_secret(wanted: Desired, values: Mapping[str, Secret]) -> Iterator[s
                 yield f"Provider/{provider.name}: {reference} was removed, so its calls go without a credential"
 
 
-def _named(wanted: Desired) -> set[str]:
-    return {reference for provider in wanted.providers.values() for reference in credentials_of(provider)}
+def _named(wanted: Desired, documents: Sequence[Document]) -> frozenset[str]:
+    written = {document.name for document in documents if document.kind is Kind.PROVIDER}
+    return frozenset(reference for name in written for reference in credentials_of(wanted.providers[name]))
 
 
 def _warnings(wanted: Desired, documents: Sequence[Document], prices: PriceBook) -> Iterator[str]:
