@@ -16,7 +16,7 @@ help: ## list these
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 up: .venv/.local ## set up and start the platform with its bundled models, in the foreground
-	@.venv/bin/lineclear models pull smollm2 minilm || \
+	@.venv/bin/lineclear models pull smollm2 minilm >/dev/null || \
 	  echo "make: starting with the models that are here, and the route 'simulated'. Run make up again to retry."
 	@exec .venv/bin/lineclear up --data $(DATA) $(UP_FLAGS)
 
