@@ -115,7 +115,7 @@ def detectability(regression: Regression, requests: int) -> Detectability:
     """
     if regression.is_tolerated or regression.is_below_floor:
         return Detectability(regression, requests)
-    bad_needed = _bad_needed(regression)
+    bad_needed = _bad_needed(regression.line_e, regression.rho, regression.ratio, regression.weight)
     needed = bad_needed / regression.bad_rate
     crossing, floor_crossing = _crossings(regression, bad_needed)
     if floor_crossing is not None:
@@ -131,14 +131,24 @@ def detectability(regression: Regression, requests: int) -> Detectability:
     )
 
 
-def _bad_needed(regression: Regression) -> float:
+def requests_to_show_not_worse(base_rate: float, weight_bp: int, rho: float, line_e: float) -> int:
+    """Requests of both arms until non-inferiority is shown, both being equally bad; half the runs need a third less.
+
+    The same formula with the roles reversed: (ln line + ln 7)/KL(p_1 || p_rho)/base_rate.
+
+    Raises:
+        ValueError: if no number of requests shows it: without a base rate, or with `rho` not above 1.
+    """
+    if not (0 < base_rate <= 1 and rho > 1):
+        raise ValueError(f"no number of requests shows a rate of {base_rate!r} to be less than {rho!r} times itself")
+    return ceil(_bad_needed(line_e, rho, 1.0, weight_of(weight_bp)) / base_rate)
+
+
+def _bad_needed(line_e: float, rho: float, ratio: float, weight: float) -> float:
     """(ln line + ln 7)/KL(p_r || p_rho)."""
-    true, tolerated = (
-        regression.weight * ratio / (regression.weight * ratio + 1 - regression.weight)
-        for ratio in (regression.ratio, regression.rho)
-    )
-    divergence = true * log(true / tolerated) + (1 - true) * log((1 - true) / (1 - tolerated))
-    return (log(regression.line_e) + log(len(FACTORS))) / divergence
+    true, edge = (weight * one / (weight * one + 1 - weight) for one in (ratio, rho))
+    divergence = true * log(true / edge) + (1 - true) * log((1 - true) / (1 - edge))
+    return (log(line_e) + log(len(FACTORS))) / divergence
 
 
 def _crossings(regression: Regression, bad_needed: float) -> tuple[Crossing, FloorCrossing | None]:
