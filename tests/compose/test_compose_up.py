@@ -4,7 +4,9 @@ import json
 import logging
 import os
 import stat
+import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ import pytest
 
 from lineclear.base.log import MESSAGE_CHARS_MAX, HumanLines, JSONLines, LogChoice
 from lineclear.compose.announce import ready_text
-from lineclear.compose.child import Child, start_ticks
+from lineclear.compose.child import Child, kill_group, start_ticks
 from lineclear.compose.current import SnapshotUnreadable, read_current, read_stamp
-from lineclear.compose.datadir import UpRefused, open_data_directory
+from lineclear.compose.datadir import LOCK_FILE, UpRefused, open_data_directory
 from lineclear.compose.listeners import bind_slots, is_loopback, url_of
 from lineclear.compose.part import RESTART_BASE_S, RESTART_CAP_S, Part, restart_delay_s
 from lineclear.compose.up import UpConfig, prepare
@@ -75,6 +77,36 @@ def test_data_directory_that_others_could_read_is_closed_and_its_secrets_are_kep
     os.close(second.lock_fd)
     assert (second.admin_token, second.master_key) == (first.admin_token, first.master_key)
     assert first.admin_token not in repr(first)
+
+
+def test_lock_is_held_by_one_even_while_others_take_the_directory_away(tmp_path: Path) -> None:
+    holders: list[int] = []
+    most: list[int] = []
+
+    def take_turns() -> None:
+        for _ in range(200):
+            try:
+                held = open_data_directory(tmp_path)
+            except UpRefused:
+                continue
+            holders.append(held.lock_fd)
+            most.append(len(holders))
+            holders.pop()
+            (tmp_path / LOCK_FILE).unlink()
+            os.close(held.lock_fd)
+
+    others = [threading.Thread(target=take_turns) for _ in range(4)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    assert max(most) == 1
+
+
+def test_leftover_that_ends_before_it_is_killed_is_no_failure() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
+    ended.wait()
+    kill_group(ended.pid)
 
 
 def test_secret_file_that_others_can_read_or_that_is_damaged_is_refused(tmp_path: Path) -> None:

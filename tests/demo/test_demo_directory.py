@@ -1,12 +1,19 @@
 """Where a demo may be made: nowhere but in an empty directory, and what fails leaves nothing behind."""
 
+import fcntl
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from lineclear.base.log import LogChoice
 from lineclear.compose import demo
-from lineclear.compose.datadir import UpRefused
+from lineclear.compose.datadir import LOCK_FILE, UpRefused
 from lineclear.compose.demo import DemoOrder, make_demo
+from lineclear.compose.up import UpConfig, prepare
 from lineclear.testing.clock import TestClock
 from lineclear.testing.told import DAYS, SEED, UNTIL_US, Told
 
@@ -53,6 +60,34 @@ def test_interrupted_making_leaves_nothing(tmp_path: Path, was_there: bool) -> N
         make_demo(DemoOrder(directory, 3, SEED), TestClock(UNTIL_US), interrupt)
     assert directory.exists() is was_there
     assert not was_there or not any(directory.iterdir())
+
+
+def test_directory_of_a_server_that_has_just_started_is_left_alone(tmp_path: Path) -> None:
+    # That one holds the lock and has made nothing yet, so a look alone finds an empty directory.
+    with (tmp_path / LOCK_FILE).open("w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711\n")
+        lock.flush()
+        with pytest.raises(UpRefused, match="in use by process 4711"):
+            make(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+
+
+def test_demo_whose_maker_was_killed_is_neither_served_nor_taken_for_a_whole_one(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    order = json.dumps({"data_dir": str(directory), "days": 30, "seed": SEED})
+    command = [sys.executable, "-m", "lineclear.compose.demo", order]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as maker:
+        assert maker.stdout is not None
+        assert "days" in json.loads(maker.stdout.readline())
+        maker.send_signal(signal.SIGKILL)
+    left = sorted(directory.rglob("*"))
+    with pytest.raises(UpRefused, match=r"not finished.*`rm -r .*`lineclear demo --data"):
+        make(directory)
+    asked = UpConfig(directory, "127.0.0.1", 0, 0, 1, (), None, False, LogChoice(), 1.0)
+    with pytest.raises(UpRefused, match=r"not finished.*`rm -r .*`lineclear demo --data"):
+        prepare(asked)
+    assert sorted(directory.rglob("*")) == left
 
 
 def test_manifests_lie_in_the_directory(told: Told) -> None:

@@ -144,6 +144,14 @@ def test_a_store_that_cannot_be_written_is_said(index: Path, tmp_path: Path) -> 
         pull_model(make_index(index), tmp_path / "store", lambda _: None)
 
 
+def test_a_module_in_the_current_directory_is_not_taken_for_pip(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip.py").write_text("raise SystemExit('foreign code')\n")
+    monkeypatch.chdir(tmp_path)
+    assert pull_model(make_index(index), tmp_path / "store", lambda _: None).read_bytes() == CONTENT
+
+
 def test_the_command_names_what_can_be_pulled() -> None:
     result = CliRunner().invoke(pull, ["gpt-9"])
 

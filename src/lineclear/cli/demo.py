@@ -57,7 +57,8 @@ def _make(directory: Path, days: int, seed: int) -> dict[str, Any]:
         return dict(answer["made"])
     if maker.returncode == ExitCode.INTERRUPTED:
         raise click.exceptions.Exit(ExitCode.INTERRUPTED)
-    click.echo(f"error: {answer.get('refused', f'the demo was not finished (exit {maker.returncode})')}", err=True)
+    cut_short = f"the demo was not finished (exit {maker.returncode}); remove {directory}, then try again"
+    click.echo(f"error: {answer.get('refused', cut_short)}", err=True)
     raise click.exceptions.Exit(ExitCode.CONFLICT if "refused" in answer else ExitCode.FAILURE)
 
 

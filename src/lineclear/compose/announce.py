@@ -13,10 +13,8 @@ from lineclear.base.certificate import Certificate
 from lineclear.compose.datadir import DataDirectory, write_atomically
 from lineclear.compose.detach import LOG_FILE
 from lineclear.compose.part import Part
-from lineclear.compose.up import UpConfig
+from lineclear.compose.up import DEMO_FILE, UpConfig
 
-DEMO_FILE = "demo"
-"""As `handover.demo_mark`, which needs more than the standard library."""
 DEGRADED_S = 30.0
 """Parts silent for so long are listed as degraded instead of waited for."""
 

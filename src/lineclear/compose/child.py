@@ -95,10 +95,7 @@ class Child:
     def kill(self) -> None:
         """SIGKILL to the child's whole process group."""
         if self.is_alive:
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                log.debug("the process group is gone already", extra={"facts": {"pid": self.pid}})
+            kill_group(self.pid)
 
     def close(self) -> None:
         if self.life_socket is not None:
@@ -177,6 +174,14 @@ def environment_of(role: str, whole: Mapping[str, str]) -> dict[str, str]:
     if role == CONTROL:
         return dict(whole)
     return {name: whole[name] for name in whole if name in HANDED_NAMES or name.startswith(HANDED_PREFIXES)}
+
+
+def kill_group(pid: int) -> None:
+    """Kills a process that leads a group, and the group; one that ended meanwhile is no failure."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        log.debug("the process group is gone already", extra={"facts": {"pid": pid}})
 
 
 def reap(child: Child) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+LOCK_FILE = "supervisor.lock"
 MASTER_KEY_BYTES = 32
 CONTROL_SOCKET = "control.sock"
 """In the run directory: where gateways ask control for callers."""
@@ -37,8 +38,12 @@ class DataDirectory:
     master_key: bytes = field(repr=False)
 
 
-def open_data_directory(path: Path) -> DataDirectory:
+def open_data_directory(path: Path, look: Callable[[Path], None] = lambda _: None) -> DataDirectory:
     """Creates what is missing, takes the lock, reads the secrets. Nothing else in there is touched.
+
+    Args:
+        path: where it is, or is to be.
+        look: called once the lock is held and before anything else is made; may refuse.
 
     Raises:
         UpRefused: held by another supervisor (named by its pid), not ours, or not writable.
@@ -48,6 +53,7 @@ def open_data_directory(path: Path) -> DataDirectory:
         _demand_private(path)
         lock_fd = _hold(path)
         try:
+            look(path)
             return DataDirectory(
                 path=path,
                 run_dir=_find_run_dir(path),
@@ -98,7 +104,7 @@ def _demand_private(path: Path) -> None:
 
 
 def _hold(path: Path) -> int:
-    lock_fd = os.open(path / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock_fd = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -108,9 +114,20 @@ def _hold(path: Path) -> int:
             f"the data directory {path} is in use by process {holder};"
             f" stop it with `lineclear down --data {path}`, or use another directory with --data"
         ) from None
+    if not _is_same_file(lock_fd, path / LOCK_FILE):
+        # Whoever held it took the directory away with it; a lock on a file that nobody finds excludes nobody.
+        os.close(lock_fd)
+        return _hold(path)
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, f"{os.getpid()}\n".encode(), 0)
     return lock_fd
+
+
+def _is_same_file(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _read_or_make(path: Path, make: Callable[[], str]) -> str:

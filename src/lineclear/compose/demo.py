@@ -20,8 +20,9 @@ from lineclear.base.log import LogChoice, configure_log
 from lineclear.base.seal import Keys as MasterKeys
 from lineclear.base.secret import Secret
 from lineclear.compose.control import Core, open_core, reason_of
-from lineclear.compose.datadir import DataDirectory, UpRefused, make_empty_run_dir, open_data_directory
+from lineclear.compose.datadir import LOCK_FILE, DataDirectory, UpRefused, make_empty_run_dir, open_data_directory
 from lineclear.compose.life import Boot
+from lineclear.compose.up import unfinished_demo
 from lineclear.config.manifest import read_file
 from lineclear.config.settings import read_settings
 from lineclear.control.bootstrap import bootstrap
@@ -87,19 +88,15 @@ def make_demo(order: DemoOrder, clock: Clock, report: Report) -> tuple[DemoMade,
     directory = order.data_dir
     demand_empty(directory)
     was_there = directory.is_dir()
+    # Looked at again under the lock: a server may have started there meanwhile, and then nothing in it is ours.
+    data = open_data_directory(directory, demand_empty)
     try:
-        data = open_data_directory(directory)
+        return _make(order, data, clock, report)
     except BaseException:
-        _take_away(directory, keep=was_there)
+        _take_away(data, keep=was_there)
         raise
-    try:
-        made = _make(order, data, clock, report)
-    except BaseException:
+    finally:
         os.close(data.lock_fd)
-        _take_away(directory, keep=was_there)
-        raise
-    os.close(data.lock_fd)
-    return made
 
 
 def demand_empty(directory: Path) -> None:
@@ -116,8 +113,11 @@ def demand_empty(directory: Path) -> None:
         return
     if not directory.is_dir():
         raise UpRefused(f"{directory} is no directory; name an empty or a new one with --data")
-    if any(directory.iterdir()):
-        if read_demo_mark(directory) is not None:
+    if any(path.name != LOCK_FILE for path in directory.iterdir()):
+        mark = read_demo_mark(directory)
+        if mark is not None and not mark.is_complete:
+            raise UpRefused(unfinished_demo(directory))
+        if mark is not None:
             raise UpRefused(
                 f"{directory} holds a demo already; serve it with `lineclear up --data {directory}`,"
                 " or make another one with --data and a new directory"
@@ -251,11 +251,18 @@ def _boot(data: DataDirectory) -> Boot:
     )
 
 
-def _take_away(directory: Path, *, keep: bool) -> None:
-    """Everything in the directory is of this attempt: it was empty when it began."""
-    shutil.rmtree(directory, ignore_errors=True)
-    if keep:
-        directory.mkdir(mode=0o700)
+def _take_away(data: DataDirectory, *, keep: bool) -> None:
+    """Everything in the directory is of this attempt: it was empty when the lock was taken, which is still held."""
+    shutil.rmtree(data.run_dir, ignore_errors=True)
+    for path in data.path.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK_FILE:
+            path.unlink(missing_ok=True)
+    # Last, and nothing after it but the empty directory: from here on it may be another's.
+    (data.path / LOCK_FILE).unlink(missing_ok=True)
+    if not keep and not any(data.path.iterdir()):
+        data.path.rmdir()
 
 
 def main() -> int:

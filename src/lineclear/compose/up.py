@@ -6,9 +6,8 @@ Standard library and base only.
 
 import json
 import logging
-import os
 import re
-import signal
+import shlex
 import socket
 import time
 from dataclasses import asdict, dataclass
@@ -18,13 +17,15 @@ from typing import Any
 from lineclear.base.certificate import Certificate, CertificateUnusable, read_certificate
 from lineclear.base.clock import SystemClock
 from lineclear.base.log import LogChoice
-from lineclear.compose.child import start_ticks
+from lineclear.compose.child import kill_group, start_ticks
 from lineclear.compose.datadir import DataDirectory, UpRefused, make_empty_run_dir, open_data_directory
 from lineclear.compose.listeners import bind_admin, bind_slots, is_loopback
 
 log = logging.getLogger(__name__)
 
 WORKERS_MAX = 64
+DEMO_FILE = "demo"
+"""As `handover.demo_mark`, which needs more than the standard library."""
 _PATHS = {"ready_file", "tls_cert", "tls_key"}
 """Fields that are paths or None."""
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
@@ -112,7 +113,7 @@ def prepare(config: UpConfig) -> Prepared:
     """
     _check(config)
     certificate = configured_certificate(config)
-    data = open_data_directory(config.data_dir)
+    data = open_data_directory(config.data_dir, _demand_whole)
     _wait_for_leftovers(data.run_dir / "state.json")
     slots = bind_slots(config.host, config.port, config.workers)
     admin = bind_admin(config.admin_host, config.admin_port)
@@ -162,6 +163,25 @@ def _check(config: UpConfig) -> None:
         raise UpRefused(f"--ready-file {config.ready_file}: there is no directory {config.ready_file.parent}")
 
 
+def unfinished_demo(directory: Path) -> str:
+    """What to say of a directory in which the making of a demo was cut short."""
+    return (
+        f"{directory} holds a demo that was not finished, with a part of its history; remove it with"
+        f" `rm -r {shlex.quote(str(directory))}`, then make it anew with `lineclear demo --data"
+        f" {shlex.quote(str(directory))}`"
+    )
+
+
+def _demand_whole(directory: Path) -> None:
+    """Refuses a demo whose making was killed: its figures would be taken for the whole month."""
+    try:
+        mark = json.loads((directory / DEMO_FILE).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return
+    if isinstance(mark, dict) and mark.get("is_complete") is False:
+        raise UpRefused(unfinished_demo(directory))
+
+
 def _wait_for_leftovers(state_path: Path) -> None:
     """Processes of a supervisor that died drain by themselves; they still hold ports, sockets and locks meanwhile."""
     leftovers = _leftovers(state_path)
@@ -173,7 +193,7 @@ def _wait_for_leftovers(state_path: Path) -> None:
         time.sleep(0.05)
     for pid in living:
         log.warning("killing a process of an earlier run", extra={"facts": {"pid": pid}})
-        os.killpg(pid, signal.SIGKILL)
+        kill_group(pid)
     while _living(leftovers):
         time.sleep(0.01)
 

