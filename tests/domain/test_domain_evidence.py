@@ -33,7 +33,7 @@ RHOS = [Fraction(1), Fraction(11, 10), Fraction(5, 4), Fraction(3, 2), Fraction(
 EXACT_FACTORS = [Fraction(str(factor)) for factor in FACTORS]
 BADNESS = [Fraction(1, 100), Fraction(1, 2), Fraction(1)]
 ARMS = st.sampled_from(list(Arm))
-EVENTS = st.lists(st.tuples(ARMS, st.sampled_from([1, 100, 1_000, 5_000, 9_800]), st.floats(0, 1)), max_size=40)
+EVENTS = st.lists(st.tuples(ARMS, st.sampled_from([1, 100, 1_000, 5_000, 9_800]), st.floats(0, 1)), max_size=30)
 
 
 def exact_factor(arm: Arm, badness: Fraction, ratio: Fraction, rho: Fraction, weight: Fraction) -> Fraction:
@@ -177,7 +177,7 @@ UNIT_EVENTS = st.lists(
         st.integers(0, 2**64 - 1) | st.integers(0, 5),
         st.builds(FirstEvent, st.integers(0, 20), ARMS, st.sampled_from([100, 5_000]), st.sampled_from([0.5, 1.0])),
     ),
-    max_size=40,
+    max_size=25,
 )
 
 

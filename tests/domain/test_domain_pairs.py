@@ -69,7 +69,7 @@ def test_pairs_add_in_any_order_and_any_pieces(answers: list[tuple[float, float]
 
 
 def test_a_candidate_at_the_edge_is_judged_wrongly_as_seldom_as_promised(full_form: bool) -> None:
-    """At the edge of either null, at 30 looks over 600 pairs, at most 5 % (exact binomial, one in 10,000 by chance)."""
+    """At the edge of either null, at 12 looks over 600 pairs, at most 5 % (exact binomial, one in 10,000 by chance)."""
     random, runs, number = Random(20_261), 2_000 if full_form else 300, 600
     failed = passed = 0
     for _ in range(runs):
@@ -83,10 +83,10 @@ def test_a_candidate_at_the_edge_is_judged_wrongly_as_seldom_as_promised(full_fo
 
 
 def ever(random: Random, number: int, worse: float, better: float, which: str) -> bool:
-    """Whether the evidence is ever enough, looked at after every 20 pairs."""
+    """Whether the evidence is ever enough, looked at after every 50 pairs."""
     pairs, line = Pairs.compared(RULE, []), log(1 / RULE.alpha)
-    for _ in range(number // 20):
-        drawn = (random.random() for _ in range(20))
+    for _ in range(number // 50):
+        drawn = (random.random() for _ in range(50))
         answers = [WORSE if one < worse else BETTER if one < worse + better else TIE for one in drawn]
         pairs = pairs.merge(Pairs.compared(RULE, answers))
         if (pairs.log_e_worse() if which == "worse" else pairs.log_e_within()) >= line:

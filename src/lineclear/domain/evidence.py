@@ -6,6 +6,7 @@ often one looks and whenever one stops. State is whole numbers that add: over wo
 Source: Waudby-Smith & Ramdas, JRSS-B 86(1) 2024; Lindon & Malek, NeurIPS 2022; Ville 1939.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from math import exp, floor, isfinite, log, log1p
@@ -193,7 +194,8 @@ class BadnessSums(msgspec.Struct, frozen=True):
             ValueError: for a badness outside 0 to 1, or a weight that compares no two arms.
         """
         sums: Mapping[Arm, list[int]] = {arm: [0] * len(bets.ratios) for arm in Arm}
-        for arm, weight_bp, badness in events:
+        # Equal events are worth the same, and many are equal: rejections, whole failures, differences of pairs.
+        for (arm, weight_bp, badness), number in Counter(events).items():
             weight = weight_of(weight_bp)
             if not 0 <= badness <= 1:
                 raise ValueError(f"badness lies from 0 to 1, this is {badness!r}")
@@ -201,7 +203,7 @@ class BadnessSums(msgspec.Struct, frozen=True):
                 continue
             won, column = gain(arm, badness, bets.rho, weight), sums[arm]
             for place, ratio in enumerate(bets.ratios):
-                column[place] += log_units(bet(ratio, bets.rho, weight) * won)
+                column[place] += number * log_units(bet(ratio, bets.rho, weight) * won)
         return cls(bets, tuple(sums[Arm.STABLE]), tuple(sums[Arm.CANDIDATE]))
 
     def merge(self, other: "BadnessSums") -> "BadnessSums":

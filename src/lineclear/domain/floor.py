@@ -6,6 +6,7 @@ neither pays for the other (intersection-union test), and the promise about harm
 Source: release-governance §2.1 (materiality floor) and §2.4 (budget rate); Waudby-Smith & Ramdas, JRSS-B 86(1) 2024.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from math import log, log1p
 from typing import Final
@@ -72,11 +73,11 @@ class FloorSums(msgspec.Struct, frozen=True):
         """
         factors = floor_factors(floor)
         sums = [0] * len(factors)
-        for one in badness:
+        for one, number in Counter(badness).items():
             if not 0 <= one <= 1:
                 raise ValueError(f"badness lies from 0 to 1, this is {one!r}")
             for place, factor in enumerate(factors):
-                sums[place] += log_units((factor - 1) * (one - floor) / (1 - floor))
+                sums[place] += number * log_units((factor - 1) * (one - floor) / (1 - floor))
         return cls(floor, tuple(sums))
 
     def merge(self, other: "FloorSums") -> "FloorSums":

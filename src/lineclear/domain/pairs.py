@@ -6,6 +6,7 @@ margin, and the verdict; each verdict is wrong with probability at most alpha, a
 Source: release-governance §2.2 (paired); Waudby-Smith & Ramdas, JRSS-B 86(1) 2024 (betting on a bounded mean).
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from math import log, log1p
@@ -75,20 +76,22 @@ class Pairs(msgspec.Struct, frozen=True):
         """
         stakes = rule.stakes()
         margin_sums = [0] * len(stakes)
-        events: list[tuple[Arm, int, float]] = []
-        number = 0
+        differences: Counter[float] = Counter()
         for candidate, stable in pairs:
             if not (0 <= candidate <= 1 and 0 <= stable <= 1):
                 raise ValueError(f"badness lies from 0 to 1, these are {candidate!r} and {stable!r}")
-            number += 1
-            difference = candidate - stable
+            differences[candidate - stable] += 1
+        for difference, number in differences.items():
             for place, stake in enumerate(stakes):
-                margin_sums[place] += log_units(stake * (rule.margin - difference))
-            if difference:
-                events.append((Arm.CANDIDATE if difference > 0 else Arm.STABLE, HALF_BP, abs(difference)))
-        worse = sum(arm is Arm.CANDIDATE for arm, _, _ in events)
-        worse_sums = BadnessSums.summed(bets_on_worse(rule.rho), events)
-        return cls(rule, number, worse, len(events) - worse, worse_sums, tuple(margin_sums))
+                margin_sums[place] += number * log_units(stake * (rule.margin - difference))
+        return cls(
+            rule,
+            pairs=differences.total(),
+            worse=sum(number for difference, number in differences.items() if difference > 0),
+            better=sum(number for difference, number in differences.items() if difference < 0),
+            worse_sums=BadnessSums.summed(bets_on_worse(rule.rho), _discordant(differences)),
+            margin_sums=tuple(margin_sums),
+        )
 
     def merge(self, other: "Pairs") -> "Pairs":
         """The pairs of both.
@@ -129,6 +132,12 @@ class Pairs(msgspec.Struct, frozen=True):
         if self.log_e_worse() >= line:
             return PairVerdict.FAIL
         return PairVerdict.PASS if self.log_e_within() >= line else PairVerdict.INCONCLUSIVE
+
+
+def _discordant(differences: Counter[float]) -> Iterable[tuple[Arm, int, float]]:
+    for difference in differences.elements():
+        if difference:
+            yield Arm.CANDIDATE if difference > 0 else Arm.STABLE, HALF_BP, abs(difference)
 
 
 def pairs_needed(rule: PairRule) -> int:
