@@ -78,6 +78,8 @@ def test_each_permission_opens_its_own_endpoints_only(plane: ControlPlane) -> No
             "GET /api/v1/model-versions",
         },
         "route:read": {"GET /api/v1/routes", "GET /api/v1/releases", "GET /api/v1/releases/{release}"},
+        "session:read": {"GET /api/v1/sessions"},
+        "session:end": {"DELETE /api/v1/sessions", "DELETE /api/v1/sessions/{session_id}"},
         "test-message:send": {"POST /api/v1/test-messages"},
         "session:create": {"POST /api/v1/sign-in-links"},
         "audit:read": {"GET /api/v1/audit-events", "GET /api/v1/audit-events/verdict"},

@@ -72,7 +72,7 @@ def test_key_is_shown_once_works_and_ends(browser: Browser, axe: str, planted: P
         key_id = key.split("_")[2]
         one.go(f"/keys/{key_id}")
         assert key not in one.page.content()
-        expect(one.page.get_by_text("It was used for 1 requests")).to_be_visible()
+        expect(one.page.get_by_text("It was used for 1 request within")).to_be_visible()
         one.page.get_by_label("Reason, for the audit trail").fill("no longer needed")
         one.page.get_by_role("button", name=f"Revoke key {key_id}").click()
         one.go(f"/keys/{key_id}")

@@ -67,6 +67,11 @@ def test_rows_and_the_first_request_come_by_themselves(tmp_path: Path, child_env
         assert (name, html.count("<tr"), answer["request_id"] in html) == ("rows", 1, True)
         assert "Waiting for your first request" not in visitor.get("/start").text
 
+        # What came in since is asked for by its place, so a second look brings nothing twice.
+        second = json.loads(platform.cli("ask", "simulated", "Again?", "-o", "json").stdout)
+        name, html = rows.event()
+        assert (name, html.count("<tr"), second["request_id"] in html) == ("rows", 1, True)
+
         refused = platform.cli("ask", "absent")
         assert refused.returncode == 8
         assert "404" in refused.stderr
@@ -77,3 +82,15 @@ def test_rows_and_the_first_request_come_by_themselves(tmp_path: Path, child_env
         assert b"event: rows" not in others.rest()
         for stream in (first, rows, others):
             stream.close()
+
+
+def test_open_page_is_told_when_its_session_ends(tmp_path: Path, child_environment: Mapping[str, str]) -> None:
+    with Platform(tmp_path, environment=child_environment) as platform:
+        visitor = Visitor(str(platform.facts["console_url"]))
+        visitor.sign_in()
+        rows = Stream(visitor, "/requests/stream")
+        assert platform.cli("sessions", "end", "--all").returncode == 0
+        name, text = rows.event()
+        assert (name, "signed out" in text) == ("refused", True)
+        assert b"event: rows" not in rows.rest()
+        rows.close()

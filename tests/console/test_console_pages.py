@@ -37,6 +37,23 @@ team: support
 description: a name with a slash
 environments:
   live: {{targets: [{{model: simulated@1}}]}}
+---
+kind: Provider
+name: nobody
+base_url: http://127.0.0.1:9/v1
+dialects: [openai]
+private_network: true
+---
+kind: Model
+name: vectors
+owner: support
+versions: [{{version: "1", provider: nobody, upstream_id: v, operations: [embeddings], status: approved}}]
+---
+kind: Route
+name: vectors
+team: support
+environments:
+  test: {{targets: [{{model: vectors@1}}]}}
 """
 
 
@@ -72,7 +89,7 @@ def call(platform: Platform, key: str, model: str, text: str) -> str:
 def concrete(platform: Platform) -> dict[str, str]:
     """A value for every name in a page's path."""
     row = platform.admin("GET", "/api/v1/requests?app=shop&outcome=ok&limit=1")["rows"][0]
-    return {"request_id": row["id"], "key_id": row["key_id"], "name": "simulated"}
+    return {"request_id": row["id"], "key_id": row["key_id"], "name": "simulated", "session_id": "0" * 8}
 
 
 def words_of(page: str) -> str:
@@ -279,6 +296,20 @@ def test_test_message_is_a_real_and_audited_call(busy: Platform, visitor: Visito
     assert {event["object"] for event in events} == {f"key/{row['key_id']}"}
     refused = visitor.post("/start/message", {**fields, "route": "openai/any:1"})
     assert "404" in words_of(refused.text)
+
+
+def test_test_message_asks_for_what_the_route_does(busy: Platform, visitor: Visitor) -> None:
+    known = {item["route"]: item["operation"] for item in visitor.get("/start.json").json()["routes"]}
+    assert (known["simulated"], known["vectors"]) == ("chat", "embeddings")
+    assert "/v1/embeddings" in visitor.get("/start?route=vectors").text
+    fields = {"form_token": visitor.form_token(), "route": "vectors", "app": "shop", "text": "Is it on?"}
+    assert "embeddings" in visitor.post("/start/message", fields).text
+    done = busy.cli("ask", "vectors", "--app", "shop", "-o", "json")
+    answer = json.loads(done.stdout)
+    # Nobody answers at the vendor's address; what matters is what was asked of it.
+    assert (answer["operation"], answer["status"]) == ("embeddings", 503)
+    asked = busy.admin("GET", f"/api/v1/requests/{answer['request_id']}")
+    assert asked["operation"] == "embeddings"
 
 
 def test_budgets_and_what_was_spent_are_on_home(visitor: Visitor) -> None:

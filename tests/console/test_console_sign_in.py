@@ -1,5 +1,7 @@
 """Who gets in: one-use links, the cookie, forms of this session only, the way out."""
 
+import re
+
 from lineclear.testing.console_visitor import Visitor
 from lineclear.testing.platform import Platform
 
@@ -104,3 +106,46 @@ def test_no_token_is_told_to_who_may_read_status(platform: Platform) -> None:
     assert "sign-in?token" not in text
     assert "lc_test_" not in text
     assert "console_url" not in (platform.data_dir / "up.json").read_text()
+
+
+def test_sessions_are_listed_and_ended_one_by_one(platform: Platform, visitor: Visitor) -> None:
+    lost = fresh(platform)
+    lost.sign_in()
+    before = {row["id"] for row in visitor.get("/sessions.json").json()["rows"]}
+    assert before == {row["id"] for row in platform.admin("GET", "/api/v1/sessions")["sessions"]}
+    page = lost.get("/sessions").text
+    found = re.search(r"<code>([0-9a-f]{8})</code> <span class=\"tag\">this browser", page)
+    assert found is not None
+    assert set(re.findall(r"<code>([0-9a-f]{8})</code>", page)) == before
+    assert lost.cookies
+    assert not any(token in page for token in lost.cookies.values())
+
+    answer = visitor.post(f"/sessions/{found[1]}/end", {"form_token": visitor.form_token()})
+    assert (answer.status, answer.location) == (303, "/console/sessions")
+    assert lost.get("/").status == 303
+    assert visitor.get("/").status == 200
+    assert {row["id"] for row in visitor.get("/sessions.json").json()["rows"]} == before - {found[1]}
+    event = platform.admin("GET", "/api/v1/audit-events")["events"][-1]
+    assert (event["actor"], event["action"], event["object"]) == ("admin", "session.ended", f"session/{found[1]}")
+    again = platform.cli("sessions", "end", found[1])
+    assert again.returncode == 5
+    assert found[1] in again.stderr
+
+
+def test_ending_all_takes_unused_links_back(platform: Platform) -> None:
+    visitor, unused = fresh(platform), fresh(platform)
+    visitor.sign_in()
+    both = platform.cli("sessions", "end", "abc", "--all")
+    assert both.returncode == platform.cli("sessions", "end").returncode == 2
+    ended = platform.cli_json("sessions", "end", "--all", "--reason", "laptop lost")
+    assert ended["links"] >= 1
+    assert len(ended["sessions"]) >= 1
+    assert platform.cli_json("sessions", "list")["sessions"] == []
+    assert visitor.get("/").status == 303
+    assert unused.sign_in().status == 401
+    reasons = {
+        (event["action"], event["reason"]) for event in platform.admin("GET", "/api/v1/audit-events")["events"][-2:]
+    }
+    assert reasons <= {("session.ended", "laptop lost"), ("sign-in-link.taken-back", "laptop lost")}
+    assert platform.admin("GET", "/api/v1/audit-events/verdict")["ok"]
+    assert platform.cli("sessions", "end", "--all").returncode == 0

@@ -1,9 +1,9 @@
 """The first call to make, for people who just added something to call."""
 
 import json
-from typing import Any
 
 from lineclear.domain.exchange import OPERATION_PATH, Operation
+from lineclear.domain.sample_call import sample_body
 
 WORDS = "Hello."
 OUTPUT_TOKENS = 100
@@ -12,16 +12,7 @@ OUTPUT_TOKENS = 100
 
 def first_call(gateway_url: str, operation: Operation, route: str) -> list[str]:
     """A curl command that works as it stands, once LINECLEAR_KEY is set."""
-    body: dict[str, Any] = {"model": route}
-    match operation:
-        case Operation.EMBEDDINGS | Operation.CLASSIFY:
-            body["input"] = WORDS
-        case Operation.COMPLETIONS:
-            body["prompt"] = WORDS
-        case Operation.CHAT | Operation.COUNT_TOKENS:
-            body["messages"] = [{"role": "user", "content": WORDS}]
-        case Operation.MESSAGES:
-            body |= {"max_tokens": OUTPUT_TOKENS, "messages": [{"role": "user", "content": WORDS}]}
+    body = sample_body(operation, route, WORDS, OUTPUT_TOKENS if operation is Operation.MESSAGES else None)
     return [
         f"curl {gateway_url}{OPERATION_PATH[operation]} \\",
         '  -H "Authorization: Bearer $LINECLEAR_KEY" -H "Content-Type: application/json" \\',

@@ -28,6 +28,7 @@ COMMANDS = {
     "schema": CommandRow("lineclear.cli.validate:schema", "Print the JSON Schema of manifests."),
     "ask": CommandRow("lineclear.cli.ask:ask", "Send one test message to a route."),
     "console": CommandRow("lineclear.cli.console:console", "Print a link that opens the console."),
+    "sessions": CommandRow("lineclear.cli.sessions:sessions", "List and end sessions of the console."),
     "providers": CommandRow("lineclear.cli.providers:providers", "List, add and test vendors and hosts."),
     "secrets": CommandRow("lineclear.cli.secrets:secrets", "Set, list and remove credentials that manifests name."),
     "keys": CommandRow("lineclear.cli.keys:keys", "Create, list and revoke API keys."),

@@ -302,7 +302,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *secrets_http.endpoints(Secrets(core.publisher)),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *audit_http.endpoints(core.database),
-        *trials_http.endpoints(core.keys, SystemClock(), gateway_url, own_trust),
+        *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(
             core.sessions, str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
         ),

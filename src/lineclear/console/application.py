@@ -23,7 +23,7 @@ from lineclear.base.clock import Clock
 from lineclear.console import guard
 from lineclear.console.assets import Asset, read_assets
 from lineclear.console.desk import Desk
-from lineclear.console.live import Streams
+from lineclear.console.live import REFUSED, Streams
 from lineclear.console.page import Action, Feed, Onward, Page, Visit
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
 from lineclear.console.render import CONSOLE, Links, Renderer, part
@@ -154,6 +154,8 @@ class Console:
                 return self._refusal(refused, "json")
 
             def look() -> tuple[str, str] | None:
+                if self._who(request)[1] is None:
+                    return REFUSED, "you are signed out; sign in again to go on"
                 value = news()
                 return None if value is None else (feed.event, self._renderer.render(feed.template, value=value))
 
@@ -182,6 +184,7 @@ class Console:
             "twins": [(twin, f"{path or '/home'}.{twin}") for twin in twins],
             "who": visit.principal.name,
             "form_token": session.form_token if session is not None else "",
+            "session_id": session.id if session is not None else "",
             "version": status["version"],
             "is_demo": bool(status.get("demo", False)),
         }
@@ -209,7 +212,7 @@ class Console:
     async def _no_page(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         words = f"there is no page at {request.url.path}" if status == 404 else "this page cannot be asked for so"
-        response = self._refusal(Refused(AdminCode.NOT_FOUND, words, hint="the navigation lists every page"))
+        response = self._refusal(Refused(AdminCode.NOT_FOUND, words, hint="Home leads to every page"))
         response.status_code = status
         return response
 

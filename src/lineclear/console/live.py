@@ -19,6 +19,9 @@ QUIET_LOOKS_MAX = 15
 """After so many looks without news a comment is sent, so that a proxy does not take the stream for dead."""
 RETRY_MS = 2_000
 
+REFUSED = "refused"
+"""The event after which nothing follows: its data says why."""
+
 Look = Callable[[], tuple[str, str] | None]
 """What is new since the last look, as an event's name and data; None if nothing is."""
 
@@ -50,7 +53,7 @@ class Streams:
                 quiet = 0 if found else quiet + 1
                 if found:
                     yield event(*found)
-                    if is_once:
+                    if is_once or found[0] == REFUSED:
                         return
                 elif quiet % QUIET_LOOKS_MAX == 0:
                     yield ": nothing new\n\n"
@@ -76,7 +79,7 @@ def event(name: str, data: str) -> str:
 
 
 async def _full() -> AsyncIterator[str]:
-    yield event("refused", f"{STREAMS_MAX} pages are followed already; close one, or reload this page by hand")
+    yield event(REFUSED, f"{STREAMS_MAX} pages are followed already; close one, or reload this page by hand")
 
 
 def _stream(parts: AsyncIterator[str]) -> StreamingResponse:

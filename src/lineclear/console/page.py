@@ -102,6 +102,6 @@ NAVIGATION: Mapping[str, Sequence[NavEntry]] = {
     "": (NavEntry("", "Home"), NavEntry("/start", "Get started"), NavEntry("/requests", "Requests")),
     "Run": (NavEntry("/routes", "Routes"), NavEntry("/models", "Models and runtimes"), NavEntry("/cost", "Cost")),
     "Know": (NavEntry("/catalogue", "Catalogue"), NavEntry("/providers", "Providers")),
-    "Control": (NavEntry("/keys", "Keys"),),
+    "Control": (NavEntry("/keys", "Keys"), NavEntry("/sessions", "Sessions")),
 }
 """Groups of the navigation, in order."""

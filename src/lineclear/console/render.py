@@ -65,7 +65,8 @@ class Renderer:
             usd=shown.usd, rate=shown.rate, count=shown.count, short_count=shown.short_count, duration=shown.duration,
             share=shown.share, moment=shown.moment, short_release=shown.short_release, part=part, after=shown.after,
             axis_usd=shown.axis_usd, moment_short=shown.moment_short, pretty=shown.pretty,
-            span_words=shown.span_words, several=shown.several,
+            span_words=shown.span_words, several=shown.several, usd_digits=shown.usd_digits,
+            of=shown.of, sentence=shown.sentence,
         )  # fmt: skip
         self._environment = environment
 

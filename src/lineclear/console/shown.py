@@ -70,8 +70,8 @@ def visible(value: Any) -> Any:
     return value
 
 
-def usd(text: str | None) -> str:
-    """Money with as many digits as its size needs; None is said, never shown as nothing."""
+def usd(text: str | None, digits: int | None = None) -> str:
+    """Money with as many digits as its size needs, or as its column has; None is said, never shown as nothing."""
     if text is None:
         return "unpriced"
     try:
@@ -81,10 +81,20 @@ def usd(text: str | None) -> str:
     if amount == 0:
         return "$0"
     size = abs(amount)
+    if digits is not None:
+        least_shown = Decimal(1).scaleb(-digits)
+        return f"<${least_shown}" if size < least_shown else f"${amount:,.{digits}f}"
     for least, digits in ((Decimal(1), 2), (Decimal("0.01"), 4), (Decimal("0.0001"), 6)):
         if size >= least:
             return f"${amount:,.{digits}f}"
     return f"${amount:.9f}".rstrip("0")
+
+
+def usd_digits(texts: Sequence[str | None]) -> int:
+    """Digits for a whole column of money, so that its points stand below each other: by its largest amount."""
+    amounts = [abs(Decimal(text)) for text in texts if text is not None]
+    largest = max(amounts, default=Decimal(0))
+    return 2 if largest >= 1 else 4 if largest >= Decimal("0.01") else 6
 
 
 def rate(text: str | None) -> str:
@@ -93,7 +103,7 @@ def rate(text: str | None) -> str:
         return "unpriced"
     whole, _, rest = text.partition(".")
     rest = rest.rstrip("0")
-    return f"${whole}.{rest.ljust(2, '0')}" if rest else f"${whole}"
+    return f"${whole}.{rest.ljust(2, '0')}" if rest or whole != "0" else "$0"
 
 
 def count(number: int | None) -> str:
@@ -169,6 +179,17 @@ def several(names: Sequence[str], most: int = 2) -> str:
     """The first few names, and how many more there are."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def of(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is one: 1 key, 1,200 keys."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def sentence(text: str) -> str:
+    """Words as the beginning of a sentence; a name that begins them is left as it is written."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.isalpha() else text
 
 
 def after(text: str, step: str) -> str:

@@ -39,6 +39,8 @@ class AuditAction(StrEnum):
     SIGN_IN_LINK_CREATED = "sign-in-link.created"
     SIGNED_IN = "session.opened"
     SIGNED_OUT = "session.closed"
+    SESSION_ENDED = "session.ended"
+    SIGN_IN_LINK_TAKEN_BACK = "sign-in-link.taken-back"
 
 
 @dataclass(frozen=True)

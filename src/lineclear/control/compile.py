@@ -19,7 +19,7 @@ from lineclear.config.manifest_rules import RESERVED_PROVIDER
 from lineclear.control.desired import Desired
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry
-from lineclear.domain.capability import engine_operations
+from lineclear.domain.capability import askable_operations, engine_operations
 from lineclear.domain.catalogue import Engine, ModelStatus
 from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.manifest import Budget, Limits, Model, ModelVersion, Provider, model_version_id
@@ -179,17 +179,24 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             max_output_tokens=version.max_tokens,
             slow=version.slow,
             successor=version.successor,
-            operations=_operations(version),
+            operations=_offered(version),
         )
         for id_, (model, version) in sorted(desired.versions.items())
     }
 
 
-def _operations(version: ModelVersion) -> tuple[Operation, ...] | None:
+def _offered(version: ModelVersion) -> tuple[Operation, ...] | None:
     """What the version says of itself, or its engine of it; None = whatever the provider's dialects spell."""
     if version.engine is not None:
         return engine_operations(Engine(version.engine.value), version.settings)
     return version.operations or None
+
+
+def operations_of(desired: Desired, id_: str) -> tuple[Operation, ...]:
+    """What a model version can be asked to do, by its engine, or by its card and its provider's dialects."""
+    _, version = desired.versions[id_]
+    named = tuple(Dialect) if version.provider is None else desired.providers[version.provider].dialects
+    return askable_operations(_offered(version), tuple(Dialect(dialect.value) for dialect in named))
 
 
 def price_of_version(version: ModelVersion, providers: Mapping[str, Provider], prices: PriceBook) -> Price | None:

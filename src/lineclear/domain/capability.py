@@ -29,6 +29,11 @@ def engine_operations(engine: Engine, settings: Mapping[str, int | str | bool]) 
     assert_never(engine)
 
 
+def askable_operations(offered: tuple[Operation, ...] | None, dialects: tuple[Dialect, ...]) -> tuple[Operation, ...]:
+    """Every operation that can be asked of a target; arguments as of `operation_gap`."""
+    return tuple(operation for operation in Operation if not operation_gap(operation, offered, dialects))
+
+
 def operation_gap(operation: Operation, offered: tuple[Operation, ...] | None, dialects: tuple[Dialect, ...]) -> str:
     """What keeps a target from an operation that no translation could bring it; empty if nothing does.
 

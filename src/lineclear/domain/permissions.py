@@ -28,4 +28,6 @@ class Permission(StrEnum):
     STATUS_READ = "status:read"
     METRICS_READ = "metrics:read"
     SESSION_CREATE = "session:create"
+    SESSION_READ = "session:read"
+    SESSION_END = "session:end"
     TEST_MESSAGE_SEND = "test-message:send"

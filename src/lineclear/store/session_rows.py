@@ -40,6 +40,14 @@ def take_link(tx: Connection, token_hash: str) -> LinkRow | None:
     return LinkRow(**row)
 
 
+def take_links(tx: Connection, now_us: int) -> list[LinkRow]:
+    """Remove every link that could still be used, and return them."""
+    table = tables.sign_in_links
+    found = [LinkRow(**row) for row in tx.execute(select(table).where(table.c.expires_us > now_us)).mappings()]
+    tx.execute(delete(table))
+    return found
+
+
 def add_session(tx: Connection, row: SessionRow) -> None:
     tx.execute(insert(tables.sessions).values(**asdict(row)))
 
@@ -48,6 +56,13 @@ def read_session(tx: Connection, token_hash: str) -> SessionRow | None:
     table = tables.sessions
     row = tx.execute(select(table).where(table.c.hash == token_hash)).mappings().first()
     return None if row is None else SessionRow(**row)
+
+
+def list_sessions(tx: Connection, now_us: int) -> list[SessionRow]:
+    """Sessions that have not ended, newest first."""
+    table = tables.sessions
+    found = select(table).where(table.c.expires_us > now_us).order_by(table.c.created_us.desc(), table.c.hash)
+    return [SessionRow(**row) for row in tx.execute(found).mappings()]
 
 
 def move_session(tx: Connection, token_hash: str, seen_us: int, expires_us: int) -> None:

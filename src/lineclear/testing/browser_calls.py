@@ -42,7 +42,7 @@ def page_paths(platform: Platform) -> list[str]:
     models = platform.admin("GET", "/api/v1/models")["items"]
     routes = platform.admin("GET", "/api/v1/routes")["items"]
     return [
-        *("/", "/start", "/requests", "/routes", "/models", "/cost", "/catalogue", "/providers", "/keys"),
+        *("/", "/start", "/requests", "/routes", "/models", "/cost", "/catalogue", "/providers", "/keys", "/sessions"),
         *("/requests?outcome=fault", "/cost?by=model&since=24h", "/keys?state=all"),
         *(f"/requests/{request_id}" for request_id in of_outcome.values()),
         f"/keys/{keys[-1]['id']}",

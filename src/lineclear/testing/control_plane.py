@@ -106,7 +106,7 @@ class ControlPlane:
             *secrets_http.endpoints(self.secrets),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database),
-            *trials_http.endpoints(self.keys, self.clock, "http://127.0.0.1:4100"),
+            *trials_http.endpoints(self.keys, self.database, self.clock, "http://127.0.0.1:4100"),
             *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),
         )
 

@@ -66,7 +66,9 @@ def _versions(visit: Visit) -> list[dict[str, Any]]:
                 "data_classes": card["data_classes"],
                 "cost_tier": card["cost_tier"],
                 "risk_tier": card["risk_tier"],
-                **used.get(facts["model"], {"requests": 0, "cost_usd": "0.000000000", "apps": []}),
+                **used.get(
+                    facts["model"], {"requests": 0, "cost_usd": "0.000000000", "unpriced_requests": 0, "apps": []}
+                ),
             }
         )
     return rows
@@ -76,12 +78,18 @@ def _usage(visit: Visit) -> dict[str, dict[str, Any]]:
     """Requests, cost and callers of each version over SPAN."""
     found: dict[str, dict[str, Any]] = {}
     for row in visit.get("/usage", {"by": "model,app", "since": SPAN})["rows"]:
-        one = found.setdefault(row["model"], {"requests": 0, "cost": Decimal(0), "apps": set()})
+        one = found.setdefault(row["model"], {"requests": 0, "cost": Decimal(0), "unpriced": 0, "apps": set()})
         one["requests"] += row["requests"]
+        one["unpriced"] += row["unpriced_requests"]
         one["cost"] += Decimal(row["cost_usd"])
         one["apps"].add(row["app"])
     return {
-        model: {"requests": one["requests"], "cost_usd": f"{one['cost']:.9f}", "apps": sorted(one["apps"] - {""})}
+        model: {
+            "requests": one["requests"],
+            "cost_usd": f"{one['cost']:.9f}",
+            "unpriced_requests": one["unpriced"],
+            "apps": sorted(one["apps"] - {""}),
+        }
         for model, one in found.items()
     }
 

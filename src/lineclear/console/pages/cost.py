@@ -1,5 +1,6 @@
 """Cost: money per day by a chosen dimension, what is estimated and what has no price shown apart, budgets."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -36,9 +37,20 @@ def load(visit: Visit) -> dict[str, Any]:
         "total": report["total"],
         "over_time": _over_time(visit, by, since, narrowed, report["rows"]),
         "budgets": find_budgets(visit),
-        "choices": {"by": list(DIMENSIONS), "since": list(SPANS)},
-        "command": f"lineclear usage --by {by} --since {since}",
+        "choices": {
+            "by": list(DIMENSIONS),
+            "since": list(SPANS),
+            **{name: [item["name"] for item in visit.get(f"/{name}s")["items"]] for name in FILTERS},
+        },
+        "command": _command(by, since, narrowed),
     }
+
+
+def _command(by: str, since: str, narrowed: Mapping[str, str]) -> str:
+    words = ["lineclear", "usage", "--by", by, "--since", since]
+    for name, value in narrowed.items():
+        words += [f"--{name}", value]
+    return shlex.join(words)
 
 
 def _over_time(

@@ -6,6 +6,7 @@ from typing import Any
 
 from lineclear.console.budgets import find_budgets
 from lineclear.console.page import Page, Visit
+from lineclear.console.shown import of
 from lineclear.domain.entry import HOUR_US
 from lineclear.observe.period import time_text
 
@@ -112,7 +113,8 @@ def _errors(visit: Visit) -> Iterable[dict[str, str]]:
 
 def _unpriced(total: Mapping[str, Any]) -> Iterable[dict[str, str]]:
     if total["unpriced_requests"]:
-        what = f"{total['unpriced_requests']:,} requests of the last 24 hours have no price"
+        unpriced = total["unpriced_requests"]
+        what = f"{of(unpriced, 'request')} of the last 24 hours {'has' if unpriced == 1 else 'have'} no price"
         why = "their cost is missing from every sum and no budget holds them"
         yield _attention("warn", what, why, "give the model version a `price`", "/cost")
 
@@ -131,18 +133,19 @@ def _standing(visit: Visit) -> Iterable[dict[str, str]]:
         is_refused = version["status"] != "deprecated"
         yield _attention(
             "bad" if is_refused else "warn",
-            f"{version['model']} is {version['status']}, and {_counted(len(version['routes']), 'route')} still name it"
+            f"{version['model']} is {version['status']}, and {of(len(version['routes']), 'route')} still name it"
             if len(version["routes"]) > 1
             else f"{version['model']} is {version['status']}, and {version['routes'][0]} still names it",
-            f"{'calls to it are refused' if is_refused else 'it will be retired'}; "
-            f"{_counted(requests, 'request')} of {_counted(apps, 'app')} within {HOURS} hours",
+            f"{'calls to it are refused' if is_refused else 'it will be retired'}; " + _called(requests, apps),
             f"point {', '.join(version['routes'])} elsewhere",
             f"/catalogue/{version['model'].partition('@')[0]}",
         )
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _called(requests: int, apps: int) -> str:
+    if not requests:
+        return f"nobody called it within {HOURS} hours"
+    return f"{of(requests, 'request')} of {of(apps, 'app')} within {HOURS} hours"
 
 
 HOME = Page("", "home.html", load)

@@ -32,6 +32,7 @@ def load(visit: Visit) -> dict[str, Any]:
                 "errors": row["errors"] if row else 0,
                 "latency_ms_p95": row["latency_ms_p95"] if row else None,
                 "cost_usd": row["cost_usd"] if row else "0.000000000",
+                "unpriced_requests": row["unpriced_requests"] if row else 0,
             }
         )
     return {

@@ -1,7 +1,6 @@
 """Requests: what was asked lately, newest first, narrowed by what stands in the address."""
 
 import shlex
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +29,10 @@ SUMMED = frozenset(FILTERS) - {"error_code", "key_id", "operation"}
 SPANS = ("15m", "1h", "6h", "24h", "7d", "30d")
 SINCE_DEFAULT = "24h"
 PAGE_ROWS = 50
-SEEN_MAX = 1_000
-"""Ids that a stream remembers, so that a request which began earlier and ended later is shown once too."""
+LIVE_ROWS_MAX = 200
+"""As many as the page keeps; where more than these come in between two looks, it goes on at the newest."""
+NEWEST = "newest"
+"""The place behind everything that is there, as `after` takes it."""
 COLUMNS_MAX = 168
 """Hours drawn above the table; a longer period is drawn by day."""
 CLI_NAMES = {"environment": "--environment", "error_code": "--error", "key_id": "--key"}
@@ -107,15 +108,15 @@ REQUESTS = Page("/requests", "requests.html", load, query=(*FILTERS, "find", "si
 
 def begin_live(visit: Visit) -> Callable[[], dict[str, Any] | None]:
     """Follow what ends from now on."""
-    query = {**visit.query, "since": "1h", "limit": str(PAGE_ROWS)}
-    seen: OrderedDict[str, None] = OrderedDict.fromkeys(row["id"] for row in visit.get("/requests", query)["rows"])
+    place = str(visit.get("/requests", {"after": NEWEST})["after"])
 
     def news() -> dict[str, Any] | None:
-        fresh = [row for row in visit.get("/requests", query)["rows"] if row["id"] not in seen]
-        seen.update((row["id"], None) for row in fresh)
-        while len(seen) > SEEN_MAX:
-            seen.popitem(last=False)
-        return {"rows": fresh} if fresh else None
+        nonlocal place
+        page = visit.get("/requests", {**visit.query, "after": place, "limit": str(LIVE_ROWS_MAX)})
+        is_behind = len(page["rows"]) == LIVE_ROWS_MAX
+        place = str((visit.get("/requests", {"after": NEWEST}) if is_behind else page)["after"])
+        # They come in the order of arrival; the page shows the newest on top.
+        return {"rows": page["rows"][::-1], "is_behind": is_behind} if page["rows"] else None
 
     return news
 

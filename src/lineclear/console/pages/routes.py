@@ -110,9 +110,9 @@ def _sums(visit: Visit, route: str) -> dict[tuple[str, str], Mapping[str, Any]]:
 
 
 def _figures(row: Mapping[str, Any] | None) -> dict[str, Any]:
-    names = ("requests", "errors", "latency_ms_p95", "cost_usd")
+    names = ("requests", "errors", "latency_ms_p95", "cost_usd", "unpriced_requests")
     if row is None:
-        return {"requests": 0, "errors": 0, "latency_ms_p95": None, "cost_usd": "0.000000000"}
+        return {"requests": 0, "errors": 0, "latency_ms_p95": None, "cost_usd": "0.000000000", "unpriced_requests": 0}
     return {name: row[name] for name in names}
 
 

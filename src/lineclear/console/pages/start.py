@@ -1,64 +1,15 @@
-"""Get started: a key, a call in four languages with this server's own address, and a light that turns green."""
+"""Get started: a key, a call in several languages with this server's own address, and a light that turns green."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lineclear.console.page import Action, Feed, Page, Visit
+from lineclear.console.snippets import WORDS, snippets
+from lineclear.domain.exchange import Operation
+from lineclear.domain.sample_call import sample_operation
 
 ENVIRONMENT = "test"
 PREFERRED_ROUTE = "simulated"
-CURL = """curl {url}/v1/chat/completions \\
-  -H "authorization: Bearer $LINECLEAR_KEY" \\
-  -H "content-type: application/json" \\
-  -d '{{"model": "{route}", "messages":
-       [{{"role": "user", "content": "Say hello."}}]}}'"""
-PYTHON = """# pip install openai
-import os
-from openai import OpenAI
-
-client = OpenAI(
-    base_url="{url}/v1",
-    api_key=os.environ["LINECLEAR_KEY"],
-)
-answer = client.chat.completions.create(
-    model="{route}",
-    messages=[{{"role": "user", "content": "Say hello."}}],
-)
-print(answer.choices[0].message.content)"""
-JAVASCRIPT = """// node hello.mjs; there is nothing to install
-const answer = await fetch("{url}/v1/chat/completions", {{
-  method: "POST",
-  headers: {{
-    authorization: `Bearer ${{process.env.LINECLEAR_KEY}}`,
-    "content-type": "application/json",
-  }},
-  body: JSON.stringify({{
-    model: "{route}",
-    messages: [{{ role: "user", content: "Say hello." }}],
-  }}),
-}});
-const said = await answer.json();
-console.log(said.choices[0].message.content);"""
-ANTHROPIC = """# pip install anthropic
-import os
-from anthropic import Anthropic
-
-client = Anthropic(
-    base_url="{url}",
-    api_key=os.environ["LINECLEAR_KEY"],
-)
-answer = client.messages.create(
-    model="{route}",
-    max_tokens=200,
-    messages=[{{"role": "user", "content": "Say hello."}}],
-)
-print(answer.content[0].text)"""
-SNIPPETS = (
-    ("curl", "curl", CURL),
-    ("python", "Python, OpenAI SDK", PYTHON),
-    ("javascript", "JavaScript, fetch", JAVASCRIPT),
-    ("anthropic", "Python, Anthropic SDK", ANTHROPIC),
-)
 
 
 def load(visit: Visit) -> dict[str, Any]:
@@ -70,28 +21,31 @@ def _value(visit: Visit, wanted: str | None) -> dict[str, Any]:
     url = visit.get("/status")["gateway_url"]
     routes = _routes(visit)
     route = wanted if wanted in routes else next(iter(routes), PREFERRED_ROUTE)
+    operation = routes.get(route, Operation.CHAT)
     return {
         "gateway_url": url,
         "environment": ENVIRONMENT,
-        "routes": routes,
+        "routes": [{"route": name, "operation": operation} for name, operation in routes.items()],
         "route": route,
+        "operation": operation,
         "apps": [item["name"] for item in visit.get("/apps")["items"]],
-        "snippets": [
-            {"id": id_, "title": title, "code": code.format(url=url, route=route)} for id_, title, code in SNIPPETS
-        ],
+        "words": WORDS,
+        "snippets": snippets(operation, url, route),
         "last_request": _last(visit),
         "sent": None,
     }
 
 
-def _routes(visit: Visit) -> list[str]:
-    """Routes that a test key may ask for words, the one that is always there first."""
-    found = [
-        item["name"]
+def _routes(visit: Visit) -> dict[str, Operation]:
+    """Routes that a test key may call with what each is for, the one that is always there first."""
+    does = {one["model"]: one["operations"] for one in visit.get("/model-versions")["versions"]}
+    found = {
+        item["name"]: item["manifest"]["environments"][ENVIRONMENT]["targets"][0]["model"]
         for item in visit.get("/routes")["items"]
         if ENVIRONMENT in item["manifest"]["environments"] and "*" not in item["name"]
-    ]
-    return sorted(found, key=lambda name: (name != PREFERRED_ROUTE, name))
+    }
+    names = sorted(found, key=lambda name: (name != PREFERRED_ROUTE, name))
+    return {name: sample_operation([Operation(text) for text in does[found[name]]]) for name in names}
 
 
 def _last(visit: Visit) -> dict[str, Any] | None:
@@ -102,7 +56,7 @@ def _last(visit: Visit) -> dict[str, Any] | None:
 def send(visit: Visit, form: Mapping[str, str]) -> dict[str, Any]:
     """Send a test message; the page again, with what came back."""
     route = form.get("route", PREFERRED_ROUTE)
-    body = {"route": route, "app": form.get("app", "default"), "text": form.get("text") or "Say hello."}
+    body = {"route": route, "app": form.get("app", "default"), "text": form.get("text") or WORDS}
     sent = visit.post("/test-messages", body)
     return {**_value(visit, route), "sent": {**sent, "asked": body["text"]}}
 

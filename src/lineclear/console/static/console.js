@@ -17,7 +17,9 @@
       const at = new Date(time.dateTime);
       if (time.title || Number.isNaN(at.valueOf())) continue;
       time.title = time.textContent;
-      time.textContent = fitting(at).format(at);
+      const text = fitting(at).format(at);
+      // A time alone says the day too where no list of one day's rows says it.
+      time.textContent = at.toDateString() === now.toDateString() && !time.closest(".log, .says") ? `today, ${text}` : text;
     }
   };
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineclear.config.manifest_fields import near_words
-from lineclear.control.compile import price_of_version
+from lineclear.config.manifest_rules import RESERVED_PROVIDER
+from lineclear.control.compile import operations_of, price_of_version
 from lineclear.control.desired import Desired, plain
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Refused
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.publish import read_desired
 from lineclear.control.releases import release_id
+from lineclear.domain.exchange import Operation
 from lineclear.domain.manifest import KIND_CLASSES, Kind
 from lineclear.domain.money import Price, usd_text
 from lineclear.domain.permissions import Permission
@@ -55,6 +57,8 @@ class VersionFacts:
     price_version: str | None
     routes: list[str]
     """`environment/route` of every deployment whose file names it."""
+    operations: list[Operation]
+    """What it can be asked to do."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def _version_facts(desired: Desired, id_: str, price: Price | None, routes: list
     model, version = desired.versions[id_]
     return VersionFacts(
         model=id_,
-        provider=version.provider or "local",
+        provider=version.provider or RESERVED_PROVIDER,
         upstream_id=version.upstream_id or model.name,
         engine=None if version.engine is None else version.engine.value,
         replicas=version.replicas,
@@ -174,6 +178,7 @@ def _version_facts(desired: Desired, id_: str, price: Price | None, routes: list
         output_per_mtok_usd=usd_text(price.output_per_mtok) if price else None,
         price_version=price.version if price else None,
         routes=routes,
+        operations=list(operations_of(desired, id_)),
     )
 
 

@@ -1,12 +1,14 @@
-"""The admin API's endpoint for sign-in links."""
+"""The admin API's endpoints for sign-in links and for sessions of the console."""
 
 from dataclasses import dataclass
 
-from lineclear.control.endpoint import API_ROOT, Call, Endpoint
-from lineclear.control.sessions.sessions import Sessions
+from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused
+from lineclear.control.sessions.sessions import EndedSessions, SessionFacts, Sessions
 from lineclear.domain.permissions import Permission
 
 SIGN_IN_PATH = "/console/sign-in"
+REASON_CHARS_MAX = 400
+REASON = QueryParameter("reason", "Why; kept in the audit trail.")
 
 
 @dataclass(frozen=True)
@@ -21,18 +23,47 @@ class SignInLinkFacts:
     """ISO 8601 UTC."""
 
 
+@dataclass(frozen=True)
+class SessionList:
+    sessions: list[SessionFacts]
+
+
 def endpoints(sessions: Sessions, admin_url: str, root_path: str) -> tuple[Endpoint, ...]:
-    """Make a link."""
+    """Make a link; list and end sessions."""
 
     def make(call: Call) -> SignInLinkFacts:
         return link_facts(sessions, call.principal.name, admin_url, root_path)
 
+    def list_sessions(_call: Call) -> SessionList:
+        return SessionList(sessions.facts())
+
+    def end(call: Call) -> SessionFacts:
+        return sessions.end(call.principal.name, call.path["session_id"], _reason(call))
+
+    def end_all(call: Call) -> EndedSessions:
+        return sessions.end_all(call.principal.name, _reason(call))
+
+    root = f"{API_ROOT}/sessions"
     return (
+        Endpoint("GET", root, Permission.SESSION_READ, list_sessions, "Who is signed in to the console",
+                 answer=SessionList),
+        Endpoint("DELETE", f"{root}/{{session_id}}", Permission.SESSION_END, end, "End one session of the console",
+                 answer=SessionFacts, query=(REASON,)),
+        Endpoint("DELETE", root, Permission.SESSION_END, end_all,
+                 "End every session of the console and take unused sign-in links back",
+                 answer=EndedSessions, query=(REASON,)),
         Endpoint(
             "POST", f"{API_ROOT}/sign-in-links", Permission.SESSION_CREATE, make,
             "Make a one-use link into the console", answer=SignInLinkFacts, status=201,
         ),
     )  # fmt: skip
+
+
+def _reason(call: Call) -> str:
+    reason = call.query.get("reason", "")
+    if len(reason) > REASON_CHARS_MAX:
+        raise Refused(AdminCode.INVALID_REQUEST, f"a reason has at most {REASON_CHARS_MAX} characters")
+    return reason
 
 
 def link_facts(sessions: Sessions, principal: str, admin_url: str, root_path: str) -> SignInLinkFacts:

@@ -1,13 +1,14 @@
 """The life of a sign-in: a one-use link becomes a session, which slides while it is used and ends at sign-out.
 
 In: principals and tokens. Out: principals; a token's text only at the moment it is made. Stored are SHA-256 hashes:
-a token is 256 random bits, so a slow hash would add nothing. Each step but looking is an audit event.
+a token is 256 random bits, so a slow hash would add nothing. Each step but looking is an audit event. Whoever may
+can see who is signed in and end it, as when a device is lost.
 """
 
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,6 +35,9 @@ LIFE_S_MAX = 7 * 24 * 3600
 SEEN_STEP_S = 60
 """Use is written down at most this often, so that looking at pages is not a stream of writes."""
 
+ID_DIGITS = 8
+"""Of a token's hash: so many tell sessions apart and say nothing about the token."""
+
 PrincipalOf = Callable[[str], Principal | None]
 """The principal of a name as it stands now; None if it is gone."""
 
@@ -56,9 +60,36 @@ class Session:
     """What the cookie holds."""
 
     @property
+    def id(self) -> str:
+        """What lists and the audit trail call it."""
+        return _hash(self.token.reveal())[:ID_DIGITS]
+
+    @property
     def form_token(self) -> str:
         """Proves that a form came from a page of this session; it cannot be turned back into the cookie."""
         return hmac.new(self.token.reveal().encode(), b"form", hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """A session as others see it. Times are ISO 8601 UTC."""
+
+    id: str
+    principal: str
+    created_at: str
+    seen_at: str
+    """Its last use, to the minute."""
+    expires_at: str
+    """When it ends if nobody uses it again."""
+
+
+@dataclass(frozen=True)
+class EndedSessions:
+    """What came to its end."""
+
+    sessions: list[SessionFacts]
+    links: int
+    """Sign-in links that were taken back before anybody used them."""
 
 
 class Sessions:
@@ -128,6 +159,43 @@ class Sessions:
             rows.remove_session(tx, token_hash)
             self._record(tx, session.principal.name, AuditAction.SIGNED_OUT, token_hash)
 
+    def facts(self) -> list[SessionFacts]:
+        """Who is signed in, newest first."""
+        with self._database.read() as tx:
+            return [_facts(row) for row in rows.list_sessions(tx, self._clock.unix_us())]
+
+    def end(self, actor: str, session_id: str, reason: str = "") -> SessionFacts:
+        """End a session by its id, wherever its cookie is.
+
+        Raises:
+            Refused: `not_found` if nobody is signed in with it.
+        """
+        with self._database.write() as tx:
+            named = [row for row in rows.list_sessions(tx, self._clock.unix_us()) if _facts(row).id == session_id]
+            self._end(tx, actor, named, reason)
+        if not named:
+            raise Refused(
+                AdminCode.NOT_FOUND,
+                f"no session {session_id!r} is open",
+                hint="`lineclear sessions list` shows those that are",
+            )
+        return _facts(named[0])
+
+    def end_all(self, actor: str, reason: str = "") -> EndedSessions:
+        """End every session, and take back every link that would open another one."""
+        now_us = self._clock.unix_us()
+        with self._database.write() as tx:
+            open_ones, links = rows.list_sessions(tx, now_us), rows.take_links(tx, now_us)
+            self._end(tx, actor, open_ones, reason)
+            for link in links:
+                self._record(tx, actor, AuditAction.SIGN_IN_LINK_TAKEN_BACK, link.hash, reason)
+        return EndedSessions([_facts(row) for row in open_ones], len(links))
+
+    def _end(self, tx: Connection, actor: str, ended: Sequence[SessionRow], reason: str) -> None:
+        for row in ended:
+            rows.remove_session(tx, row.hash)
+            self._record(tx, actor, AuditAction.SESSION_ENDED, row.hash, reason)
+
     def _open(self, tx: Connection, principal: Principal, now_us: int) -> Session:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         row = SessionRow(_hash(token), principal.name, now_us, now_us, _end_us(now_us, now_us))
@@ -135,9 +203,19 @@ class Sessions:
         self._record(tx, principal.name, AuditAction.SIGNED_IN, row.hash)
         return Session(principal, Secret(token))
 
-    def _record(self, tx: Connection, actor: str, action: AuditAction, token_hash: str) -> None:
-        # Eight digits tell sessions apart and say nothing about the token.
-        audit.record(tx, self._clock, actor, [AuditEvent(action, f"session/{token_hash[:8]}")])
+    def _record(self, tx: Connection, actor: str, action: AuditAction, token_hash: str, reason: str = "") -> None:
+        event = AuditEvent(action, f"session/{token_hash[:ID_DIGITS]}", reason=reason)
+        audit.record(tx, self._clock, actor, [event])
+
+
+def _facts(row: SessionRow) -> SessionFacts:
+    return SessionFacts(
+        id=row.hash[:ID_DIGITS],
+        principal=row.principal,
+        created_at=_iso(row.created_us),
+        seen_at=_iso(row.seen_us),
+        expires_at=_iso(row.expires_us),
+    )
 
 
 def _end_us(created_us: int, now_us: int) -> int:
