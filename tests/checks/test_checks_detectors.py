@@ -3,7 +3,13 @@
 import time
 
 import pytest
-from corpora import (
+
+from lineclear.checks.deny_list import DenyList
+from lineclear.checks.finding import Detector
+from lineclear.checks.national_ids import NATIONAL_IDS
+from lineclear.checks.personal_data import PERSONAL
+from lineclear.checks.secret_formats import SECRETS
+from lineclear.testing.corpora import (
     NATIONAL_FOUND,
     NATIONAL_LEFT,
     PERSONAL_FOUND,
@@ -13,12 +19,6 @@ from corpora import (
     SECRETS_LEFT,
     pem,
 )
-
-from lineclear.checks.deny_list import DenyList
-from lineclear.checks.finding import Detector
-from lineclear.checks.national_ids import NATIONAL_IDS
-from lineclear.checks.personal_data import PERSONAL
-from lineclear.checks.secret_formats import SECRETS
 
 ALL: dict[str, Detector] = {**SECRETS, **PERSONAL, **NATIONAL_IDS}
 FOUND = {**SECRETS_FOUND, **PERSONAL_FOUND, **NATIONAL_FOUND}

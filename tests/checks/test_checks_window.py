@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
-from corpora import NATIONAL_FOUND, PERSONAL_FOUND, PROSE, SECRETS_FOUND, SECRETS_LEFT, pem
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from lineclear.checks.national_ids import NATIONAL_IDS
 from lineclear.checks.personal_data import PERSONAL
 from lineclear.checks.secret_formats import PEM_CHARS_MAX, SECRETS
 from lineclear.checks.window import Span, Window, label, masked, merge
+from lineclear.testing.corpora import NATIONAL_FOUND, PERSONAL_FOUND, PROSE, SECRETS_FOUND, SECRETS_LEFT, pem
 
 DENY = DenyList("deny", ["project falcon", "falcon", "con artist", "a b c"])
 DETECTORS: tuple[Detector, ...] = (*SECRETS.values(), *PERSONAL.values(), *NATIONAL_IDS.values(), DENY)

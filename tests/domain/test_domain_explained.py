@@ -23,6 +23,7 @@ TABLES: tuple[tuple[type[StrEnum], Collection[StrEnum]], ...] = (
     (ErrorCode, explained.ADVICE.keys()),
 )
 CELL_CHARS_MAX = 60
+_RULE = re.compile(r'"((?:task|status|use|data-class|operation|dialect|route|guardrail)\.[a-z-]+)"')
 
 
 @pytest.mark.parametrize(("members", "words"), TABLES, ids=lambda value: getattr(value, "__name__", ""))
@@ -41,7 +42,7 @@ def test_every_rule_of_the_gateway_has_words() -> None:
         for folder in ("gateway", "domain")
         for path in sorted((ROOT / "src/lineclear" / folder).glob("*.py"))
         if path.name != "explained.py"
-        for rule in re.findall(r'"((?:task|status|use|data-class|operation|dialect|route)\.[a-z-]+)"', path.read_text())
+        for rule in _RULE.findall(path.read_text())
     }
     assert len(named) > 5
     limits = {"limit.budget", "limit.requests", "limit.tokens", "limit.concurrency"}

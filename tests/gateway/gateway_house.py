@@ -23,6 +23,7 @@ from lineclear.base.ids import ExchangeIds
 from lineclear.base.seal import Keys
 from lineclear.domain.catalogue import CostTier, DataClass, EnvironmentClass, ModelStatus, RiskTier
 from lineclear.domain.exchange import Dialect
+from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.ledger import Record, Refusal, Settle
 from lineclear.domain.money import Price
 from lineclear.domain.snapshot import (
@@ -113,7 +114,9 @@ def route(name: str, *models: str, **facts: object) -> RouteSection:
     weights = facts.pop("weights", (1,) * len(models))
     assert isinstance(weights, tuple)
     release_facts = {
-        key: facts.pop(key) for key in ("fallback", "strategy", "prompt", "timeouts", "max_tokens") if key in facts
+        key: facts.pop(key)
+        for key in ("fallback", "strategy", "prompt", "timeouts", "max_tokens", "guardrails")
+        if key in facts
     }
     release = ReleaseEntry(
         id="rel_0123456789abcdef",
@@ -149,6 +152,8 @@ class Plan:
     apps: Sequence[AppEntry] = ()
     providers: Sequence[ProviderEntry] = ()
     credentials: dict[str, tuple[CredentialEntry, ...]] = field(default_factory=dict)
+    mandatory: tuple[GuardrailRule, ...] = ()
+    """Guardrails of environment `live`."""
 
 
 class House:
@@ -258,7 +263,7 @@ class House:
         values: dict[str, object] = {
             "environments": EnvironmentsSection(
                 {
-                    "live": EnvironmentEntry("live", EnvironmentClass.LIVE),
+                    "live": EnvironmentEntry("live", EnvironmentClass.LIVE, plan.mandatory),
                     "test": EnvironmentEntry("test", EnvironmentClass.TEST),
                 }
             ),

@@ -31,7 +31,7 @@ def desk(tmp_path: Path, spool: Spool) -> Iterator[LedgerDesk]:
 
 
 def explained(desk: LedgerDesk, number: int = 1) -> dict[str, Any]:
-    principal = Principal("admin", frozenset(Permission))
+    principal = with_every_role("admin", PrincipalKind.ADMIN_TOKEN)
     return desk.explain(Call(principal, {"request_id": exchange_id(number)}))
 
 
@@ -76,6 +76,7 @@ def test_an_answer_passed_every_check(desk: LedgerDesk, spool: Spool) -> None:
         ("model_blocked", ("status.blocked",), "candidate"),
         ("not_yet_supported", ("dialect.not-spoken",), "candidate"),
         ("operation_not_supported", ("operation.not-offered",), "candidate"),
+        ("guardrail_blocked", ("guardrail.detect:house/secrets",), "guardrail"),
         ("no_healthy_target", (), "health"),
         ("upstream_rate_limited", (), "health"),
         ("variable_missing", (), "variables"),
@@ -125,6 +126,17 @@ def test_a_limit_says_no_after_the_intent(desk: LedgerDesk, spool: Spool) -> Non
     assert (row["rule"], row["about"]) == ("limit.budget:app:shop", "app:shop")
     assert row["detail"] == "the month's budget does not cover the call"
     assert "raise the budget" in found["next_step"]
+
+
+def test_an_answer_that_was_withheld_is_told_as_one(desk: LedgerDesk, spool: Spool) -> None:
+    rule = "guardrail.schema:house/order"
+    spool.write(intent(1), settle(1, outcome="refused", status=403, error_code="guardrail_blocked", rules=(rule,)))
+    found = explained(desk)
+    told = verdicts(found)
+    assert (told["guardrail"], told["record"], told["answer"]) == (["passed"], ["passed"], ["refused"])
+    (row,) = [row for row in found["checks"] if row["verdict"] == "refused"]
+    assert (row["rule"], row["about"], row["detail"]) == (rule, "house/order", "the answer did not meet the schema")
+    assert found["summary"][0].startswith("A model answered, and its answer was withheld")
 
 
 def test_failed_attempts_are_told_one_by_one(desk: LedgerDesk, spool: Spool) -> None:

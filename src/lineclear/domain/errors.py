@@ -49,6 +49,7 @@ class ErrorCode(StrEnum):
     USE_NOT_APPROVED = "use_not_approved"
     MODEL_NOT_APPROVED = "model_not_approved"
     MODEL_BLOCKED = "model_blocked"
+    GUARDRAIL_BLOCKED = "guardrail_blocked"
     MODEL_RETIRED = "model_retired"
     MODEL_NOT_FOUND = "model_not_found"
     NOT_FOUND = "not_found"

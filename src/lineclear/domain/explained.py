@@ -39,10 +39,12 @@ class Check(StrEnum):
     TASK = "task"
     DATA_CLASS = "data_class"
     CANDIDATE = "candidate"
+    GUARDRAIL = "guardrail"
     HEALTH = "health"
     VARIABLES = "variables"
     LIMIT = "limit"
     RECORD = "record"
+    ANSWER = "answer"
 
 
 class Advice(msgspec.Struct, frozen=True, gc=False):
@@ -63,10 +65,12 @@ CHECKS: Final[dict[Check, str]] = {
     Check.TASK: "the task is one of the route's",
     Check.DATA_CLASS: "the data class is the route's or a higher one",
     Check.CANDIDATE: "its card allows the call: status, uses, data, operations",
+    Check.GUARDRAIL: "no guardrail objects to what was sent",
     Check.HEALTH: "a model that may serve is neither throttled nor ejected",
     Check.VARIABLES: "the prompt's variables were sent; no fault asked of a vendor",
     Check.LIMIT: "budget, requests, tokens and concurrency have room",
     Check.RECORD: "the call was put on record before it was sent",
+    Check.ANSWER: "no guardrail objects to what was answered",
 }
 """What each check holds a request to; short enough for a table."""
 
@@ -143,6 +147,10 @@ RULES: Final[dict[str, str]] = {
     "operation.no-prompt": "the route's prompt has no place in this operation",
     "dialect.not-spoken": "the model does not speak the call's dialect",
     "route.no-target": "the route has no target",
+    "guardrail.detect": "it held what a detector looks for",
+    "guardrail.deny": "it held a denied phrase",
+    "guardrail.size": "it was larger than the guardrail allows",
+    "guardrail.schema": "the answer did not meet the schema",
     "limit.budget": "the month's budget does not cover the call",
     "limit.requests": "too many requests a minute",
     "limit.tokens": "too many tokens a minute",
@@ -229,6 +237,11 @@ ADVICE: Final[dict[ErrorCode, Advice]] = {
         "every model of the route is blocked",
         "ask the model's owner why; `lineclear models show` names it",
         Check.CANDIDATE,
+    ),
+    ErrorCode.GUARDRAIL_BLOCKED: Advice(
+        "a guardrail of the route or its environment found what must not be sent or answered",
+        "take out what the message names, or ask the route's team; the rule's id says which guardrail",
+        Check.GUARDRAIL,
     ),
     ErrorCode.MODEL_RETIRED: Advice(
         "every model of the route is retired", "call the successor that the answer named", Check.CANDIDATE
@@ -372,8 +385,13 @@ def advice_on(error_code: str) -> Advice | None:
     return _ADVICE_BY_TEXT.get(error_code)
 
 
-def outcome_words(outcome: str) -> str:
+WITHHELD: Final = "a model answered, and its answer was withheld"
+
+
+def outcome_words(outcome: str, error_code: str = "", model: str = "") -> str:
     """The clause for a recorded outcome; the outcome itself if this program does not know it."""
+    if outcome == Outcome.REFUSED and error_code == ErrorCode.GUARDRAIL_BLOCKED and model:
+        return WITHHELD
     return next((words for member, words in OUTCOMES.items() if member == outcome), outcome)
 
 

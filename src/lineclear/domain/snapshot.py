@@ -11,6 +11,7 @@ import msgspec
 
 from lineclear.domain.catalogue import CostTier, DataClass, Engine, EnvironmentClass, ModelStatus, RiskTier
 from lineclear.domain.exchange import Dialect, Operation
+from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.money import Price
 
 ACCESS_SHARDS = 64
@@ -56,6 +57,8 @@ class AppsSection(Section, frozen=True):
 class EnvironmentEntry(Section, frozen=True):
     name: str
     environment_class: EnvironmentClass
+    guardrails: tuple[GuardrailRule, ...] = ()
+    """In force on every route of it, whatever its release says; no rollback touches them."""
 
 
 class EnvironmentsSection(Section, frozen=True):
@@ -197,6 +200,7 @@ class ReleaseEntry(Section, frozen=True):
     timeouts: Timeouts
     max_tokens: int | None
     """Output cap injected where a strict budget needs one and the caller gave none."""
+    guardrails: tuple[GuardrailRule, ...] = ()
 
 
 class RouteSection(Section, frozen=True):

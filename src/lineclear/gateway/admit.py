@@ -27,6 +27,8 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     task: str
     data_class: DataClass
     admission: Admission
+    flags: tuple[str, ...] = ()
+    """Guardrail rules that flagged the request."""
 
 
 def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:

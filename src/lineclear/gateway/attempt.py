@@ -21,6 +21,7 @@ from lineclear.gateway.snapshot import Candidate
 from lineclear.gateway.status import error_of_status, retry_after_ms
 from lineclear.gateway.trace import Trace
 from lineclear.gateway.watch import FOLDS, Watch
+from lineclear.gateway.withhold import Withheld
 from lineclear.net.upstream import Pool, UpstreamCall
 from lineclear.providers.address import ANTHROPIC_VERSION, Address
 from lineclear.wire.codec import Patch, StreamReader
@@ -117,15 +118,29 @@ async def _open_whole(reserved: Reserved, candidate: Candidate, number: int, cal
         more = await call.read()
         body += more
         is_whole = not more
-    watch = Watch(drop_usage_frame=False)
+    watch = Watch(drop_usage_frame=False, guard=_output_guard(reserved))
     if is_whole:
         call.release()
-        fold_whole(watch, codec.read_whole, body, call.status)
+        events = fold_whole(watch, codec.read_whole, body, call.status)
+        if watch.guard is not None:
+            body = await watch.guard.whole(body, events)
+    elif watch.guard is not None:
+        watch.guard.block_unread()
     return Opened(reserved, candidate, number, call, watch, None, b"", body, is_whole)
 
 
-def fold_whole(watch: Watch, read_whole: Callable[[bytes], tuple[Event, ...]], body: bytes, status: int) -> None:
-    """Fold a whole answer into the watch.
+def _output_guard(reserved: Reserved) -> Withheld | None:
+    admitted = reserved.planned.admitted
+    guardrails = admitted.route.guardrails
+    if guardrails is None or guardrails.output is None:
+        return None
+    return Withheld(guardrails.output, admitted.parsed.codec.dialect)
+
+
+def fold_whole(
+    watch: Watch, read_whole: Callable[[bytes], tuple[Event, ...]], body: bytes, status: int
+) -> tuple[Event, ...]:
+    """Fold a whole answer into the watch; returns its events.
 
     Raises:
         UpstreamError: UPSTREAM_BAD_RESPONSE if it is no answer of the dialect, UPSTREAM_ERROR if it is an
@@ -145,6 +160,7 @@ def fold_whole(watch: Watch, read_whole: Callable[[bytes], tuple[Event, ...]], b
             sent=Sent.YES,
             status=status,
         )
+    return events
 
 
 def bad_response(message: str, status: int) -> UpstreamError:
@@ -167,7 +183,7 @@ async def _open_stream(reserved: Reserved, candidate: Candidate, number: int, ca
     content_type = call.headers.get(b"content-type", b"")
     if not content_type.startswith(b"text/event-stream"):
         raise bad_response("the target answered a streaming request with something that is not a stream", call.status)
-    watch = Watch(drop_usage_frame=not parsed.view.wants_stream_usage)
+    watch = Watch(drop_usage_frame=not parsed.view.wants_stream_usage, guard=_output_guard(reserved))
     reader = parsed.codec.stream_reader()
     first_bytes = b""
     while not watch.committed:

@@ -78,12 +78,15 @@ class Passage:
 
         Raises:
             UpstreamError: the stream is not one, see `codec.StreamReader`.
+            CallerError: GUARDRAIL_BLOCKED if a rule of the route blocks what it says.
         """
         watch = self._watch
         frames = self._reader.feed(data) if data else self._last_frames()
         passed = watch.take(frames)
         if not data or watch.terminated or watch.failed is not None:
             self.is_over = True
+        if watch.guard is not None and watch.guard.blocked is not None:
+            raise watch.guard.blocked
         if watch.output_bytes > self.paid_bytes:
             self.held = passed
             return False

@@ -30,9 +30,11 @@ from lineclear.gateway.fields import (
     STREAM_FIELDS,
     exchange_fields,
     limit_fields,
+    policy_fields,
     upstream_rate_fields,
 )
 from lineclear.gateway.passage import UNLIMITED, Passage
+from lineclear.gateway.plan import Planned
 from lineclear.gateway.reserve import STREAM_SLICE_TOKENS, cost_bound_nano_usd, denial
 from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply
@@ -80,6 +82,12 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 async def relay(opened: Opened, line: Line) -> Relayed:
     """Pass the answer on. Never raises for what the target or the caller does."""
+    guard = opened.watch.guard
+    if guard is not None and guard.blocked is not None:
+        if not opened.is_whole:
+            opened.call.abort()
+        parsed = opened.reserved.planned.admitted.parsed
+        return unanswered(guard.blocked, parsed.codec.dialect, parsed.identified.head.request_id)
     if opened.is_whole:
         return Relayed(OK, None, 200, opened.body, line.trace.elapsed_us(), len(opened.body))
     first_event_us = line.trace.elapsed_us()
@@ -96,6 +104,15 @@ async def relay(opened: Opened, line: Line) -> Relayed:
         opened.call.abort()
         error = failure
     return _end(opened, line, error, first_event_us)
+
+
+def rules_of(planned: Planned, opened: Opened | None, error: LineclearError | None) -> tuple[str, ...]:
+    """Ids of the rules that refused, redacted or flagged so far."""
+    refused = error.rules if error is not None else ()
+    if planned.admitted.route.guardrails is None:
+        return refused
+    guard = opened.watch.guard if opened is not None else None
+    return tuple(dict.fromkeys((*refused, *planned.admitted.flags, *(guard.flags if guard is not None else ()))))
 
 
 def unanswered(error: LineclearError, dialect: Dialect, request_id: str) -> Relayed:
@@ -239,4 +256,5 @@ def _head(opened: Opened, line: Line, content_fields: bytes) -> bytes:
     fields = exchange_fields(
         reserved.planned, opened.attempt, opened.candidate, elapsed_us, line.trace.upstream_us
     ) + limit_fields(reserved.granted, parsed.codec.dialect, 0, line.trace.started_us + elapsed_us)
+    fields += policy_fields(rules_of(reserved.planned, opened, None))
     return content_fields + fields.encode() + upstream_rate_fields(opened.call.headers)

@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 
 from lineclear.domain.accounts import Granted, SettleAccount, Void
-from lineclear.domain.errors import AttemptClass, CallerError, LineclearError, UpstreamError
+from lineclear.domain.errors import AttemptClass, CallerError, ErrorCode, LineclearError, UpstreamError
 from lineclear.domain.ledger import LedgerSink, Outcome, Settle
 from lineclear.domain.money import NO_USAGE, CostBasis, Usage, cost_nano_usd
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.attempt import Opened
 from lineclear.gateway.plan import Planned
-from lineclear.gateway.relay import Relayed
+from lineclear.gateway.relay import Relayed, rules_of
 from lineclear.gateway.reserve import Reserved
 from lineclear.gateway.trace import DELIVERED, Trace
 
@@ -47,7 +47,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 
 def charge(opened: Opened | None, relayed: Relayed) -> Charge:
     """The price of what was delivered, at the price row reserved with. Source: decision 53."""
-    if opened is None or relayed.outcome not in _BILLED:
+    if opened is None or (relayed.outcome not in _BILLED and not _is_withheld(relayed)):
         return NO_CHARGE
     prompt_bytes = opened.reserved.planned.prompt_bytes
     usage, is_estimated = opened.watch.billed_usage(prompt_bytes)
@@ -61,6 +61,11 @@ def charge(opened: Opened | None, relayed: Relayed) -> Charge:
 
 
 _BILLED: Final = frozenset({Outcome.OK, Outcome.TRUNCATED, Outcome.CLIENT_GONE})
+
+
+def _is_withheld(relayed: Relayed) -> bool:
+    """The target answered, and will bill it, but a guardrail kept the answer back."""
+    return relayed.error is not None and relayed.error.code is ErrorCode.GUARDRAIL_BLOCKED
 
 
 def settle(
@@ -82,7 +87,7 @@ def settle(
             opened.candidate.health.failed()
         error = relayed.error
         trace.end_attempt(
-            DELIVERED if error is None else AttemptClass.PARTIAL,
+            DELIVERED if error is None else AttemptClass.POLICY if _is_withheld(relayed) else AttemptClass.PARTIAL,
             opened.call.status,
             error.code.value if error is not None else "",
             billed.cost_nano_usd,
@@ -135,7 +140,7 @@ def _record(planned: Planned, opened: Opened | None, relayed: Relayed, billed: C
         candidate.provider if candidate is not None else "",
         tuple(trace.attempts),
         planned.considered,
-        error.rules if error is not None else (),
+        rules_of(planned, opened, error),
         billed.usage,
         billed.cost_nano_usd,
         billed.basis,

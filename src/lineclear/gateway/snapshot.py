@@ -17,6 +17,7 @@ from lineclear.domain.capability import CONVERSATIONS
 from lineclear.domain.catalogue import DATA_CLASS_ORDER, DataClass, EnvironmentClass, data_class_rank
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
+from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.money import Price, dearest_input_per_mtok, dearest_output_per_mtok
 from lineclear.domain.runtimes import socket_name
@@ -43,6 +44,7 @@ from lineclear.domain.snapshot import (
     Timeouts,
     access_section_name,
 )
+from lineclear.gateway.guardrails import Guardrails, compile_guardrails
 from lineclear.gateway.live import Live, TargetHealth
 from lineclear.gateway.replicas import Replicas
 from lineclear.net.upstream import Origin
@@ -140,6 +142,8 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     """The route's own account, if it has a limit."""
     fields: str
     """Response header lines: route, release, revision, environment."""
+    guardrails: Guardrails | None
+    """Rules of its environment and its release; None where there are none."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
@@ -174,10 +178,8 @@ def compile_snapshot(
     Raises:
         SnapshotError: naming the section that does not decode or refers to something that is not there.
     """
-    environments = {
-        name: entry.environment_class
-        for name, entry in _decode(sections, "environments", EnvironmentsSection).environments.items()
-    }
+    entries = _decode(sections, "environments", EnvironmentsSection).environments
+    environments = {name: entry.environment_class for name, entry in entries.items()}
     credentials = _decode(sections, "sealed/credentials", CredentialsSection)
     limits = _decode(sections, "limits", LimitsSection).accounts
     book = _CandidateBook(
@@ -186,6 +188,7 @@ def compile_snapshot(
         sealed=credentials,
         socket_dir=socket_dir,
         live=live,
+        mandatory={name: entry.guardrails for name, entry in entries.items()},
     )
     routes: dict[tuple[str, str], RouteView] = {}
     for name in sections:
@@ -224,6 +227,7 @@ class _CandidateBook:
         sealed: CredentialsSection,
         socket_dir: str,
         live: Live,
+        mandatory: dict[str, tuple[GuardrailRule, ...]],
     ) -> None:
         self._versions = versions
         self._providers = providers
@@ -233,6 +237,8 @@ class _CandidateBook:
         self._socket_dir = socket_dir
         self._live = live
         self._made: dict[tuple[str, str], Candidate] = {}
+        self._mandatory = mandatory
+        self._guardrails: dict[tuple[GuardrailRule, ...], Guardrails | None] = {}
 
     def candidate(self, environment: str, model: str) -> Candidate:
         made = self._made.get((environment, model))
@@ -245,6 +251,16 @@ class _CandidateBook:
     ) -> Exclusion | None:
         version, provider = self._find(model)
         return judge(version, provider.dialects, environment_class, operation, task, data_class)
+
+    def guardrails(self, environment: str, release: ReleaseEntry) -> Guardrails | None:
+        """An environment's own rules, and those of a release; made once for all routes that have the same."""
+        rules = (*self._mandatory[environment], *release.guardrails)
+        if rules not in self._guardrails:
+            try:
+                self._guardrails[rules] = compile_guardrails(rules)
+            except ValueError as error:
+                raise SnapshotError(str(error)) from error
+        return self._guardrails[rules]
 
     def _find(self, model: str) -> tuple[ModelVersionEntry, ProviderEntry]:
         version = self._versions.get(model)
@@ -351,6 +367,7 @@ def _route_view(
             f"x-lineclear-revision: {revision}\r\nx-lineclear-environment: {section.environment}\r\n"
             "x-lineclear-cache: off\r\n"
         ),
+        guardrails=book.guardrails(section.environment, release),
     )
 
 

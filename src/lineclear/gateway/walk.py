@@ -12,6 +12,7 @@ from lineclear.gateway.admit import admit
 from lineclear.gateway.attempt import Opened, attempt, total_deadline_ns
 from lineclear.gateway.entry import entry
 from lineclear.gateway.finish import finish
+from lineclear.gateway.guard import guard_input
 from lineclear.gateway.head import read_head
 from lineclear.gateway.identify import identify
 from lineclear.gateway.parts import Parts
@@ -40,6 +41,8 @@ async def walk(parts: Parts, operation: Operation, request: Request, reply: Repl
         reached.parsed = await entry(reached.identified, request, parts.large_bodies)
         trace.mark()
         reached.admitted = admit(snapshot, reached.parsed)
+        if reached.admitted.route.guardrails is not None:
+            reached.admitted = await guard_input(reached.admitted)
         trace.mark()
         planned = plan(reached.admitted, parts.clock)
         trace.mark()

@@ -25,6 +25,7 @@ from lineclear.domain.exchange import (
     UsageReported,
 )
 from lineclear.domain.money import NO_USAGE, Usage, estimated_tokens
+from lineclear.gateway.withhold import Withheld
 
 UNKNOWN: Final = StopReason.UNKNOWN
 """Reading an enum member through its class costs ten times a module name on Python 3.11."""
@@ -37,6 +38,7 @@ class Watch:
         "committed",
         "drops_usage_frame",
         "failed",
+        "guard",
         "malformed",
         "model_echo",
         "native_stop",
@@ -48,8 +50,10 @@ class Watch:
         "usage",
     )
 
-    def __init__(self, *, drop_usage_frame: bool) -> None:
+    def __init__(self, *, drop_usage_frame: bool, guard: Withheld | None = None) -> None:
         self.drops_usage_frame = drop_usage_frame
+        self.guard = guard
+        """The route's output rules at work; None where it has none."""
         self.committed = False
         """Content or an end has been seen."""
         self.terminated = False
@@ -67,6 +71,8 @@ class Watch:
 
     def take(self, frames: list[Frame]) -> bytes:
         """Fold frames; returns the bytes that go on to the caller now."""
+        if self.guard is not None:
+            return self._take_guarded(frames, self.guard)
         passed: list[bytes] = []
         for frame in frames:
             held = False
@@ -77,6 +83,16 @@ class Watch:
             elif self.terminated or self.failed is not None:
                 self.tail += frame.raw
         return b"".join(passed) if len(passed) != 1 else passed[0]
+
+    def _take_guarded(self, frames: list[Frame], guard: Withheld) -> bytes:
+        passed: list[Frame] = []
+        for frame in frames:
+            held = [self.see(event) for event in frame.events]
+            if not any(held):
+                passed.append(frame)
+            elif self.terminated or self.failed is not None:
+                self.tail += frame.raw
+        return guard.pass_on(passed, is_over=self.terminated or self.failed is not None)
 
     def see(self, event: Event) -> bool:
         """Fold one event; returns whether its frame is to be held back or dropped."""

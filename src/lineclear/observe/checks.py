@@ -12,7 +12,7 @@ from lineclear.domain.explained import CHECKS, RULES, Check, Verdict, advice_on,
 from lineclear.observe.entry import Entry
 
 ORDER: Sequence[Check] = tuple(Check)
-_BY_RULE = {"task": Check.TASK, "limit": Check.LIMIT}
+_BY_RULE = {"task": Check.TASK, "limit": Check.LIMIT, "guardrail": Check.GUARDRAIL}
 """Checks by the first part of a rule's id; the other rules are about candidates."""
 
 
@@ -47,7 +47,9 @@ def _stage(entry: Entry, detail: EntryDetail) -> Check | None:
     if not code:
         return None
     if detail.rules:
-        return _BY_RULE.get(detail.rules[0].partition(".")[0], Check.CANDIDATE)
+        ruled = _BY_RULE.get(detail.rules[0].partition(".")[0], Check.CANDIDATE)
+        # With an intent the request itself had passed its guardrails.
+        return Check.ANSWER if ruled is Check.GUARDRAIL and entry.kind is not EntryKind.REFUSAL else ruled
     advice = advice_on(code)
     stage = advice.stage if advice is not None else None
     if entry.kind is EntryKind.REFUSAL:

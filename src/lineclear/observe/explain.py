@@ -47,7 +47,7 @@ def explain_entry(entry: Entry, price_of: PriceOf, background: Background | None
         "at": time_text(entry.started_us),
         "settled_at": time_text(entry.settled_us),
         **{name: entry.facts[name] for name in LOG_FACTS},
-        "outcome_words": outcome_words(entry.facts["outcome"]),
+        "outcome_words": outcome_words(entry.facts["outcome"], entry.facts["error_code"], entry.facts["model"]),
         "error_words": advice.meaning if advice is not None else None,
         "next_step": advice.next_step if advice is not None else None,
         "data_class": entry.facts["data_class"],

@@ -31,7 +31,7 @@ def summary_of(entry: Entry, detail: EntryDetail, background: Background | None)
 
 def _end(entry: Entry, detail: EntryDetail) -> str:
     facts = entry.facts
-    words = outcome_words(facts["outcome"])
+    words = outcome_words(facts["outcome"], facts["error_code"], facts["model"])
     took = f"it took {milliseconds(entry.duration_us):g} ms"
     served = f" by {facts['model']} of {facts['provider']}" if facts["outcome"] == "ok" and facts["model"] else ""
     status = f" and sent HTTP status {facts['status']}" if facts["status"] else ""

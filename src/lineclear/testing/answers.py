@@ -75,7 +75,10 @@ def read_request(path: str, body: bytes) -> Asked:
 
 
 def token_text(index: int, script: Script) -> str:
-    """The text of one token, e.g. `w7 `."""
+    """The text of one token, e.g. `w7 `, or one piece of the script's own text."""
+    if script.text:
+        chars = -(-len(script.text) // max(1, script.tokens))
+        return script.text[index * chars : (index + 1) * chars]
     return f"w{index} ".ljust(script.token_bytes)
 
 

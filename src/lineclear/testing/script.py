@@ -15,6 +15,8 @@ class Script:
 
     tokens: int = 16
     """Content events of a stream, words of a whole answer."""
+    text: str = ""
+    """What is answered, cut into `tokens` pieces; empty = `w0 w1 …`."""
     token_bytes: int = 0
     """Pad every token's text to this many bytes; 0 = as it comes."""
     delay_ms: int = 0

@@ -1,0 +1,58 @@
+"""One rule of a guardrail as it crosses into the snapshot: what it looks for, on which side, and what follows.
+
+Compiled by control, pinned in a release or in force for an environment; read by gateways.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class GuardrailSide(StrEnum):
+    """Where a rule looks."""
+
+    INPUT = "input"
+    """What the caller sends."""
+    OUTPUT = "output"
+    """What the model answers."""
+
+
+class GuardrailAction(StrEnum):
+    """What follows when a rule finds something."""
+
+    BLOCK = "block"
+    """The call is refused, or its answer withheld or cut."""
+    REDACT = "redact"
+    """What was found is taken out of the answer, and a mark is put in its place."""
+    FLAG = "flag"
+    """The rule is named on record and in `x-lineclear-policy`; nothing else changes."""
+
+
+DETECT = "guardrail.detect"
+DENY = "guardrail.deny"
+SIZE = "guardrail.size"
+SCHEMA = "guardrail.schema"
+
+
+class GuardrailRule(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """One rule. It has one of `detect`, `deny`, `max_bytes` and `json_schema`."""
+
+    id: str
+    """Its kind and whose it is, such as `guardrail.detect:house/no-secrets`, as `x-lineclear-policy` carries it."""
+    on: tuple[GuardrailSide, ...]
+    action: GuardrailAction
+    detect: tuple[str, ...] = ()
+    """Detectors by name; `secrets` is all formats of secrets."""
+    deny: tuple[str, ...] = ()
+    """Phrases."""
+    whole_words: bool = True
+    """A phrase inside a longer word does not count."""
+    max_bytes: int | None = None
+    """Bytes of the request's body or of the answer's content. Tokens are never more than bytes."""
+    json_schema: str = ""
+    """Canonical JSON of a JSON Schema that the answer's text has to meet."""
+
+    @property
+    def whose(self) -> str:
+        """`guardrail/rule`, as people wrote it."""
+        return self.id.partition(":")[2]

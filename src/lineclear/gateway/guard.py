@@ -1,0 +1,97 @@
+"""Guardrails on what a caller sends: checked after `admit`, before anything is reserved or sent.
+
+In: Admitted of a route that has guardrails. Out: Admitted, with the rules that flagged it. A long text is checked in
+slices with other calls in between. What cannot be read as text does not pass.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from lineclear.checks.window import Window
+from lineclear.gateway.admit import Admitted
+from lineclear.gateway.guardrails import Checks, blocked, is_block
+
+SLICE_CHARS: Final = 16 * 1024
+"""Checked at a stretch; the loop serves others in between."""
+NOT_SAID: Final = frozenset({"model"})
+"""Top-level fields that say nothing to a model."""
+TOKEN_FIELDS: Final = ("prompt", "input")
+"""Where OpenAI's older operations also take token ids in place of text."""
+
+
+async def guard_input(admitted: Admitted) -> Admitted:
+    """Hold the request against the route's input rules.
+
+    Raises:
+        CallerError: GUARDRAIL_BLOCKED with the ids of the rules.
+    """
+    guardrails = admitted.route.guardrails
+    checks = guardrails.input if guardrails is not None else None
+    if checks is None:
+        return admitted
+    flags = _check_size(checks, len(admitted.parsed.body))
+    if checks.detectors:
+        flags += await _check_texts(checks, admitted.parsed.tree)
+    return msgspec.structs.replace(admitted, flags=tuple(dict.fromkeys(flags))) if flags else admitted
+
+
+def _check_size(checks: Checks, body_bytes: int) -> list[str]:
+    over = [rule for rule in checks.caps if rule.max_bytes is not None and body_bytes > rule.max_bytes]
+    blocking = [rule for rule in over if is_block(rule)]
+    if blocking:
+        least = min(rule.max_bytes or 0 for rule in blocking)
+        raise blocked(
+            [rule.id for rule in blocking],
+            f"the request has {body_bytes} bytes and this route takes {least}",
+            "send a shorter request",
+        )
+    return [rule.id for rule in over]
+
+
+async def _check_texts(checks: Checks, tree: dict[str, Any]) -> list[str]:
+    if any(_is_token_ids(tree.get(name)) for name in TOKEN_FIELDS):
+        raise blocked(checks.ids, "token ids cannot be checked", "send the text itself")
+    flags: list[str] = []
+    since_chars = 0
+    for text in _texts({name: value for name, value in tree.items() if name not in NOT_SAID}):
+        window = Window(checks.detectors)
+        for at in range(0, len(text), SLICE_CHARS):
+            piece = text[at : at + SLICE_CHARS]
+            for finding in window.take(piece, is_last=at + SLICE_CHARS >= len(text)).findings:
+                rules = checks.rules[finding.detector]
+                blocking = [rule.id for rule in rules if is_block(rule)]
+                if blocking:
+                    raise blocked(
+                        blocking,
+                        f"the request holds something of kind {finding.detector!r}",
+                        "take it out and send again",
+                    )
+                flags += [rule.id for rule in rules]
+            since_chars += len(piece)
+            if since_chars >= SLICE_CHARS:
+                since_chars = 0
+                await asyncio.sleep(0)
+    return flags
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text of a request, names of fields left out."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if item:
+                yield item
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+
+
+def _is_token_ids(value: Any) -> bool:
+    if not isinstance(value, list) or not value:
+        return False
+    return any(isinstance(item, int) or (isinstance(item, list) and item) for item in value)

@@ -1,0 +1,284 @@
+"""Guardrails through real sockets: refused before anything is reserved, withheld, cut, redacted or flagged after."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_house import KEY, House, Plan, in_house, route
+
+from lineclear.domain.guardrails import DENY, DETECT, SCHEMA, SIZE, GuardrailAction, GuardrailRule, GuardrailSide
+from lineclear.testing.corpora import with_crc
+from lineclear.testing.load import Call, CallResult, chat_call, messages_call
+
+Play = Callable[[House], Awaitable[None]]
+MAKERS = {"openai": chat_call, "anthropic": messages_call}
+BOTH = pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+SHAPES = pytest.mark.parametrize("stream", [False, True])
+EITHER = (GuardrailSide.INPUT, GuardrailSide.OUTPUT)
+OUTPUT = (GuardrailSide.OUTPUT,)
+TOKEN = with_crc("gh" + "p_")
+BLOCK, REDACT, FLAG = GuardrailAction.BLOCK, GuardrailAction.REDACT, GuardrailAction.FLAG
+SCHEMA_TEXT = (
+    '{"type":"object","required":["order"],"additionalProperties":false,"properties":{"order":{"type":"integer"}}}'
+)
+
+RULES = {
+    "secrets": GuardrailRule(f"{DETECT}:house/secrets", EITHER, BLOCK, detect=("secrets",)),
+    "redact": GuardrailRule(f"{DETECT}:house/personal", OUTPUT, REDACT, detect=("email", "phone")),
+    "flag": GuardrailRule(f"{DENY}:house/words", EITHER, FLAG, deny=("project falcon",)),
+    "schema": GuardrailRule(f"{SCHEMA}:house/order", OUTPUT, BLOCK, json_schema=SCHEMA_TEXT),
+    "short": GuardrailRule(f"{SIZE}:house/short", (GuardrailSide.INPUT,), BLOCK, max_bytes=400),
+    "brief": GuardrailRule(f"{SIZE}:house/brief", OUTPUT, BLOCK, max_bytes=40),
+}
+
+
+def guarded(*names: str) -> Plan:
+    """A route `guarded` with these rules in its release."""
+    return Plan(routes=[route("guarded", "good", guardrails=tuple(RULES[name] for name in names))])
+
+
+def call(dialect: str, text: str, stream: bool, **more: Any) -> Call:
+    return MAKERS[dialect](KEY, "guarded", text, stream=stream, **more)
+
+
+def said(answer: CallResult, dialect: str, stream: bool) -> str:
+    """The text that the caller reads."""
+    if not stream:
+        tree = answer.json
+        if dialect == "openai":
+            return str(tree["choices"][0]["message"]["content"])
+        return "".join(block["text"] for block in tree["content"])
+    texts: list[str] = []
+    for line in answer.body.split(b"\n"):
+        if line.startswith(b"data: {"):
+            event = json.loads(line[6:])
+            if dialect == "openai":
+                texts += [choice["delta"].get("content") or "" for choice in event.get("choices", [])]
+            else:
+                texts.append(event.get("delta", {}).get("text", ""))
+    return "".join(texts)
+
+
+def error_of(answer: CallResult) -> dict[str, Any]:
+    found: dict[str, Any] = answer.json["error"]
+    return found
+
+
+@BOTH
+@SHAPES
+def test_a_request_with_a_secret_is_refused_before_anything_is_sent(tmp_path: Path, dialect: str, stream: bool) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(call(dialect, f"is {TOKEN} still good?", stream))
+        assert answer.status == 403
+        assert answer.headers["x-lineclear-policy"] == "guardrail.detect:house/secrets"
+        assert answer.headers["x-should-retry"] == "false"
+        assert "'github-token'" in error_of(answer)["message"]
+        assert TOKEN.encode() not in answer.body
+        assert house.vendor.dispatches == 0
+        refusal = house.refusal_of(answer)
+        assert (refusal.error_code, refusal.rules) == ("guardrail_blocked", ("guardrail.detect:house/secrets",))
+        fine = await house.call(call(dialect, "is all good?", stream))
+        assert (fine.failure, "x-lineclear-policy" in fine.headers) == ("", False)
+
+    in_house(tmp_path, guarded("secrets"), play)
+
+
+@BOTH
+def test_a_secret_is_found_wherever_it_stands_in_a_request(tmp_path: Path, dialect: str) -> None:
+    tool = {"type": "function", "function": {"name": "look", "description": TOKEN, "parameters": {"type": "object"}}}
+
+    async def play(house: House) -> None:
+        bodies = (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": f"a {TOKEN} b"}]}]},
+            {"messages": [{"role": "user", "content": "hello"}], "tools": [tool]},
+            {"messages": [{"role": "user", "content": "x" * 16_370 + " " + TOKEN}]},
+            {"messages": [{"role": "user", "content": "hello"}], "metadata": {"user_id": TOKEN}},
+        )
+        for body in bodies:
+            base = call(dialect, "hello", False)
+            tree = {**json.loads(base.body), **body}
+            answer = await house.call(Call(base.path, base.headers, json.dumps(tree).encode()))
+            assert answer.status == 403, body
+        assert house.vendor.dispatches == 0
+
+    in_house(tmp_path, guarded("secrets"), play)
+
+
+@BOTH
+def test_a_whole_answer_with_a_secret_is_withheld_and_billed(tmp_path: Path, dialect: str) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("good", always=f"text=your key is {TOKEN} there")
+        answer = await house.call(call(dialect, "hello", False))
+        assert answer.status == 403
+        assert error_of(answer)["message"].startswith("the answer holds something of kind 'github-token'")
+        assert TOKEN.encode() not in answer.body
+        assert answer.headers["x-lineclear-policy"] == "guardrail.detect:house/secrets"
+        settle = house.settle_of(answer)
+        assert (settle.outcome, settle.status, settle.error_code) == ("refused", 403, "guardrail_blocked")
+        assert settle.cost_nano_usd > 0
+        assert answer.headers["x-lineclear-cost-usd"] == f"{settle.cost_nano_usd / 1e9:.9f}"
+        assert settle.rules == ("guardrail.detect:house/secrets",)
+        assert settle.attempts[0].attempt_class == "policy"
+
+    in_house(tmp_path, guarded("secrets"), play)
+
+
+@BOTH
+@pytest.mark.parametrize("tokens", [3, 16, 60])
+def test_a_stream_is_cut_before_the_secret_with_an_error_of_its_dialect(
+    tmp_path: Path, dialect: str, tokens: int
+) -> None:
+    async def play(house: House) -> None:
+        words = "this is what came before it and was harmless "
+        house.vendor.set_script("good", always=f"text={words}{TOKEN} and more,tokens={tokens},event-delay-ms=1")
+        answer = await house.call(call(dialect, "hello", True))
+        assert answer.status in (200, 403)  # 403 where the very first event already held it
+        assert TOKEN[:12].encode() not in answer.body
+        settle = house.settle_of(answer)
+        assert settle.error_code == "guardrail_blocked"
+        assert settle.cost_nano_usd > 0
+        if answer.status == 200:
+            assert settle.outcome == "truncated"
+            assert words.startswith(said(answer, dialect, True))
+            last = answer.body.strip().split(b"\n\n")[-1]
+            assert b"guardrail" in last
+            assert (b"event: error" in last) is (dialect == "anthropic")
+        if tokens == 60:
+            assert len(said(answer, dialect, True)) > 20
+
+    in_house(tmp_path, guarded("secrets"), play)
+
+
+@BOTH
+@SHAPES
+def test_personal_data_is_taken_out_of_an_answer(tmp_path: Path, dialect: str, stream: bool) -> None:
+    async def play(house: House) -> None:
+        for tokens in (1, 7, 16, 64):
+            text = "write to ada@example.com or call +44 20 7946 0958 now"
+            house.vendor.set_script("good", always=f"text={text},tokens={tokens}")
+            answer = await house.call(call(dialect, "hello", stream))
+            assert answer.failure == ""
+            assert said(answer, dialect, stream) == "write to [email removed] or call [phone removed] now"
+            settle = house.settle_of(answer)
+            assert (settle.outcome, settle.rules) == ("ok", ("guardrail.detect:house/personal",))
+
+    in_house(tmp_path, guarded("redact"), play)
+
+
+@BOTH
+@SHAPES
+def test_what_no_rule_finds_travels_byte_for_byte(tmp_path: Path, dialect: str, stream: bool) -> None:
+    plan = Plan(routes=[route("guarded", "good", guardrails=(RULES["secrets"], RULES["redact"]))])
+
+    async def play(house: House) -> None:
+        with_rules = await house.call(call(dialect, "hello", stream))
+        without = await house.call(MAKERS[dialect](KEY, "good", "hello", stream=stream))
+        assert with_rules.body == without.body
+
+    in_house(tmp_path, plan, play)
+
+
+@BOTH
+@SHAPES
+def test_a_flag_changes_nothing_and_is_on_record(tmp_path: Path, dialect: str, stream: bool) -> None:
+    async def play(house: House) -> None:
+        asked = await house.call(call(dialect, "tell me of Project  Falcon", stream))
+        assert asked.failure == ""
+        assert asked.headers["x-lineclear-policy"] == "guardrail.deny:house/words"
+        house.vendor.set_script("good", always="text=it is project falcon indeed")
+        told = await house.call(call(dialect, "hello", stream))
+        assert told.failure == ""
+        assert said(told, dialect, stream) == "it is project falcon indeed"
+        for answer in (asked, told):
+            assert house.settle_of(answer).rules == ("guardrail.deny:house/words",)
+
+    in_house(tmp_path, guarded("flag"), play)
+
+
+@BOTH
+@SHAPES
+def test_an_answer_has_to_meet_its_schema(tmp_path: Path, dialect: str, stream: bool) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("good", always='text={"order": 12}')
+        good = await house.call(call(dialect, "hello", stream))
+        assert (good.failure, said(good, dialect, stream)) == ("", '{"order": 12}')
+        house.vendor.set_script("good", always='text={"order": "twelve"}')
+        bad = await house.call(call(dialect, "hello", stream))
+        assert b"twelve" not in bad.body
+        assert b"`type` is not met at /order" in bad.body
+        assert house.settle_of(bad).rules == ("guardrail.schema:house/order",)
+
+    in_house(tmp_path, guarded("schema"), play)
+
+
+@BOTH
+@SHAPES
+def test_sizes_are_capped_on_both_sides(tmp_path: Path, dialect: str, stream: bool) -> None:
+    async def play(house: House) -> None:
+        long = await house.call(call(dialect, "x" * 500, stream))
+        assert (long.status, long.headers["x-lineclear-policy"]) == (403, "guardrail.size:house/short")
+        house.vendor.set_script("good", always="tokens=4")
+        assert (await house.call(call(dialect, "hello", stream))).failure == ""
+        house.vendor.set_script("good", always="tokens=400")
+        wordy = await house.call(call(dialect, "hello", stream))
+        assert house.settle_of(wordy).rules == ("guardrail.size:house/brief",)
+        assert len(wordy.body) < 4_000
+
+    in_house(tmp_path, guarded("short", "brief"), play)
+
+
+@SHAPES
+def test_an_environments_rules_hold_on_every_route(tmp_path: Path, stream: bool) -> None:
+    plan = Plan(routes=[route("other", "good", guardrails=(RULES["flag"],))], mandatory=(RULES["secrets"],))
+
+    async def play(house: House) -> None:
+        for name in ("good", "other"):
+            answer = await house.call(chat_call(KEY, name, f"{TOKEN}", stream=stream))
+            assert (answer.status, answer.headers["x-lineclear-policy"]) == (403, "guardrail.detect:house/secrets")
+
+    in_house(tmp_path, plan, play)
+
+
+def test_token_ids_cannot_be_checked_and_do_not_pass(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        base = call("openai", "hello", False)
+        body = json.dumps({"model": "guarded", "prompt": [[1, 2, 3]]}).encode()
+        answer = await house.call(Call("/v1/completions", base.headers, body))
+        assert (answer.status, house.vendor.dispatches) == (403, 0)
+
+    in_house(tmp_path, guarded("secrets"), play)
+
+
+def test_a_whole_answer_too_long_to_be_checked_does_not_pass(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("good", always="tokens=30,token-bytes=50000")
+        answer = await house.call(call("openai", "hello", False))
+        assert answer.status == 403
+        assert "too long to be checked" in error_of(answer)["message"]
+
+    in_house(tmp_path, guarded("secrets"), play)
+
+
+def test_a_snapshot_whose_rules_cannot_be_made_is_refused_whole(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        unknown = GuardrailRule(f"{DETECT}:house/new", OUTPUT, BLOCK, detect=("mind-reading",))
+        house.publish(Plan(routes=[route("guarded", "good", guardrails=(unknown,))]))
+        house.refresh()
+        assert "mind-reading" in house.parts.current.refused_reason
+        assert (await house.call(call("openai", TOKEN, False))).status == 403
+
+    in_house(tmp_path, guarded("secrets"), play)
+
+
+def test_a_long_request_lets_others_through_while_it_is_checked(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        long = asyncio.ensure_future(house.call(call("openai", "some words " * 60_000, False)))
+        await asyncio.sleep(0.02)
+        quick = await house.call(chat_call(KEY, "good", "hello"))
+        assert quick.duration_us < 500_000
+        assert (await long).failure == ""
+
+    in_house(tmp_path, guarded("secrets", "flag"), play)
