@@ -127,7 +127,7 @@ def test_credentials_come_from_the_shell_that_applies(terminal: Any) -> None:
         (("aply",), ExitCode.USAGE),
         (("apply", "-f", "/nowhere.yaml"), ExitCode.USAGE),
         (("keys", "list", "--token", "wrong"), ExitCode.NOT_AUTHORISED),
-        (("keys", "list", "--url", "http://127.0.0.1:9"), ExitCode.UNAVAILABLE),
+        (("keys", "list", "--url", "http://127.0.0.1:9", "--token", "t"), ExitCode.UNAVAILABLE),
     ],
 )
 def test_exit_codes_tell_kinds_of_failure_apart(terminal: Any, words: tuple[str, ...], code: ExitCode) -> None:

@@ -13,8 +13,8 @@ import click
 from lineclear.cli.environment import command_settings
 from lineclear.cli.output import ExitCode, Format, Output
 from lineclear.cli.waiting import sign_of_life
-from lineclear.client.admin import AdminClient, AdminError, AdminUnreachable
-from lineclear.client.find import ServerNotFound, find_server
+from lineclear.client.admin import AdminClient, AdminError, AdminUnreachable, CallInvalid
+from lineclear.client.find import ServerInvalid, ServerNotFound, ServerNotRunning, find_server
 
 P = ParamSpec("P")
 
@@ -41,6 +41,8 @@ NEXT_BY_CODE: Mapping[str, str] = {
     "internal_error": "the server's log says why; `lineclear doctor --bundle FILE` gathers what a report needs",
 }
 """What to do next where the server said nothing better."""
+
+NOT_RUNNING = "is it running? `lineclear up` starts it, `lineclear doctor` looks for the cause"
 
 output_option = click.option(
     "-o",
@@ -118,12 +120,15 @@ def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None])
             server = find_server(command_settings(), url, token, data_dir, ca_file)
             client = AdminClient(server, around=lambda words: sign_of_life(output, words))
             function(client, output, *args, **options)
+        except (ServerInvalid, CallInvalid) as error:
+            raise click.UsageError(str(error)) from error
+        except ServerNotRunning as error:
+            output.fail(ExitCode.UNAVAILABLE, str(error), hint=NOT_RUNNING, kind="unreachable")
         except ServerNotFound as error:
-            hint = "start one with `lineclear up`, or pass --data, or --url and --token"
+            hint = "start one with `lineclear up`, or give --token and --url, or --data"
             output.fail(ExitCode.NOT_AUTHORISED, str(error), hint=hint, kind="no_server")
         except AdminUnreachable as error:
-            hint = "is it running? `lineclear up` starts it, `lineclear doctor` looks for the cause"
-            output.fail(ExitCode.UNAVAILABLE, str(error), hint=hint, kind="unreachable")
+            output.fail(ExitCode.UNAVAILABLE, str(error), hint=NOT_RUNNING, kind="unreachable")
         except AdminError as error:
             fail_refused(output, error)
 

@@ -19,7 +19,7 @@ from lineclear.cli.output import ExitCode, Format, Output
 from lineclear.cli.terminal import shown_text, styled
 from lineclear.cli.waiting import sign_of_life
 from lineclear.client.admin import AdminClient, AdminError, AdminUnreachable, path_of
-from lineclear.client.find import ServerNotFound, find_server
+from lineclear.client.find import ServerInvalid, ServerNotFound, find_server
 from lineclear.config.settings import process_environment
 
 Check = Callable[[Scene], Iterator[Finding]]
@@ -86,13 +86,15 @@ def _scene(data_dir: Path | None, url: str | None, token: str | None, *, is_onli
     settings = command_settings()
     place = (data_dir or settings.data_dir).absolute()
     holder = find_holder(place)
-    client = None
+    client, kept_away = None, ""
     try:
         # Without a server of this directory only what was named is asked; the default port may be somebody else's.
         if holder is not None or url or settings.url:
             client = AdminClient(find_server(settings, url, token, place), TIMEOUT_S)
-    except ServerNotFound:
-        client = None
+    except ServerInvalid as error:
+        raise click.UsageError(str(error)) from error
+    except ServerNotFound as error:
+        kept_away = str(error)
     status = None
     if client is not None:
         try:
@@ -100,7 +102,7 @@ def _scene(data_dir: Path | None, url: str | None, token: str | None, *, is_onli
         except (AdminError, AdminUnreachable):
             # The checks of the server say so, with what to do.
             status = None
-    return Scene(place, settings, process_environment(), SystemClock(), holder, client, status, is_online)
+    return Scene(place, settings, process_environment(), SystemClock(), holder, client, status, is_online, kept_away)
 
 
 def _found(check: Check, scene: Scene) -> Iterator[Finding]:

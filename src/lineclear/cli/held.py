@@ -47,7 +47,7 @@ def find_holder(data_dir: Path) -> Holder | None:
     """Who holds the directory's lock; None if nobody does."""
     try:
         lock_fd = os.open(data_dir / LOCK_FILE, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

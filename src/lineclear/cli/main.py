@@ -56,7 +56,7 @@ def root() -> None:
 
 
 def main() -> None:
-    """Run the command line; exits 130 when interrupted."""
+    """Run the command line; exits 130 when interrupted, and with a line instead of a traceback when it breaks."""
     try:
         # click gives the code of an Exit back instead of raising it; a command that ends well gives None.
         sys.exit(root.main(prog_name="lineclear", standalone_mode=False))
@@ -67,3 +67,5 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except Exception as error:  # noqa: BLE001 - the edge of the process: what nobody foresaw is told, not shown raw
+        sys.exit(importlib.import_module("lineclear.cli.defect").show_defect(error, sys.argv[1:]))

@@ -50,7 +50,11 @@ def plan(
     refuse_unreadable(client, output, files, request)
     answer = client.post(path_of("plans"), request)
     if out is not None:
-        out.write_text(_plan_file(request, answer), encoding="utf-8")
+        try:
+            out.write_text(_plan_file(request, answer), encoding="utf-8")
+        except OSError as error:
+            hint = "name a file in a directory that is there"
+            output.fail(ExitCode.FAILURE, f"--out: {out} cannot be written: {error.strerror}", hint=hint)
     output.value(answer, plan_lines(answer))
     if out is not None:
         output.note(f"kept in {out}; carry it out with `lineclear apply {out}`")

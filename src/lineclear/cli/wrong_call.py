@@ -15,10 +15,16 @@ def show_error(error: click.ClickException, words: Sequence[str]) -> None:
 
     The options may be what could not be read, so the format is looked for in the words as they were typed.
     """
-    asked = _ASKED.search(" ".join(words))
+    asked = asked_format(words)
     context = error.ctx if isinstance(error, click.UsageError) else None
-    if asked is None:
+    if asked is Format.TABLE:
         error.show()
     else:
         hint = f"`{context.command_path} --help` shows what it takes" if context else ""
-        write_error(Format(asked.group(1)), error.format_message(), hint=hint, kind="usage")
+        write_error(asked, error.format_message(), hint=hint, kind="usage")
+
+
+def asked_format(words: Sequence[str]) -> Format:
+    """The format for programs that the words ask for; a table if none."""
+    asked = _ASKED.search(" ".join(words))
+    return Format.TABLE if asked is None else Format(asked.group(1))

@@ -51,6 +51,10 @@ class AdminError(Exception):
         """What is wrong where, for manifests: objects with file, line, column, path, code, message."""
 
 
+class CallInvalid(Exception):
+    """What was given cannot be part of a request."""
+
+
 class AdminUnreachable(Exception):
     """No answer came: the server is away, or the connection broke."""
 
@@ -84,7 +88,10 @@ class AdminClient:
 
     def post(self, path: str, body: object) -> Any:
         """The decoded JSON of `POST path` with `body` as JSON, None for no body. Raises as `get`."""
-        sent = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        try:
+            sent = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise CallInvalid("something of what was given is no text in UTF-8") from error
         return self._call("POST", path, None, sent)
 
     def delete(self, path: str, query: Mapping[str, str | int | None] | None = None) -> Any:
@@ -93,7 +100,10 @@ class AdminClient:
 
     def _call(self, method: str, path: str, query: Mapping[str, str | int | None] | None, body: bytes | None) -> Any:
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        target = path + ("?" + urlencode(given) if given else "")
+        try:
+            target = path + ("?" + urlencode(given) if given else "")
+        except UnicodeEncodeError as error:
+            raise CallInvalid(f"{error.object!r} is no text in UTF-8") from error
         headers = {"authorization": f"Bearer {self._server.token.reveal()}", "accept": "application/json"}
         if body is not None:
             headers["content-type"] = "application/json"
@@ -143,7 +153,16 @@ class AdminClient:
 
 
 def path_of(*parts: str) -> str:
-    """An API path with each part percent-encoded: `path_of("keys", id)` = `/api/v1/keys/<id>`."""
+    """An API path with each part percent-encoded: `path_of("keys", id)` = `/api/v1/keys/<id>`.
+
+    Raises:
+        CallInvalid: a part would lead to another path, or cannot be sent.
+    """
+    for part in parts:
+        if part in ("", ".", "..") or "/" in part or not part.isprintable():
+            raise CallInvalid(
+                f"{part!r} is neither a name nor an id; the lists show both, `lineclear logs` ids of requests"
+            )
     return "/api/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 

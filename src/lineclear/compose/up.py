@@ -159,6 +159,8 @@ def _check(config: UpConfig) -> None:
     absent = [f"-f {path}: there is no such file" for path in config.files if not path.is_file()]
     if absent:
         raise UpRefused("\n  ".join(absent))
+    if config.ready_file is not None and config.ready_file.is_dir():
+        raise UpRefused(f"--ready-file {config.ready_file} is a directory; name a file in it")
     if config.ready_file is not None and not config.ready_file.parent.is_dir():
         raise UpRefused(f"--ready-file {config.ready_file}: there is no directory {config.ready_file.parent}")
 

@@ -54,6 +54,7 @@ SETTINGS = (
     Setting("LINECLEAR_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.", "info"),
     Setting("NOTIFY_SOCKET", "Where systemd wants to be told how it goes.", "nobody is told"),
     Setting("WATCHDOG_USEC", "How often systemd wants a sign of life.", "never"),
+    Setting("LINECLEAR_DEBUG", "`1` shows where in the program an unexpected failure of a command began.", "0"),
     Setting("XDG_DATA_HOME", "Where the model store and the default data directory live.", "~/.local/share"),
 )
 

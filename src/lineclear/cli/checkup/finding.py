@@ -67,3 +67,5 @@ class Scene:
     """The server's own status; None if it does not answer."""
     is_online: bool
     """Providers may be called."""
+    kept_away: str = ""
+    """Why the server that was named is not asked; empty = it was, or none was named."""

@@ -57,7 +57,7 @@ def settings(scene: Scene) -> Iterator[Finding]:
     if scene.settings.url and not scene.settings.token:
         yield Finding(
             "settings", Level.WARNING, "LINECLEAR_URL is set and LINECLEAR_TOKEN is not",
-            "the token of the data directory may belong to another server", "set LINECLEAR_TOKEN too",
+            "the token of the data directory goes to no other server", "set LINECLEAR_TOKEN too",
         )  # fmt: skip
         count += 1
     if not count:

@@ -28,6 +28,13 @@ def control(scene: Scene) -> Iterator[Finding]:
             "inference goes on; nothing can be changed or seen",
             "its log says why; `lineclear doctor` needs --data of that server, or LINECLEAR_URL and LINECLEAR_TOKEN",
         )  # fmt: skip
+    elif scene.kept_away:
+        yield Finding("control", Level.FAILURE, scene.kept_away, "it was not asked", "give --token or LINECLEAR_TOKEN")
+    elif scene.client is not None:
+        yield Finding(
+            "control", Level.FAILURE, f"{scene.client.url} does not answer, or does not let us in",
+            "nothing can be changed or seen", "look at its address and its token, then at its log",
+        )  # fmt: skip
     else:
         yield Finding("control", Level.SKIPPED, "nothing runs here", "", "lineclear up")
 
