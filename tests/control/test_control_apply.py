@@ -11,7 +11,8 @@ from lineclear.config.manifest import ManifestFile
 from lineclear.control.audit_http import endpoints as audit_endpoints
 from lineclear.control.changes.apply import ChangeState
 from lineclear.control.changes.plan import Action
-from lineclear.control.endpoint import AdminCode, Call, Principal, Refused
+from lineclear.control.endpoint import AdminCode, Call, Refused
+from lineclear.domain.access import Principal
 from lineclear.domain.snapshot import CatalogueSection, CredentialsSection, LimitsSection, RouteSection, RuntimesSection
 from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import compile_snapshot
@@ -309,7 +310,7 @@ def test_every_step_of_a_change_is_in_the_audit_trail(plane: ControlPlane) -> No
     assert change.note.startswith("m.yaml ")
     assert change.revision == plane.publisher.revision()
     verdict = next(item for item in audit_endpoints(plane.database) if item.path.endswith("verdict"))
-    assert verdict.handler(Call(Principal("x", frozenset()))).ok  # type: ignore[attr-defined]  # an AuditVerdict
+    assert verdict.handler(Call(Principal("x"))).ok  # type: ignore[attr-defined]  # an AuditVerdict
 
 
 def test_a_credential_is_sealed_wherever_it_lies(plane: ControlPlane) -> None:

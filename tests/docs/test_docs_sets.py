@@ -10,6 +10,7 @@ from lineclear.cli.main import COMMANDS, root
 from lineclear.cli.output import ExitCode
 from lineclear.config.settings import SETTINGS
 from lineclear.control.endpoint import HTTP_STATUS, AdminCode
+from lineclear.domain.access import ROLE_PERMISSIONS, Role
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Operation
 from lineclear.domain.ledger import STEPS
@@ -71,6 +72,17 @@ def test_commands_page_lists_every_exit_code() -> None:
 
 def test_permissions_page_lists_every_permission() -> None:
     assert set(first_cells(page("permissions.md"))) == set(Permission)
+
+
+def test_permissions_page_says_which_roles_carry_each() -> None:
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|$", page("permissions.md"), re.MULTILINE)
+    listed = {Permission(name): {role for role in Role if role in roles.split(", ")} for name, roles in rows}
+    assert listed == {item: {role for role in Role if item in ROLE_PERMISSIONS[role]} for item in Permission}
+
+
+def test_access_page_lists_every_role() -> None:
+    roles = page("access.md").partition("## Roles")[2].partition("## Scopes")[0]
+    assert first_cells(roles) == [role.value for role in Role]
 
 
 def test_settings_page_lists_every_setting() -> None:

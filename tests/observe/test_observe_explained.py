@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from lineclear.control.endpoint import AdminCode, Call, Principal, Refused
+from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.http import LedgerDesk
+from lineclear.domain.access import PrincipalKind, with_every_role
 from lineclear.domain.explained import Check, Verdict
 from lineclear.domain.ledger import AttemptRecord, CandidateRecord
 from lineclear.domain.money import Price, Usage
-from lineclear.domain.permissions import Permission
 from lineclear.store.ledger import Ledger
 from lineclear.testing.records import Spool, checkpoint, exchange_id, intent, refusal, settle
 

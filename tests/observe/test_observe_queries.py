@@ -5,19 +5,19 @@ from decimal import Decimal
 import pytest
 
 from lineclear.base.clock import Clock
-from lineclear.control.endpoint import AdminCode, Call, Principal, Refused, check_endpoints
+from lineclear.control.endpoint import AdminCode, Call, Refused, check_endpoints
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.http import CheckRequest, LedgerDesk, ledger_endpoints
+from lineclear.domain.access import PrincipalKind, with_every_role
 from lineclear.domain.entry import HOUR_US
 from lineclear.domain.ledger import AttemptRecord
 from lineclear.domain.money import Price, Usage
-from lineclear.domain.permissions import Permission
 from lineclear.observe.period import instant_us, period_of, time_text
 from lineclear.store.ledger import Ledger
 from lineclear.testing.clock import START_UNIX_US
 from lineclear.testing.records import Spool, exchange_id, intent, refusal, settle
 
-ADMIN = Principal("admin", frozenset(Permission))
+ADMIN = with_every_role("admin", PrincipalKind.ADMIN_TOKEN)
 PRICE = Price(version="manifest/1", input_per_mtok=150_000_000, output_per_mtok=600_000_000)
 COST = 24_150
 """121 input tokens at 0.15 USD and 10 output tokens at 0.60 USD per million: 18,150 + 6,000 nano-USD."""
@@ -112,7 +112,7 @@ def test_logs_are_newest_first_and_page(desk: LedgerDesk, spool: Spool) -> None:
     assert [row["id"] for row in desk.logs(ask({"find": "callers-own-id"})).rows] == [exchange_id(6)]
     spool.write(intent(7, operation="embeddings"), settle(7))
     assert [row["id"] for row in desk.logs(ask({"operation": "embeddings"})).rows] == [exchange_id(7)]
-    for limit in ("0", "x", "100001"):
+    for limit in ("0", "x", "²", "100001"):
         with pytest.raises(Refused):
             desk.logs(ask({"limit": limit}))
 

@@ -24,12 +24,12 @@ from lineclear.control.endpoint import (
     AdminCode,
     Call,
     Endpoint,
-    Principal,
     Refused,
     Text,
     check_endpoints,
 )
 from lineclear.domain.errors import LineclearError
+from lineclear.domain.access import Principal
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
 
@@ -90,7 +90,7 @@ def _door(endpoint: Endpoint, authenticate: Authenticate) -> Callable[[Request],
             query = _query(endpoint, request)
             body = _body(adapter, await read_body(request, endpoint.body_bytes_max))
             call = Call(principal, dict(request.path_params), query, body)
-            answer = await run_in_threadpool(endpoint.handler, call)
+            answer = await run_in_threadpool(endpoint.answer_to, call)
             return _rendered(endpoint, answer)
         except Refused as refused:
             return problem(refused)
@@ -105,7 +105,7 @@ def _door(endpoint: Endpoint, authenticate: Authenticate) -> Callable[[Request],
 
 def _principal(endpoint: Endpoint, request: Request, authenticate: Authenticate) -> Principal:
     if endpoint.permission is Permission.PUBLIC:
-        return Principal("anonymous", frozenset({Permission.PUBLIC}))
+        return Principal("anonymous")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     principal = authenticate(token.strip()) if scheme.lower() == "bearer" else None
     if principal is None:
@@ -114,8 +114,7 @@ def _principal(endpoint: Endpoint, request: Request, authenticate: Authenticate)
             "no valid admin token came with the call",
             hint="send `Authorization: Bearer` with the token in admin.token of the data directory",
         )
-    if endpoint.permission not in principal.permissions:
-        raise Refused(AdminCode.FORBIDDEN, f"{principal.name!r} may not {endpoint.permission.value}")
+    endpoint.demand(principal)
     return principal
 
 

@@ -39,7 +39,7 @@ from lineclear.control.bootstrap import DEFAULT, bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
 from lineclear.control.changes.apply import Author, Changes, refusal
-from lineclear.control.endpoint import Endpoint, Principal, Refused
+from lineclear.control.endpoint import Endpoint, Refused
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.ledger.service import LedgerService
@@ -53,6 +53,7 @@ from lineclear.control.sessions import http as sessions_http
 from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.control.trials import http as trials_http
+from lineclear.domain.access import Principal, PrincipalKind, with_every_role
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
@@ -74,7 +75,7 @@ YOUNG_OBJECTS_MAX = 50_000
 CALLERS_DRAIN_S = 1.0
 """Longest wait at the end for callers' questions; a gateway answers 503 to what is cut."""
 DATABASE_FILE = "lineclear.db"
-ADMIN = Principal("admin", frozenset(Permission))
+ADMIN = with_every_role("admin", PrincipalKind.ADMIN_TOKEN)
 """Who holds the admin token, or a link that its holder made."""
 
 

@@ -27,8 +27,9 @@ from lineclear.console.live import REFUSED, Streams
 from lineclear.console.page import Action, Feed, Onward, Page, Visit
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
 from lineclear.console.render import CONSOLE, Links, Renderer, part
-from lineclear.control.endpoint import API_ROOT, HTTP_STATUS, AdminCode, Endpoint, Principal, Refused
+from lineclear.control.endpoint import API_ROOT, HTTP_STATUS, AdminCode, Endpoint, Refused
 from lineclear.control.sessions.sessions import Session, Sessions
+from lineclear.domain.access import Principal
 from lineclear.domain.errors import LineclearError
 
 _log = logging.getLogger(__name__)

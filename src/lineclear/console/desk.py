@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from lineclear.control.endpoint import AdminCode, Call, Endpoint, Principal, Refused
-from lineclear.domain.permissions import Permission
+from lineclear.control.endpoint import AdminCode, Call, Endpoint, Refused
+from lineclear.domain.access import Principal
 
 # Any, in this room: values are nested JSON, as the API documents them per endpoint.
 
@@ -43,14 +43,13 @@ class Desk:
             KeyError: if there is no such endpoint, or the query has a name that it does not declare.
         """
         endpoint = self._endpoints[method, path]
-        if endpoint.permission is not Permission.PUBLIC and endpoint.permission not in principal.permissions:
-            raise Refused(AdminCode.FORBIDDEN, f"{principal.name!r} may not {endpoint.permission.value}")
+        endpoint.demand(principal)
         given = {name: value for name, value in (query or {}).items() if value}
         undeclared = given.keys() - {parameter.name for parameter in endpoint.query}
         if undeclared:
             raise KeyError(f"{method} {path} declares no {', '.join(sorted(undeclared))}")
         checked = None if body is None else _checked(endpoint.body, body)
-        answer = endpoint.handler(Call(principal, dict(parts or {}), given, checked))
+        answer = endpoint.answer_to(Call(principal, dict(parts or {}), given, checked))
         return msgspec.to_builtins(answer)
 
 

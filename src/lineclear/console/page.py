@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineclear.console.desk import Desk
-from lineclear.control.endpoint import Principal
+from lineclear.domain.access import Principal
 
 API = "/api/v1"
 

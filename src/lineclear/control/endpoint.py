@@ -5,13 +5,16 @@ list, str, int, None, or `Text`) and raise `Refused`. They know no HTTP beyond t
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
+from lineclear.domain.access import PLATFORM, Principal, Scope
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
+
+T = TypeVar("T")
 
 API_ROOT = "/api/v1"
 BODY_BYTES_MAX = 8 * 1024 * 1024
@@ -61,12 +64,17 @@ class Refused(Exception):
         self.findings = tuple(findings)
 
 
-@dataclass(frozen=True)
-class Principal:
-    """Who calls the admin API."""
+class Reach(StrEnum):
+    """On what an endpoint's permission has to be held; control does not start if an endpoint says nothing usable."""
 
-    name: str
-    permissions: frozenset[Permission]
+    PLATFORM = "platform"
+    """On the whole platform. What an endpoint has that declares nothing else."""
+    OBJECT = "object"
+    """On the scope of each object: the handler asks `Call.require`, or lists by `Call.only`. It may not forget."""
+    SHARED = "shared"
+    """On any scope: what is answered belongs to no team, such as a provider or the schema of manifests."""
+    OWN = "own"
+    """On none: everybody who is signed in, about what is their own."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,38 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     """Declared query parameters that were sent; a repeated or undeclared one never gets here."""
     body: Any = None  # Any: an instance of the endpoint's `body` type, checked before the handler runs.
+    asked: list[Permission] = field(default_factory=list, compare=False, repr=False)
+    """What was asked of the principal's grants so far; an endpoint of Reach.OBJECT whose handler asked nothing is
+    refused as a defect."""
+
+    def require(self, permission: Permission, scope: Scope, unknown: Refused | None = None) -> None:
+        """Go on only if the principal may do it to an object that lies in `scope`.
+
+        Raises:
+            Refused: `unknown` (what the handler says of an object that is not there) if no grant reaches the object,
+                so that ids of others tell nothing; else `forbidden`.
+        """
+        self.asked.append(permission)
+        if self.principal.may(permission, scope):
+            return
+        if not self.principal.sees(scope):
+            raise unknown or Refused(AdminCode.NOT_FOUND, "there is no such thing")
+        raise forbidden(self.principal, permission, scope)
+
+    def only(self, permission: Permission, items: Iterable[T], scope_of: Callable[[T], Scope]) -> list[T]:
+        """Those of the items that the principal may do it to."""
+        self.asked.append(permission)
+        return [item for item in items if self.principal.may(permission, scope_of(item))]
+
+
+def forbidden(principal: Principal, permission: Permission, scope: Scope | None = None) -> Refused:
+    """The refusal of who may not, with the command that tells why; None = on no scope at all."""
+    where = "" if scope is None else f" on {scope}"
+    return Refused(
+        AdminCode.FORBIDDEN,
+        f"{principal.name!r} may not {permission.value}{where}",
+        hint=f"`lineclear can {principal.name} {permission.value} {scope or 'platform'}` says why",
+    )
 
 
 @dataclass(frozen=True)
@@ -116,20 +156,51 @@ class Endpoint:
     answer: Any = None  # Any: a type expression (dataclass, list[…], None = any JSON) shown in OpenAPI.
     status: int = 200
     body_bytes_max: int = BODY_BYTES_MAX
+    reach: Reach = Reach.PLATFORM
+
+    def demand(self, principal: Principal) -> None:
+        """Let in who may call this at all; of a single object the handler asks.
+
+        Raises:
+            Refused: `forbidden`.
+        """
+        if self.permission is Permission.PUBLIC or self.reach is Reach.OWN:
+            return
+        if self.reach is Reach.PLATFORM:
+            if not principal.may(self.permission, PLATFORM):
+                raise forbidden(principal, self.permission, PLATFORM)
+        elif not principal.may_somewhere(self.permission):
+            raise forbidden(principal, self.permission)
+
+    def answer_to(self, call: Call) -> object:
+        """What the handler says.
+
+        Raises:
+            RuntimeError: it is a defect: the handler did not ask whether the principal may.
+            Refused: what the handler says.
+        """
+        answer = self.handler(call)
+        if self.reach is Reach.OBJECT and not call.asked:
+            raise RuntimeError(f"{self.method} {self.path} answered without asking for {self.permission.value}")
+        return answer
 
 
 def check_endpoints(endpoints: Sequence[Endpoint]) -> None:
     """Refuse a table that cannot be served safely; called before control starts to listen.
 
     Raises:
-        ValueError: naming the endpoint, if one has no permission, is public outside health answers, has a
-            malformed path or method, or stands twice.
+        ValueError: naming the endpoint, if one has no permission or no reach, is public outside health answers,
+            has a malformed path or method, or stands twice.
     """
     seen: set[tuple[str, str]] = set()
     for endpoint in endpoints:
         name = f"{endpoint.method} {endpoint.path}"
         if not isinstance(endpoint.permission, Permission):
             raise ValueError(f"{name} declares no permission")  # noqa: TRY004 - one kind of refusal for the table
+        if not isinstance(endpoint.reach, Reach):
+            raise ValueError(f"{name} does not declare on what its permission has to be held")  # noqa: TRY004 - as above
+        if (endpoint.permission is Permission.SELF) != (endpoint.reach is Reach.OWN):
+            raise ValueError(f"{name} must name {Permission.SELF.value} if it is about one's own, and only then")
         if endpoint.permission is Permission.PUBLIC and endpoint.path.startswith(API_ROOT):
             raise ValueError(f"{name} is public; only health answers outside {API_ROOT} may be")
         if endpoint.method not in _METHODS or not _PATH.fullmatch(endpoint.path):

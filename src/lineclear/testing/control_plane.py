@@ -23,7 +23,7 @@ from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
 from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.plan import Plan
-from lineclear.control.endpoint import Endpoint, Principal
+from lineclear.control.endpoint import Endpoint
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.prices.book import committed_prices
@@ -36,7 +36,7 @@ from lineclear.control.sessions import http as sessions_http
 from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.control.trials import http as trials_http
-from lineclear.domain.permissions import Permission
+from lineclear.domain.access import Principal, PrincipalKind, with_every_role
 from lineclear.handover.snapshot_dir import LoadedSnapshot, SnapshotReader
 from lineclear.store.database import Database
 from lineclear.store.migrate import Lineage, migrate
@@ -45,7 +45,7 @@ MASTER_KEY = bytes(range(32))
 TOKEN = "token-of-tests"
 START_S = 10.0
 AUTHOR = Author("tester")
-TESTER = Principal("tester", frozenset(Permission))
+TESTER = with_every_role("tester", PrincipalKind.ADMIN_TOKEN)
 
 
 class ControlPlane:
@@ -119,7 +119,7 @@ def authenticate_tests(token: str) -> Principal | None:
     """Knows TOKEN, who may do everything, and `nobody`, who may do nothing."""
     if token == TOKEN:
         return TESTER
-    return Principal("nobody", frozenset()) if token == "nobody" else None
+    return Principal("nobody") if token == "nobody" else None
 
 
 class ServedAPI:

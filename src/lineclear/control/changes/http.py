@@ -15,6 +15,7 @@ from lineclear.control.changes.drift import Drift
 from lineclear.control.changes.export import ExportedManifests, export_manifests
 from lineclear.control.changes.plan import ChangeTerms, Plan
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused
+from lineclear.domain.access import PLATFORM
 from lineclear.domain.manifest import ManagedBy
 from lineclear.domain.permissions import Permission
 from lineclear.store import control_rows as rows
@@ -167,8 +168,8 @@ def _terms(request: ChangeRequest) -> ChangeTerms:
 
 def _credentials(call: Call, request: ChangeRequest) -> dict[str, Secret]:
     """The values that came along, by reference."""
-    if request.secrets and Permission.SECRET_SET not in call.principal.permissions:
-        raise Refused(AdminCode.FORBIDDEN, f"{call.principal.name!r} may not {Permission.SECRET_SET.value}")
+    if request.secrets:
+        call.require(Permission.SECRET_SET, PLATFORM)
     wrong = [name for name in request.variables if secret_name(name) is not None]
     if wrong:
         raise Refused(AdminCode.INVALID_REQUEST, f"{wrong[0]!r} is no variable; values of secrets stand in `secrets`")

@@ -18,7 +18,8 @@ from lineclear.base.clock import Clock
 from lineclear.base.secret import Secret
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
-from lineclear.control.endpoint import AdminCode, Principal, Refused
+from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.domain.access import Principal
 from lineclear.store import session_rows as rows
 from lineclear.store.database import Database
 from lineclear.store.session_rows import LinkRow, SessionRow
