@@ -47,8 +47,8 @@ def find_server(
     """The server by option, then environment, then data directory.
 
     The token of the data directory goes to the address in its up.json, or to a loopback address of the same port; to
-    any other address only a token that was named goes. A server that the data directory names has to show the
-    certificate that stands there; any other one is verified against `ca_file`, LINECLEAR_CA or the system's
+    any other address only a token that was named goes. Where the data directory names the server, it has to show the
+    certificate that stands there; an address that was named is verified against `ca_file`, LINECLEAR_CA or the system's
     authorities.
 
     Raises:
@@ -79,7 +79,7 @@ def find_server(
             "the admin token cannot be sent: it holds a space, a line break or a character that is not ASCII; "
             f"it stands in {TOKEN_FILE} of the data directory"
         )
-    return Server(found_url, Secret(found_token), authorities, facts.get("certificate") if is_own else None)
+    return Server(found_url, Secret(found_token), authorities, None if named_url else facts.get("certificate"))
 
 
 def _kept_back(directory: Path, named_url: str | None) -> ServerNotFound:
