@@ -112,6 +112,7 @@ BAD_REQUESTS = [
     ("GET", "/api/v1/keys?app=" + "x" * 5000, b"", "too long"),
     ("GET", "/api/v1/changes?limit=0", b"", "limit"),
     ("GET", "/api/v1/changes?limit=1e3", b"", "limit"),
+    ("GET", "/api/v1/changes?limit=%C2%B2", b"", "limit"),
     ("GET", "/api/v1/audit-events?after=-1", b"", "after"),
 ]
 

@@ -15,6 +15,8 @@ import pytest
 
 from lineclear.console import shown
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
+from lineclear.console.pages.home import RESTING_STATES
+from lineclear.domain.runtimes import RuntimeState
 from lineclear.testing.console_visitor import Visitor
 from lineclear.testing.platform import Platform
 
@@ -330,3 +332,7 @@ def test_no_template_marks_text_as_safe_or_holds_style_or_script() -> None:
         assert not re.search(
             r"\|\s*safe|autoescape|Markup|<style|\sstyle=|<script(?! src=)|\son[a-z]+=|javascript:", text
         ), path
+
+
+def test_home_calls_a_runtime_bad_only_where_it_failed() -> None:
+    assert {state for state in RuntimeState if state not in RESTING_STATES} == {RuntimeState.FAILED}

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 
 import lineclear
@@ -28,8 +29,8 @@ from lineclear.control.endpoint import (
     Text,
     check_endpoints,
 )
-from lineclear.domain.errors import LineclearError
 from lineclear.domain.access import Principal
+from lineclear.domain.errors import LineclearError
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
 
@@ -92,6 +93,9 @@ def _door(endpoint: Endpoint, authenticate: Authenticate) -> Callable[[Request],
             call = Call(principal, dict(request.path_params), query, body)
             answer = await run_in_threadpool(endpoint.answer_to, call)
             return _rendered(endpoint, answer)
+        except ClientDisconnect:
+            # Gone before the body was here; nobody reads this.
+            return Response(status_code=HTTP_STATUS[AdminCode.REQUEST_TIMEOUT])
         except Refused as refused:
             return problem(refused)
         except LineclearError as error:

@@ -9,12 +9,12 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp
 
+from lineclear.api.connection import CONNECTIONS_MAX, TimelyConnection
 from lineclear.net.tls import ServerContext
 
 DRAIN_S = 5
 """Longest wait for running admin calls at the end."""
 KEEP_ALIVE_S = 30
-CONNECTIONS_MAX = 512
 
 
 class AdminServer(uvicorn.Server):
@@ -26,7 +26,7 @@ class AdminServer(uvicorn.Server):
             uvicorn.Config(
                 application,
                 loop="none",
-                http="httptools",
+                http=TimelyConnection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -34,7 +34,8 @@ class AdminServer(uvicorn.Server):
                 server_header=False,
                 date_header=False,
                 proxy_headers=False,
-                limit_concurrency=CONNECTIONS_MAX,
+                # Above the number of places: a connection that comes when all are taken makes one free.
+                limit_concurrency=CONNECTIONS_MAX + 1,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=DRAIN_S,
             )

@@ -5,6 +5,7 @@ list, str, int, None, or `Text`) and raise `Refused`. They know no HTTP beyond t
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +21,9 @@ API_ROOT = "/api/v1"
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """Default limit of a request body."""
 
+WAITING_CALLS_MAX = 4
+"""Calls of one kind that may wait for a model, a provider or the disk at the same time; there are 40 threads."""
+
 _PATH = re.compile(r"(/[a-z0-9._-]+|/\{[a-z_]+\})+")
 _METHODS = frozenset({"GET", "POST", "DELETE"})
 
@@ -34,6 +38,7 @@ class AdminCode(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     STALE_PLAN = "stale_plan"
+    REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     UNAVAILABLE = "unavailable"
     INTERNAL_ERROR = "internal_error"
@@ -47,6 +52,7 @@ HTTP_STATUS: Mapping[AdminCode, int] = {
     AdminCode.NOT_FOUND: 404,
     AdminCode.CONFLICT: 409,
     AdminCode.STALE_PLAN: 409,
+    AdminCode.REQUEST_TIMEOUT: 408,
     AdminCode.BODY_TOO_LARGE: 413,
     AdminCode.UNAVAILABLE: 503,
     AdminCode.INTERNAL_ERROR: 500,
@@ -183,6 +189,40 @@ class Endpoint:
         if self.reach is Reach.OBJECT and not call.asked:
             raise RuntimeError(f"{self.method} {self.path} answered without asking for {self.permission.value}")
         return answer
+
+
+def at_most(calls_max: int, handler: Callable[[Call], object]) -> Callable[[Call], object]:
+    """The handler of a call that waits for somebody else: so many at a time, so that others keep their threads.
+
+    One more raises Refused with `unavailable` at once, without waiting.
+    """
+    places = threading.BoundedSemaphore(calls_max)
+
+    def handle(call: Call) -> object:
+        if not places.acquire(blocking=False):
+            raise Refused(
+                AdminCode.UNAVAILABLE,
+                f"{calls_max} calls of this kind are waiting for their answers already",
+                hint="try again when one of them has come back",
+            )
+        try:
+            return handler(call)
+        finally:
+            places.release()
+
+    return handle
+
+
+def row_limit(call: Call, row_limit_default: int, row_limit_max: int) -> int:
+    """The `limit` parameter of a list.
+
+    Raises:
+        Refused: `invalid_request` if it is not a number from 1 to `row_limit_max`.
+    """
+    text = call.query.get("limit", str(row_limit_default))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= row_limit_max:
+        raise Refused(AdminCode.INVALID_REQUEST, f"limit must be a number from 1 to {row_limit_max}, not {text!r}")
+    return int(text)
 
 
 def check_endpoints(endpoints: Sequence[Endpoint]) -> None:

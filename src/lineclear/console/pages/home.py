@@ -8,6 +8,7 @@ from lineclear.console.budgets import find_budgets
 from lineclear.console.page import Page, Visit
 from lineclear.console.shown import of
 from lineclear.domain.entry import HOUR_US
+from lineclear.domain.runtimes import RuntimeState
 from lineclear.observe.period import time_text
 
 CHANGES_SHOWN = 10
@@ -15,7 +16,8 @@ SPENT_SHARE_NOTED = Decimal("0.8")
 ERROR_SHARE_NOTED = 0.05
 ERROR_REQUESTS_LEAST = 20
 """Below so many requests a share of errors says little."""
-RESTING_STATES = frozenset({"ready", "draining", "unloaded", "starting", "waiting", "loading", "warming", "verifying"})
+RESTING_STATES = frozenset({*RuntimeState, "starting", "waiting"}) - {RuntimeState.FAILED}
+"""States of parts that need nobody; `starting` and `waiting` are those of other roles."""
 HOURS = 24
 LEAVING = frozenset({"deprecated", "retired", "blocked"})
 

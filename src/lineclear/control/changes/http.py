@@ -14,7 +14,7 @@ from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.drift import Drift
 from lineclear.control.changes.export import ExportedManifests, export_manifests
 from lineclear.control.changes.plan import ChangeTerms, Plan
-from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused
+from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused, row_limit
 from lineclear.domain.access import PLATFORM
 from lineclear.domain.manifest import ManagedBy
 from lineclear.domain.permissions import Permission
@@ -97,7 +97,7 @@ def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
 
     def list_changes(call: Call) -> ChangeList:
         with database.read() as tx:
-            found = rows.read_changes(tx, row_limit(call))
+            found = rows.read_changes(tx, row_limit(call, ROW_LIMIT_DEFAULT, rows.LIST_ROWS_MAX))
         return ChangeList([_facts(row) for row in found])
 
     def drift(_call: Call) -> DriftList:
@@ -134,18 +134,6 @@ def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
             "JSON Schema of manifests",
         ),
     )  # fmt: skip
-
-
-def row_limit(call: Call) -> int:
-    """The `limit` parameter.
-
-    Raises:
-        Refused: `invalid_request` if it is not a number from 1 to LIST_ROWS_MAX.
-    """
-    text = call.query.get("limit", str(ROW_LIMIT_DEFAULT))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= rows.LIST_ROWS_MAX:
-        raise Refused(AdminCode.INVALID_REQUEST, f"limit must be a number from 1 to {rows.LIST_ROWS_MAX}, not {text!r}")
-    return int(text)
 
 
 def _files(request: ChangeRequest) -> list[ManifestFile]:

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lineclear.base.clock import Clock
-from lineclear.control.endpoint import AdminCode, Call, Endpoint, QueryParameter, Refused
+from lineclear.control.endpoint import (
+    WAITING_CALLS_MAX,
+    AdminCode,
+    Call,
+    Endpoint,
+    QueryParameter,
+    Refused,
+    at_most,
+    row_limit,
+)
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.background import BackgroundDesk
 from lineclear.domain.entry import exchange_day
@@ -103,7 +112,7 @@ class LedgerDesk:
         question = EntryQuestion(
             self._period(call),
             _only(call, NARROW_BY),
-            _limit(call),
+            row_limit(call, LOGS_DEFAULT, LOGS_MAX),
             before=call.query.get("before", ""),
             find=call.query.get("find", ""),
             status=call.query.get("status", ""),
@@ -237,7 +246,7 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
             "POST",
             "/api/v1/ledger/check",
             read,
-            desk.check,
+            at_most(WAITING_CALLS_MAX, desk.check),
             "Prove that no record is lost, doubled or altered",
             body=CheckRequest,
             answer=LedgerCheck,
@@ -263,10 +272,3 @@ def _flag(call: Call, name: str) -> bool:
     if text not in ("true", "false"):
         raise Refused(AdminCode.INVALID_REQUEST, f"{name} is true or false, not {text!r}")
     return text == "true"
-
-
-def _limit(call: Call) -> int:
-    text = call.query.get("limit", str(LOGS_DEFAULT))
-    if not text.isdigit() or not 1 <= int(text) <= LOGS_MAX:
-        raise Refused(AdminCode.INVALID_REQUEST, f"limit is a number from 1 to {LOGS_MAX}, not {text!r}")
-    return int(text)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lineclear.control.endpoint import API_ROOT, Call, Endpoint
+from lineclear.control.endpoint import API_ROOT, WAITING_CALLS_MAX, Call, Endpoint, at_most
 from lineclear.control.providers.trial import ProviderTrial, ProviderTrials
 from lineclear.domain.permissions import Permission
 
@@ -28,7 +28,8 @@ def endpoints(trials: ProviderTrials) -> tuple[Endpoint, ...]:
 
     return (
         Endpoint(
-            "POST", f"{API_ROOT}/providers/{{name}}/test", Permission.PROVIDER_TEST, test,
+            "POST", f"{API_ROOT}/providers/{{name}}/test", Permission.PROVIDER_TEST,
+            at_most(WAITING_CALLS_MAX, test),
             "Call a provider with its credential and tell what came", body=TrialRequest, answer=ProviderTrial,
         ),
     )  # fmt: skip

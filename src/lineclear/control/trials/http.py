@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from lineclear.base.clock import Clock
 from lineclear.control.compile import operations_of
 from lineclear.control.desired import Desired
-from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Refused
+from lineclear.control.endpoint import API_ROOT, WAITING_CALLS_MAX, AdminCode, Call, Endpoint, Refused, at_most
 from lineclear.control.keys.keys import Keys
 from lineclear.control.publish import read_desired
 from lineclear.domain.exchange import OPERATION_PATH, Operation
@@ -93,7 +93,7 @@ def endpoints(
 
     return (
         Endpoint(
-            "POST", f"{API_ROOT}/test-messages", Permission.TEST_MESSAGE_SEND, send,
+            "POST", f"{API_ROOT}/test-messages", Permission.TEST_MESSAGE_SEND, at_most(WAITING_CALLS_MAX, send),
             "Send one message through the data port with a key made for it", body=TestMessage, answer=TestAnswer,
         ),
     )  # fmt: skip
