@@ -136,7 +136,7 @@ def test_the_command_line_trusts_the_data_directory_or_an_authority_and_nobody_e
     assert "certificate" in refused.stderr.lower()
     assert platform.cli(*elsewhere, "--ca", str(encrypted.authority.ca_file)).returncode == 0
     unreadable = platform.cli(*elsewhere, "--ca", str(encrypted.key))
-    assert (unreadable.returncode, "cannot be read" in unreadable.stderr) == (9, True)
+    assert (unreadable.returncode, "holds no certificate in PEM" in unreadable.stderr) == (2, True)
 
 
 def test_a_signed_in_browser_gets_a_cookie_for_tls_only(encrypted: Encrypted) -> None:
