@@ -20,6 +20,7 @@ from lineclear.domain.runtimes import (
 SHA = "a" * 64
 TEXT_NET: dict[str, SettingValue] = {"tokenizer": "tokenizer.json", "tokenizer_sha256": SHA}
 LABELS: dict[str, SettingValue] = {"task": "classification", "labels": "labels.json", "labels_sha256": SHA}
+TENSOR_NET: dict[str, SettingValue] = {**LABELS, "reads": "tensor"}
 BYTES_NET: dict[str, SettingValue] = {**LABELS, "reads": "bytes"}
 
 
@@ -76,6 +77,13 @@ def test_a_setting_is_taken_or_told_what_it_must_be(
         (Engine.ONNX, {"reads": "bytes"}, ["reads"]),
         (Engine.ONNX, {**TEXT_NET, "golden_expect": "spam"}, ["golden_expect"]),
         (Engine.ONNX, {**TEXT_NET, "padding": 0}, ["padding"]),
+        (Engine.ONNX, {**BYTES_NET, "context": 512}, ["context"]),
+        (Engine.ONNX, {**TENSOR_NET, "golden_prompt": "[1, 2.5]", "golden_expect": "spam"}, []),
+        (Engine.ONNX, {**TENSOR_NET, "golden_prompt": "hello"}, ["golden_prompt"]),
+        (Engine.ONNX, {**TENSOR_NET, "golden_prompt": "7"}, ["golden_prompt"]),
+        (Engine.ONNX, {**TENSOR_NET, "padding": 0, "context": 512}, ["padding", "context"]),
+        (Engine.ONNX, {**TENSOR_NET, **TEXT_NET}, ["tokenizer"]),
+        (Engine.ONNX, {"reads": "tensor"}, ["reads"]),
     ],
 )
 def test_settings_that_do_not_fit_together_are_named(
@@ -100,6 +108,7 @@ def test_what_is_given_stands_and_the_rest_has_the_engines_defaults() -> None:
         "embeddings",
         "tokenizer.json",
     )
+    assert read_runtime_settings(Engine.ONNX, TENSOR_NET).golden_prompt == ""
     with pytest.raises(ValueError, match="'slots' must be a whole number"):
         read_runtime_settings(Engine.GGUF, {"slots": -1})
 

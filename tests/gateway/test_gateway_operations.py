@@ -166,8 +166,6 @@ MALFORMED: dict[str, tuple[Operation, dict[str, Any], str]] = {
     "object": (Operation.EMBEDDINGS, {"input": {"text": "x"}}, "input"),
     "no dimensions": (Operation.EMBEDDINGS, {"input": "x", "dimensions": 0}, "dimensions"),
     "streamed vectors": (Operation.EMBEDDINGS, {"input": "x", "stream": True}, "stream"),
-    "tensor": (Operation.CLASSIFY, {"input": [[0.5, 1.0]]}, "input"),
-    "tensor row": (Operation.CLASSIFY, {"input": [0.5]}, "input"),
     "named tensors": (Operation.CLASSIFY, {"inputs": [{"name": "x", "data": [1.0]}]}, "inputs"),
     "streamed classes": (Operation.CLASSIFY, {"input": "x", "stream": True}, "stream"),
 }
@@ -262,7 +260,20 @@ def test_the_model_list_says_what_each_route_can_do(tmp_path: Path) -> None:
     in_house(tmp_path, Plan(models=(VECTORS,), routes=(route("vectors", "vectors"),)), play)
 
 
-def test_tensors_are_refused_by_name(tmp_path: Path) -> None:
+def test_arrays_of_numbers_go_to_the_model_as_they_came(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        made = MAKERS[Operation.CLASSIFY](KEY, "good", "x")
+        for given in ([0.5, 1], [[[0.5, 1e-3], [1, 2]]]):
+            answer = await house.call(
+                Call(made.path, made.headers, json.dumps({"model": "good", "input": given}).encode())
+            )
+            assert answer.status == 200
+            assert json.loads(house.vendor.recent[-1][1])["input"] == given
+
+    in_house(tmp_path, Plan(), play)
+
+
+def test_named_tensors_are_refused_by_name(tmp_path: Path) -> None:
     async def play(house: House) -> None:
         call = embeddings_call(KEY, "good", "x")
         answer = await house.call(Call("/v2/models/good/infer", call.headers, call.body))

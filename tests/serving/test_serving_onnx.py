@@ -292,6 +292,36 @@ def foreign_input(folder: Path) -> None:
     train_classifier(folder, inputs="pixels")
 
 
+def fewer_positions(folder: Path) -> None:
+    """A net of 64 positions; `context` says 512."""
+    model = onnx.load_model(str(folder / "bayes.onnx"))
+    model.graph.initializer.append(helper.make_tensor("positions", TensorProto.FLOAT, [64, 2], [0.0] * 128))
+    model.graph.initializer.append(helper.make_tensor("second", TensorProto.INT64, [1], [1]))
+    model.graph.initializer.append(helper.make_tensor("zero", TensorProto.INT64, [1], [0]))
+    places = [
+        helper.make_node("Shape", ["input_ids"], ["length"], start=1, end=2),
+        helper.make_node("Expand", ["seven", "length"], ["one_each"]),
+        helper.make_node("CumSum", ["one_each", "axis"], ["places"]),
+        helper.make_node("Gather", ["positions", "places"], ["added"]),
+        helper.make_node("Unsqueeze", ["added", "zero"], ["broad"]),
+        helper.make_node("Add", ["kept", "broad"], ["placed"]),
+    ]
+    model.graph.initializer.append(helper.make_tensor("seven", TensorProto.INT64, [1], [1]))
+    model.graph.initializer.append(helper.make_tensor("axis", TensorProto.INT64, [], [0]))
+    nodes = list(model.graph.node)
+    nodes[-1].input[0] = "placed"
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:-1], *places, nodes[-1]])
+    (folder / "bayes.onnx").write_bytes(model.SerializeToString())
+
+
+def foreign_tokenizer(folder: Path) -> None:
+    """A tokenizer with one token more than the net has weights for."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["vocab"]["one-more"] = len(content["model"]["vocab"])
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+
+
 def too_few_labels(folder: Path) -> None:
     (folder / "labels.json").write_text('["only"]')
 
@@ -307,6 +337,8 @@ def no_tokenizer(folder: Path) -> None:
         (damaged, "onnxruntime could not load"),
         (weights_outside, "onnxruntime could not load"),
         (foreign_input, "does not know how to fill: pixels"),
+        (fewer_positions, "does not read 512 tokens at once; set `context`"),
+        (foreign_tokenizer, "does not know token 30522"),
         (too_few_labels, "2 scores and there are 1 labels"),
         (no_tokenizer, "is not a tokenizer.json"),
     ],

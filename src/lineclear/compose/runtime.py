@@ -229,15 +229,21 @@ def main() -> None:
     life = Life(fd)
     spec = msgspec.convert(boot.options["spec"], RuntimeSpec)
     configure_log(f"runtime.{spec.name}", boot.log)
+    uvloop.run(run_and_leave(boot, life, spec))
+
+
+async def run_and_leave(boot: Boot, life: Life, spec: RuntimeSpec) -> None:
+    """Ends the process with the runtime's exit code."""
     try:
-        code = uvloop.run(RuntimeProcess(boot, life, spec).run())
+        code = await RuntimeProcess(boot, life, spec).run()
     except Exception as error:
         log.exception("the runtime ends on a defect of its own or a wrong spec")
         life.report(RuntimeState.FAILED, str(error))
         code = EXIT_REFUSED
     life.close()
     logging.shutdown()
-    # Threads of an engine may still work or hang; waiting for them would keep the memory that leaving gives back.
+    # From inside the loop: threads of an engine may hang, and so do tasks that wait for them, which the loop's own end
+    # would cancel and wait for. Leaving gives the memory back.
     os._exit(code)
 
 

@@ -65,7 +65,11 @@ POOLING_OF_MODEL = "model"
 """The pooling that the model file names: setting `pooling`."""
 TEXT = "text"
 BYTES = "bytes"
+TENSOR = "tensor"
 """What an ONNX net reads: setting `reads`."""
+IDENTITY_SETTINGS = ("task", "reads", "pooling", "padding", "tokenizer_sha256", "labels_sha256")
+"""Settings that decide what a model computes of an input: part of a version, as the model file is."""
+GOLDEN_PROMPT = "golden_prompt"
 
 COMMON_SETTINGS: Mapping[str, Setting] = {
     "queue_max": WholeSetting(0, 1024, 16),
@@ -91,7 +95,7 @@ ENGINE_SETTINGS: Mapping[Engine, Mapping[str, Setting]] = {
         "threads": WholeSetting(0, 256, 0),
         "context": WholeSetting(8, 32_768, 512),
         "task": ChoiceSetting((EMBEDDINGS, CLASSIFICATION), EMBEDDINGS),
-        "reads": ChoiceSetting((TEXT, BYTES), TEXT),
+        "reads": ChoiceSetting((TEXT, BYTES, TENSOR), TEXT),
         "inputs_max": WholeSetting(1, 2048, 256),
         "batch": WholeSetting(1, 256, 16),
         "tokenizer": TextSetting(""),
@@ -125,7 +129,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True):
     stall_s: int
     """Busy for this long without a completed step = the process is replaced."""
     golden_prompt: str
-    """What the warm-up asks, in one user message or as one input."""
+    """What the warm-up asks, in one user message or as one input; for tensors an array as JSON, empty = zeros."""
     golden_expect: str
     """Text that the warm-up's answer must contain, or the label it must give; empty = any will do."""
     threads: int = 0
@@ -139,7 +143,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True):
     pooling: str = ""
     """How a GGUF model loaded for embeddings makes one vector of many; POOLING_OF_MODEL = its own way."""
     reads: str = ""
-    """TEXT or BYTES for an ONNX net."""
+    """TEXT, BYTES or TENSOR for an ONNX net."""
     inputs_max: int = 0
     """Inputs that one request may have."""
     batch: int = 0
@@ -181,10 +185,11 @@ def settings_problems(engine: Engine, settings: Mapping[str, SettingValue]) -> I
         yield from _gguf_problems(settings)
     if engine is not Engine.ONNX:
         return
-    reads_text = settings.get("reads", TEXT) == TEXT
+    reads = settings.get("reads", TEXT)
+    reads_text = reads == TEXT
     classifies = settings.get("task", EMBEDDINGS) == CLASSIFICATION
     if not reads_text and not classifies:
-        yield "reads", "only a net with `task: classification` reads bytes"
+        yield "reads", f"only a net with `task: classification` reads {reads}{'' if reads == BYTES else 's'}"
     for file, needed, when in (
         ("tokenizer", reads_text, "reads: text"),
         ("labels", classifies, "task: classification"),
@@ -198,8 +203,23 @@ def settings_problems(engine: Engine, settings: Mapping[str, SettingValue]) -> I
             yield f"{file}_sha256", f"the sha256 of the file `{file}` must be 64 lower-case hex digits"
     if not classifies and settings.get("golden_expect"):
         yield "golden_expect", "vectors contain no text; leave it out"
-    if reads_text and "padding" in settings:
-        yield "padding", "has no effect without `reads: bytes`; a tokenizer brings its own"
+    yield from _reading_problems(str(reads), settings)
+
+
+def _reading_problems(reads: str, settings: Mapping[str, SettingValue]) -> Iterator[tuple[str, str]]:
+    if reads != BYTES and "padding" in settings:
+        yield "padding", "has no effect without `reads: bytes`; a tokenizer brings its own, and a tensor has no gaps"
+    if reads != TEXT and "context" in settings:
+        yield "context", "has no effect without `reads: text`; the net's own shape says how much it reads"
+    if reads == TENSOR and GOLDEN_PROMPT in settings and not _is_array(str(settings[GOLDEN_PROMPT])):
+        yield GOLDEN_PROMPT, "has to be an input as a JSON array with `reads: tensor`, such as [5.1, 3.5, 1.4, 0.2]"
+
+
+def _is_array(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), list)
+    except msgspec.DecodeError:
+        return False
 
 
 def _gguf_problems(settings: Mapping[str, SettingValue]) -> Iterator[tuple[str, str]]:
@@ -242,7 +262,15 @@ def read_runtime_settings(engine: Engine, settings: Mapping[str, SettingValue]) 
     for name, problem in settings_problems(engine, settings):
         raise ValueError(f"{name!r}: {problem}")
     values = {name: setting.default for name, setting in ENGINE_SETTINGS[engine].items()}
+    if settings.get("reads") == TENSOR:
+        values[GOLDEN_PROMPT] = ""
     return msgspec.convert({**values, **settings}, RuntimeSettings)
+
+
+def identity_settings(engine: Engine, settings: Mapping[str, SettingValue]) -> dict[str, SettingValue]:
+    """The IDENTITY_SETTINGS of an engine with defaults filled in."""
+    known = ENGINE_SETTINGS[engine]
+    return {name: settings.get(name, known[name].default) for name in IDENTITY_SETTINGS if name in known}
 
 
 def side_files(settings: Mapping[str, SettingValue]) -> Iterator[tuple[str, str]]:

@@ -95,8 +95,8 @@ class Door:
         if request.path.startswith(TENSOR_PREFIX):
             raise CallerError(
                 ErrorCode.NOT_YET_SUPPORTED,
-                "the Open Inference Protocol, which carries tensors, is not built yet",
-                hint="text goes to POST /v1/embeddings or /v1/classify",
+                "the Open Inference Protocol, which names its tensors, is not built yet",
+                hint="text goes to POST /v1/embeddings or /v1/classify, numbers as nested lists to /v1/classify",
             )
         is_asked = request.path == ME or request.path.startswith(REQUEST_PREFIX)
         if handler is None and request.path not in WALKS and not is_asked:

@@ -70,6 +70,8 @@ class EngineCounts(msgspec.Struct, frozen=True):
     """Grows while the engine works: tokens decoded, batches computed, answers given."""
     working: int
     """Calls that hold the engine now, callers that hung up included."""
+    oldest: int | None = None
+    """Number of the oldest step under way, where steps are taken side by side and one may hang alone."""
 
 
 class Engine(Protocol):
@@ -83,6 +85,11 @@ class Engine(Protocol):
     @property
     def obeys_directives(self) -> bool:
         """True only for the simulated engine."""
+        ...
+
+    @property
+    def golden_input(self) -> object:
+        """What the warm-up sends as `input`, once loaded, where a text is none: JSON. None = the golden prompt."""
         ...
 
     async def load(self) -> None:

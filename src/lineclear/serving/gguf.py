@@ -48,6 +48,7 @@ class GGUFEngine:
     """One GGUF model, loaded once."""
 
     obeys_directives = False
+    golden_input = None
 
     def __init__(
         self, artifact: Path, alias: str, settings: RuntimeSettings, *, private_dir: Path, pool: Pool, clock: Clock

@@ -34,7 +34,7 @@ async def answer_golden(engine: Engine, settings: RuntimeSettings) -> str:
     """
     operation = next(operation for operation in ORDER if operation in engine.operations)
     outlet = CollectedOutlet()
-    await engine.answer(golden_call(operation, settings.golden_prompt), outlet)
+    await engine.answer(golden_call(operation, settings.golden_prompt, engine.golden_input), outlet)
     if outlet.status != 200 or not outlet.complete:
         raise EngineRefused(f"the golden sample was not answered (status {outlet.status})")
     try:
@@ -48,13 +48,13 @@ async def answer_golden(engine: Engine, settings: RuntimeSettings) -> str:
         raise EngineRefused(f"the golden sample's answer cannot be read: {error}") from error
 
 
-def golden_call(operation: Operation, prompt: str) -> EngineCall:
-    """The warm-up's request: greedy, a few tokens."""
+def golden_call(operation: Operation, prompt: str, given: object = None) -> EngineCall:
+    """The warm-up's request: greedy, a few tokens; `given` stands for the prompt where a text is no input."""
     asked: dict[str, Any] = {"model": "golden"}
     if operation is Operation.CHAT:
         asked |= {"messages": [{"role": "user", "content": prompt}], "max_tokens": GOLDEN_TOKENS, "temperature": 0}
     else:
-        asked |= {"input": prompt}
+        asked |= {"input": prompt if given is None else given}
     body = msgspec.json.encode(asked)
     tree = guard(body)
     codec = CODECS[operation]

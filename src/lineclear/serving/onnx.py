@@ -1,4 +1,4 @@
-"""The onnx engine: an ONNX net on the CPU that turns texts or bytes into vectors or labels.
+"""The onnx engine: an ONNX net on the CPU that turns texts, bytes or tensors into vectors or labels.
 
 In: embeddings or classification requests. Out: whole answers. The blocking work runs in `slots` threads, batch by
 batch: a caller that hangs up loses the batches that have not begun, the one that runs is waited for. onnxruntime,
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import msgspec
 
@@ -21,22 +21,23 @@ from lineclear.domain.capability import engine_operations
 from lineclear.domain.catalogue import Engine
 from lineclear.domain.errors import CallerError, ErrorCode
 from lineclear.domain.exchange import Operation
-from lineclear.domain.runtimes import BYTES, TEXT, RuntimeSettings
+from lineclear.domain.runtimes import BYTES, TENSOR, TEXT, RuntimeSettings
 from lineclear.serving.engine import JSON_HEAD, EngineCall, EngineCounts, EngineCut, EngineRefused, Outlet
 from lineclear.wire.openai_classify import Classified, write_classes
 from lineclear.wire.openai_embeddings import dimensions_of, encoding_of, write_embeddings
-from lineclear.wire.openai_inputs import Input, read_inputs
+from lineclear.wire.openai_tensors import zeros
 
 if TYPE_CHECKING:
-    from lineclear.serving.onnx_net import Features, ONNXNet
+    from lineclear.serving.onnx_inputs import Features
+    from lineclear.serving.onnx_net import ONNXNet
 
 log = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-BATCH_NUMBERS_MAX = {TEXT: 4096, BYTES: 65_536}
-"""Tokens or bytes of one batch, padding included, by setting `reads`: a step takes seconds at most, also for a net
-whose work grows with the square of the length."""
+BATCH_NUMBERS_MAX = {TEXT: 4096, BYTES: 65_536, TENSOR: 1 << 20}
+"""Tokens, bytes or numbers of one batch, padding included, by setting `reads`: a step takes seconds at most, also for
+a net whose work grows with the square of the length."""
 EXTRA = "engine 'onnx' needs the packages onnxruntime, tokenizers and numpy: pip install 'lineclear[local]'"
 
 
@@ -63,7 +64,8 @@ class ONNXEngine:
         self._private_dir = private_dir
         self._net: ONNXNet | None = None
         self._steps = 0
-        self._working = 0
+        self._begun = 0
+        self._under_way: set[int] = set()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix="onnx")
 
@@ -88,11 +90,11 @@ class ONNXEngine:
             case Operation.EMBEDDINGS:
                 encoding = encoding_of(call.tree)
                 self._demand_length(dimensions_of(call.tree))
-                counted = await self._compute(read_inputs(call.tree))
+                counted = await self._compute(call.tree)
                 vectors = [row for row in counted.rows if isinstance(row, bytes)]
                 return write_embeddings(vectors, self._alias, counted.tokens, encoding)
             case Operation.CLASSIFY:
-                counted = await self._compute(read_inputs(call.tree))
+                counted = await self._compute(call.tree)
                 items = [row for row in counted.rows if isinstance(row, Classified)]
                 return write_classes(items, self._alias, counted.tokens, f"classify-{call.request_id}")
             case Operation.CHAT | Operation.MESSAGES | Operation.COUNT_TOKENS | Operation.COMPLETIONS:
@@ -100,20 +102,21 @@ class ONNXEngine:
             case _:
                 assert_never(call.operation)
 
-    async def _compute(self, inputs: Sequence[Input]) -> Counted:
+    @property
+    def golden_input(self) -> object:
+        form = None if self._net is None else self._net.form
+        if form is None:
+            return None
+        return msgspec.json.decode(self._settings.golden_prompt) if self._settings.golden_prompt else zeros(form.shape)
+
+    async def _compute(self, tree: dict[str, Any]) -> Counted:
         net = self._net
         if net is None:
             raise EngineCut("the engine was asked before it was loaded")
-        if len(inputs) > self._settings.inputs_max:
-            raise CallerError(
-                ErrorCode.INVALID_REQUEST,
-                f"{len(inputs)} inputs in one request; this model takes {self._settings.inputs_max}",
-                hint="send several requests; the model version's setting `inputs_max` raises it",
-                param="input",
-            )
-        features = await self._in_thread(partial(net.features, inputs))
+        features = await self._in_thread(partial(net.features, tree, self._settings.inputs_max))
         rows: list[bytes | Classified] = [b""] * len(features)
-        for places in batches(features, self._settings.batch, BATCH_NUMBERS_MAX[self._settings.reads]):
+        batch = 1 if net.is_single else self._settings.batch
+        for places in batches(features, batch, BATCH_NUMBERS_MAX[self._settings.reads]):
             part = [features[place] for place in places]
             results = await self._in_thread(partial(net.compute, part))
             for place, row in zip(places, results, strict=True):
@@ -148,15 +151,18 @@ class ONNXEngine:
 
     def _count(self, work: Callable[[], ResultT]) -> ResultT:
         with self._lock:
-            self._working += 1
+            self._begun += 1
+            step = self._begun
+            self._under_way.add(step)
         try:
             return work()
         finally:
             with self._lock:
-                self._working -= 1
+                self._under_way.discard(step)
 
     async def counts(self) -> EngineCounts:
-        return EngineCounts(self._steps, self._working)
+        with self._lock:
+            return EngineCounts(self._steps, len(self._under_way), min(self._under_way, default=None))
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

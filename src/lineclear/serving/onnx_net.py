@@ -5,68 +5,87 @@ probabilities. Needs the extra `local`; imported by `onnx` when a model is loade
 """
 
 import json
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime
 import tokenizers
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from lineclear.domain.errors import CallerError, ErrorCode
-from lineclear.domain.money import estimated_tokens
-from lineclear.domain.runtimes import CLASSIFICATION, TEXT, RuntimeSettings
+from lineclear.domain.errors import CallerError
+from lineclear.domain.runtimes import CLASSIFICATION, TENSOR, TEXT, RuntimeSettings
 from lineclear.serving.artifact import read_verified
 from lineclear.serving.engine import EngineCut, EngineRefused
+from lineclear.serving.onnx_inputs import (
+    INTEGERS,
+    NUMBERS,
+    Features,
+    Read,
+    byte_reader,
+    byte_window,
+    no_reader,
+    tensor_features,
+    tensor_form,
+    text_reader,
+    wrong,
+)
 from lineclear.wire.openai_classify import Classified
-from lineclear.wire.openai_inputs import Input
+from lineclear.wire.openai_inputs import read_inputs
+from lineclear.wire.openai_tensors import TensorForm, read_tensors
 
 LABELS_MAX = 100_000
-CHARS_PER_TOKEN_MAX = 64
-"""A text with more characters than this per allowed token is refused before the tokenizer reads it."""
-BLOCK_BYTES = 4096
-"""How far into an input white space at its ends is skipped. Source: magika's configuration, block_size."""
 EPSILON = 1e-12
-INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+SCORES = frozenset({"tensor(float)", "tensor(double)", "tensor(float16)"})
+"""Element types of an output that may hold scores; a label's number may stand beside them."""
+PROBE_TEXT = "a"
+LIKE_TRAINING = "send numbers such as the model was trained with; its card may say which"
 
-
-class Features(msgspec.Struct, frozen=True):
-    """One input as the numbers that the net reads."""
-
-    numbers: list[int]
-    tokens: int
-    """What the input counts in usage."""
+log = logging.getLogger(__name__)
 
 
 class ONNXNet:
     """One net with what stands before and after it. Its methods block, and may be called from several threads."""
 
     def __init__(
-        self,
-        session: Any,
-        read: "Callable[[Input, str], Features]",
-        padding: int,
-        labels: tuple[str, ...] | None,
+        self, session: Any, read: Read, padding: int, labels: tuple[str, ...] | None, form: TensorForm | None
     ) -> None:
-        """`session`: an onnxruntime session, which has no types. `labels`: None for a net that gives vectors."""
+        """`session`: an onnxruntime session, which has no types. `labels`: None for a net that gives vectors.
+
+        `form`: what tensors the net reads; None for a net of texts or bytes, of which `read` makes numbers.
+        """
         self._session = session
         self._read = read
         self._padding = padding
         self._labels = labels
-        self._types = {entry.name: INTEGERS.get(entry.type) for entry in session.get_inputs()}
+        self._types = {entry.name: NUMBERS[entry.type] for entry in session.get_inputs()}
         self._main = session.get_inputs()[0].name
+        self._output = _output_name(session, labels is not None)
+        self.form = form
+        self.is_single = form is not None and session.get_inputs()[0].shape[0] == 1
+        """The net computes one input at a time."""
         self.width = 0
         """Numbers in each vector, or labels; known after the first computation."""
 
-    def features(self, inputs: Sequence[Input]) -> list[Features]:
-        """Every input as numbers.
+    def features(self, tree: dict[str, Any], inputs_max: int) -> list[Features]:
+        """Every input of a request as numbers. Any: JSON as it came.
 
         Raises:
-            CallerError: an input is too long, or is not of the kind that the net reads.
+            CallerError: an input is too long, or not of the kind that the net reads, or there are too many.
         """
+        if self.form is not None:
+            return [tensor_features(numbers) for numbers in read_tensors(tree, self.form, inputs_max)]
+        inputs = read_inputs(tree)
+        if len(inputs) > inputs_max:
+            raise wrong(
+                "input",
+                f"{len(inputs)} inputs in one request; this model takes {inputs_max}",
+                "send several requests; the model version's setting `inputs_max` raises it",
+            )
         one = len(inputs) == 1
         return [self._read(item, "input" if one else f"input.{at}") for at, item in enumerate(inputs)]
 
@@ -74,30 +93,63 @@ class ONNXNet:
         """One row for each of these inputs.
 
         Raises:
+            CallerError: the net has no answer to these numbers.
             EngineCut: the net failed, or gave something else than it should.
         """
+        fed, mask = self._fed(batch)
+        try:
+            output = np.asarray(self._session.run([self._output], fed)[0], dtype=np.float32)
+        except InvalidArgument as error:
+            # Names, types and sizes were tried when the net was loaded, so it is the numbers: none of its tokens, say.
+            log.info("the net has no answer to an input", extra={"facts": {"error": _first_line(error)}})
+            raise wrong("input", "the net cannot compute these numbers", LIKE_TRAINING) from error
+        except Exception as error:
+            # The edge to a foreign library: what it raises derives from nothing nearer than this.
+            log.warning("the net failed", extra={"facts": {"error": _first_line(error)}})
+            raise EngineCut("the net could not compute this input") from error
+        rows = pooled(output, mask) if output.ndim == 3 and mask is not None else output
+        if rows.ndim != 2 or len(rows) != len(batch):
+            raise EngineCut(f"the net gave an output of shape {output.shape} for {len(batch)} inputs")
+        if not np.isfinite(rows).all():
+            if self.form is not None:
+                raise wrong("input", "the net's scores for these numbers are not finite", LIKE_TRAINING)
+            raise EngineCut("the net gave scores that are no finite numbers")
+        self.width = rows.shape[1]
+        if self._labels is None:
+            return [row.astype("<f4").tobytes() for row in normalized(rows)]
+        return classified(rows, self._labels)
+
+    def _fed(self, batch: Sequence[Features]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64] | None]:
+        """What the net reads, and for texts and bytes which places hold an input's own numbers."""
+        if self.form is not None:
+            rows = np.array([item.numbers for item in batch], dtype=self._types[self._main])
+            return {self._main: rows.reshape(len(batch), *self.form.shape)}, None
         longest = max(len(item.numbers) for item in batch)
         ids = np.full((len(batch), longest), self._padding, dtype=np.int64)
         mask = np.zeros((len(batch), longest), dtype=np.int64)
         for at, item in enumerate(batch):
             ids[at, : len(item.numbers)] = item.numbers
             mask[at, : len(item.numbers)] = 1
-        fed = {name: array.astype(self._types[name]) for name, array in self._named(ids, mask).items()}
-        try:
-            output = np.asarray(self._session.run(None, fed)[0], dtype=np.float32)
-        except (RuntimeError, ValueError) as error:
-            raise EngineCut("the net could not compute this input") from error
-        rows = pooled(output, mask) if output.ndim == 3 else output
-        if rows.ndim != 2 or len(rows) != len(batch) or not np.isfinite(rows).all():
-            raise EngineCut(f"the net gave an output of shape {output.shape} for {len(batch)} inputs, or no numbers")
-        self.width = rows.shape[1]
-        if self._labels is None:
-            return [row.astype("<f4").tobytes() for row in normalized(rows)]
-        return classified(rows, self._labels)
-
-    def _named(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        return {name: known.get(name, ids) for name in self._types}
+        return {name: known.get(name, ids).astype(kind) for name, kind in self._types.items()}, mask
+
+
+def _output_name(session: Any, classifies: bool) -> str:
+    """The output that holds vectors or scores: of a classifier the first of fractions, else the first.
+
+    Raises:
+        EngineRefused: a classifier has none.
+    """
+    outputs = session.get_outputs()
+    if not classifies:
+        return str(outputs[0].name)
+    for output in outputs:
+        if output.type in SCORES:
+            return str(output.name)
+    given = ", ".join(f"{output.name}: {output.type}" for output in outputs)
+    raise EngineRefused(
+        f"the net gives {given}; a classifier has to give scores as an array of fractions (skl2onnx: zipmap off)"
+    )
 
 
 def pooled(hidden: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -141,17 +193,44 @@ def load_net(artifact: Path, sha256: str, settings: RuntimeSettings, private_dir
     del content
     folder = artifact.parent
     labels = _labels(folder / settings.labels, settings) if settings.task == CLASSIFICATION else None
+    if settings.reads == TENSOR:
+        return ONNXNet(session, no_reader, 0, labels, tensor_form(session, artifact))
     if settings.reads == TEXT:
         tokenizer = _tokenizer(folder / settings.tokenizer, settings)
         padding = (tokenizer.padding or {}).get("pad_id", 0)
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        read = _text_reader(tokenizer, settings.context)
-    else:
-        padding = settings.padding
-        read = _byte_reader(_byte_window(session, artifact), padding)
+        _demand_inputs(session, settings, artifact)
+        net = ONNXNet(session, text_reader(tokenizer, settings.context), padding, labels, None)
+        _demand_reach(net, tokenizer, settings.context, artifact)
+        return net
+    read = byte_reader(byte_window(session, artifact), settings.padding)
     _demand_inputs(session, settings, artifact)
-    return ONNXNet(session, read, padding, labels)
+    return ONNXNet(session, read, settings.padding, labels, None)
+
+
+def _demand_reach(net: ONNXNet, tokenizer: tokenizers.Tokenizer, context: int, artifact: Path) -> None:
+    """What a caller may send has to be computable: the tokenizer's last token, and `context` tokens at once.
+
+    Raises:
+        EngineRefused: it is not.
+        EngineCut: the net computes nothing at all.
+    """
+    numbers = tokenizer.encode(PROBE_TEXT).ids or [0]
+    net.compute([Features(numbers, 0)])
+    last = tokenizer.get_vocab_size() - 1
+    try:
+        net.compute([Features([*numbers[:-1], last], 0)])
+    except (CallerError, EngineCut) as error:
+        raise EngineRefused(
+            f"{artifact} does not know token {last}, the last of its tokenizer; the two files do not belong together"
+        ) from error
+    try:
+        net.compute([Features((numbers * context)[:context], 0)])
+    except (CallerError, EngineCut) as error:
+        raise EngineRefused(
+            f"{artifact} does not read {context} tokens at once; set `context` to what the net was made for"
+        ) from error
 
 
 def _options(settings: RuntimeSettings, private_dir: Path) -> Any:
@@ -197,63 +276,6 @@ def _labels(path: Path, settings: RuntimeSettings) -> tuple[str, ...]:
     if not isinstance(labels, list) or not 0 < len(labels) <= LABELS_MAX or not all(type(x) is str for x in labels):
         raise EngineRefused(f"{path} is not a JSON list of labels")
     return tuple(labels)
-
-
-def _text_reader(tokenizer: tokenizers.Tokenizer, tokens_max: int) -> "Callable[[Input, str], Features]":
-    vocabulary = tokenizer.get_vocab_size()
-
-    def read(item: Input, param: str) -> Features:
-        if isinstance(item, str):
-            if len(item) > tokens_max * CHARS_PER_TOKEN_MAX:
-                raise _too_long(param, f"{len(item)} characters", tokens_max)
-            numbers = tokenizer.encode(item).ids
-        else:
-            numbers = list(item)
-            if max(numbers) >= vocabulary:
-                raise _wrong(param, f"token {max(numbers)} is not one of the model's {vocabulary}", "send the text")
-        if len(numbers) > tokens_max:
-            raise _too_long(param, f"{len(numbers)} tokens", tokens_max)
-        return Features(numbers, len(numbers))
-
-    return read
-
-
-def _byte_window(session: Any, artifact: Path) -> int:
-    """How many numbers a net of bytes reads: its input's second dimension."""
-    shape = session.get_inputs()[0].shape
-    if len(shape) != 2 or type(shape[1]) is not int or shape[1] < 2 or shape[1] % 2:
-        raise EngineRefused(f"{artifact} reads an array of shape {shape}; for bytes it has to be [batch, even number]")
-    return int(shape[1])
-
-
-def _byte_reader(window: int, padding: int) -> "Callable[[Input, str], Features]":
-    half = window // 2
-
-    def read(item: Input, param: str) -> Features:
-        if isinstance(item, str):
-            content = item.encode()
-        elif max(item) > 255:
-            raise _wrong(param, f"{max(item)} is not a byte", "send numbers from 0 to 255, or a text")
-        else:
-            content = bytes(item)
-        start = content[:BLOCK_BYTES].lstrip()[:half]
-        end = content[-BLOCK_BYTES:].rstrip()[-half:]
-        gap = [padding] * (window - len(start) - len(end))
-        return Features([*start, *gap, *end], estimated_tokens(len(content)))
-
-    return read
-
-
-def _too_long(param: str, length: str, tokens_max: int) -> CallerError:
-    return _wrong(
-        param,
-        f"the input has {length} and the model reads {tokens_max} tokens",
-        "split the text and send the parts; nothing is cut off unasked",
-    )
-
-
-def _wrong(param: str, message: str, hint: str) -> CallerError:
-    return CallerError(ErrorCode.INVALID_REQUEST, message, hint=hint, param=param)
 
 
 def _first_line(error: Exception) -> str:

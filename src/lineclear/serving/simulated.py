@@ -72,6 +72,7 @@ class SimulatedEngine:
     """Answers without a model."""
 
     obeys_directives = True
+    golden_input = None
     operations = frozenset(Operation)
 
     def __init__(self, model: str) -> None:

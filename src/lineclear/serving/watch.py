@@ -16,7 +16,7 @@ LOOK_S_MAX = 5.0
 
 
 class EngineStalled(Exception):
-    """The engine has been busy for `stall_s` without a completed step."""
+    """The engine, or one step of it, has been busy for `stall_s` and does not end."""
 
 
 class EngineWatch:
@@ -32,12 +32,16 @@ class EngineWatch:
         """As the engine counts them, when last looked."""
         self.last_step_unix_s: int | None = None
         """When a look last found more steps than the one before; None before the first."""
+        self._oldest: int | None = None
+        self._oldest_ns = 0
+        """When a look first found the oldest step under way."""
 
     async def run(self) -> None:
         """Looks every `stall_s` / 4 seconds, at most every 5; runs until cancelled.
 
         Raises:
-            EngineStalled: no step was completed for `stall_s` although requests ran all that time.
+            EngineStalled: no step was completed for `stall_s` although requests ran all that time, or one step
+                took so long while others beside it were completed.
         """
         moved_ns = self._clock.monotonic_ns()
         ended_before = 0
@@ -53,9 +57,14 @@ class EngineWatch:
             still_s = (self._clock.monotonic_ns() - moved_ns) / 1e9
             if still_s >= self._stall_s:
                 raise EngineStalled(f"no completed step for {still_s:.1f} s with {running} requests running")
+            oldest_s = (self._clock.monotonic_ns() - self._oldest_ns) / 1e9
+            if self._oldest is not None and running and oldest_s >= self._stall_s:
+                raise EngineStalled(f"one step has not ended for {oldest_s:.1f} s; {running} requests are running")
 
     async def _has_moved(self) -> bool:
         counts = await self._engine.counts()
+        if counts is not None and counts.oldest != self._oldest:
+            self._oldest, self._oldest_ns = counts.oldest, self._clock.monotonic_ns()
         if counts is None or counts.steps == self.steps:
             return False
         self.steps = counts.steps

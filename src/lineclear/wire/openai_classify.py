@@ -1,7 +1,7 @@
-"""Text classification on the data port: text in, the likeliest label and every class's probability out.
+"""Classification on the data port: texts or arrays of numbers in, the likeliest label and every probability out.
 
-In: request bodies and answers. Out: see `codec`; for engines, the answer's bytes. Must not: take tensors, which
-belong to the Open Inference Protocol. OpenAI has no such operation; the form is the one that vLLM and SGLang serve.
+In: request bodies and answers. Out: see `codec`; for engines, the answer's bytes. Must not: read the named tensors of
+the Open Inference Protocol. OpenAI has no such operation; the form is the one that vLLM and SGLang serve.
 Source: docs.vllm.ai, "Classification API"; docs.sglang.io, "Classification API", 2026-11.
 """
 
@@ -14,7 +14,7 @@ from lineclear.wire import codec
 from lineclear.wire.openai_inputs import ENCODE, OpenAIInputs, input_usage, require_input
 from lineclear.wire.request_fields import refused
 
-_TENSOR_HINT = "Send texts. Tensors come with the Open Inference Protocol (/v2), which is not built yet."
+_TENSOR_HINT = 'Send "input": a text, or the numbers alone as nested lists, with the batch as the outermost one.'
 
 
 class Classified(msgspec.Struct, frozen=True, gc=False):
@@ -32,14 +32,10 @@ class OpenAIClassify(OpenAIInputs):
     item_field = "label"
 
     def check(self, tree: dict[str, Any]) -> None:
-        """`input` is text or tokens; a tensor is refused by name."""
+        """`input` is a text or a list; which lists a model reads is the model's to judge."""
         if "inputs" in tree and "input" not in tree:
             raise refused("inputs", "is the Open Inference Protocol's and not read here", _TENSOR_HINT)
         require_input(tree)
-        given = tree["input"]
-        rows = given if type(given) is list and type(given[0]) is list else [given]
-        if any(type(row) is list and row and type(row[0]) in (float, list) for row in rows):
-            raise refused("input", "is a tensor", _TENSOR_HINT)
 
 
 def write_classes(items: Sequence[Classified], model: str, prompt_tokens: int | None, response_id: str) -> bytes:

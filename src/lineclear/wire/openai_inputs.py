@@ -158,6 +158,8 @@ def _text(param: str, text: str) -> str:
 
 
 def _tokens(param: str, tokens: object) -> tuple[int, ...]:
+    if type(tokens) is float or (type(tokens) is list and any(type(token) in (float, list) for token in tokens)):
+        raise refused(param, "is a tensor, and this model reads texts", _INPUT_HINT)
     if type(tokens) is not list or not tokens or not all(type(token) is int and token >= 0 for token in tokens):
         raise refused(param, "is neither a text nor a list of tokens", _INPUT_HINT)
     return tuple(tokens)
