@@ -13,9 +13,11 @@ from gateway_house import KEY, TEST_KEY, House, Plan, in_house, key_entry, make_
 from lineclear.api.callers import CallersDoor, callers_listener
 from lineclear.base.clock import SystemClock
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.domain.accounts import Granted, Look
 from lineclear.domain.catalogue import ModelStatus
 from lineclear.domain.snapshot import AccountLimits, AppEntry, BudgetLimit
 from lineclear.gateway import forward
+from lineclear.gateway.looks import LOOKS_AT_ONCE
 from lineclear.net.limits import ServerLimits
 from lineclear.net.server import HTTPServer
 from lineclear.testing.load import chat_call
@@ -98,12 +100,48 @@ def test_me_says_what_is_left_and_when_that_is_not_known(tmp_path: Path) -> None
         assert limits["route:live/good", "tokens_per_minute"]["remaining"] == "known"
         assert limits["route:live/good", "concurrency"]["value"] == 3
         # Asking takes nothing: the same is left afterwards.
-        assert (await ask(house, "/v1/me"))[1]["budgets"] == body["budgets"]
+        looked = await house.parts.accountant.look(Look("look", "app:app"))
+        assert isinstance(looked, Granted)
+        assert looked.budget_remaining_nano_usd == 2_000_000_000 - spent
         await house.stop_accountant()
         status, body = await ask(house, "/v1/me")
         assert status == 200
         assert (body["budgets"][0]["remaining"], body["budgets"][0]["remaining_usd"]) == ("unknown", None)
         assert house.parts.counters["looks_unanswered"] == 1
+
+    in_house(tmp_path, Plan(limits=LIMITS), play)
+
+
+def test_asking_without_end_costs_the_accountant_one_look_a_second(tmp_path: Path) -> None:
+    limits = {f"route:live/r{number}": AccountLimits(None, 9_000, None, None) for number in range(100)}
+    limits["app:app"] = AccountLimits(None, None, None, BudgetLimit(2_000_000_000, "UTC"))
+
+    async def play(house: House) -> None:
+        before = house.parts.accountant.counters["accountant_frames"]
+        began = time.monotonic()
+        for _ in range(5):
+            answers = await asyncio.gather(*(ask(house, "/v1/me") for _ in range(20)))
+            assert {len(body["limits"]) for _, body in answers} == {100}
+            assert all(row["left"] == 9_000 for _, body in answers for row in body["limits"])
+        seconds = int(time.monotonic() - began) + 1
+        frames_each = -(-len(limits) // LOOKS_AT_ONCE)
+        assert house.parts.accountant.counters["accountant_frames"] - before <= seconds * frames_each
+        # What a call takes shows within the second.
+        assert (await house.call(chat_call(KEY, "r7", "hello"))).failure == ""
+        deadline = time.monotonic() + 10
+        while (await ask(house, "/v1/me"))[1]["budgets"][0]["remaining_usd"] == "2.000000000":
+            assert time.monotonic() < deadline
+
+    in_house(tmp_path, Plan(limits=limits, routes=[route(f"r{number}", "good") for number in range(100)]), play)
+
+
+def test_callers_do_not_wait_in_turn_for_an_accountant_that_is_away(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        await house.stop_accountant()
+        began = time.monotonic()
+        answers = await asyncio.gather(*(ask(house, "/v1/me") for _ in range(20)))
+        assert time.monotonic() - began < 5
+        assert {body["budgets"][0]["remaining"] for _, body in answers} == {"unknown"}
 
     in_house(tmp_path, Plan(limits=LIMITS), play)
 

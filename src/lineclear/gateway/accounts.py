@@ -18,6 +18,7 @@ from lineclear.domain.accounts import Extend, Granted, Look, Op, Reply, Reserve,
 from lineclear.domain.errors import ErrorCode, PlatformFault
 from lineclear.domain.snapshot import AccountLimits
 from lineclear.gateway.local_limits import LocalLimits
+from lineclear.gateway.looks import Looks
 from lineclear.wire.accounts import (
     OPS_PER_FRAME_MAX,
     PROTOCOL_VERSION,
@@ -83,6 +84,7 @@ class AccountantClient:
         self._ended: dict[str, SettleAccount | Void] = {}
         """Ended and not acknowledged."""
         self._line: _Line | None = None
+        self.looks = Looks(self.look, lambda: self.connected, self._now_ns)
         self._lost_ns = clock.monotonic_ns()
         self._dialling: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

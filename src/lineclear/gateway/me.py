@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lineclear.domain.accounts import Granted, Look
+from lineclear.domain.accounts import Granted
 from lineclear.domain.errors import PlatformFault
 from lineclear.domain.exchange import OPERATION_PATH
 from lineclear.domain.limits import month_period, zone_named
@@ -67,16 +67,11 @@ async def me(parts: Parts, request: Request, _reply: Reply, request_id: str) -> 
 
 async def _left(parts: Parts, request_id: str, accounts: list[str]) -> dict[str, Granted]:
     """What the accountant says is left, by account; without those that it does not answer for."""
-    left: dict[str, Granted] = {}
     try:
-        asked = [(account, parts.accountant.look(Look(request_id, account))) for account in accounts[:ACCOUNTS_MAX]]
-        for account, reply in asked:
-            told = await reply
-            if isinstance(told, Granted):
-                left[account] = told
+        return await parts.accountant.looks.left(request_id, accounts[:ACCOUNTS_MAX])
     except PlatformFault:
         parts.counters["looks_unanswered"] += 1
-    return left
+        return {}
 
 
 def _key(snapshot: Snapshot, caller: Identified) -> dict[str, Any]:
