@@ -18,6 +18,7 @@ SHA = "a" * 64
 PROMPT = "kind: Prompt\nname: p\n"
 ENVIRONMENT = "kind: Environment\nname: live\n"
 ROUTE = "kind: Route\nname: r\nteam: t\nenvironments:\n  live:\n    "
+GUARDRAIL = "kind: Guardrail\nname: g\nrules: [{id: a, on: [input], "
 TARGETS = "targets: [{model: m@1}]\n    "
 
 CASES = [
@@ -53,6 +54,27 @@ CASES = [
     (APP + "routes: [chat, §chat]\n", "duplicate", "stands twice"),
     (APP + 'routes: [§"openai/*"]\n', "not_yet_supported", "pattern"),
     (APP + 'routes: [§"a b"]\n', "invalid_value", "not a route name"),
+    # Guardrail
+    ("kind: Guardrail\nname: g\nrules: §[]\n", "invalid_value", "at least one rule"),
+    (GUARDRAIL + "detect: [jwt, §jwts]}]\n", "invalid_value", "did you mean `jwt`?"),
+    (GUARDRAIL + "detect: [jwt], §regex: x}]\n", "unknown_field", "`regex` is not a field"),
+    (
+        GUARDRAIL.replace("id: ", "id: §") + "detect: [jwt], max_bytes: 5}]\n",
+        "invalid_value",
+        "has detect and max_bytes",
+    ),
+    (GUARDRAIL.replace("id: ", "id: §") + "action: flag}]\n", "invalid_value", "this one has none"),
+    (GUARDRAIL.replace("id: a", "id: §A b") + "detect: [jwt]}]\n", "invalid_value", "is not a name"),
+    (GUARDRAIL + "detect: [jwt]}, {id: §a, on: [input], max_bytes: 1}]\n", "duplicate", "'a' stands twice"),
+    (GUARDRAIL.replace("[input]", "§[]") + "detect: [jwt]}]\n", "invalid_value", "at least one of input, output"),
+    (GUARDRAIL.replace("[input]", "[§both]") + "detect: [jwt]}]\n", "invalid_value", "'input' or 'output'"),
+    (GUARDRAIL + "detect: [jwt], action: §redact}]\n", "not_yet_supported", "redacting what is sent"),
+    (GUARDRAIL + "max_bytes: 5, action: §redact}]\n", "invalid_value", "nothing to take out"),
+    (GUARDRAIL + "max_bytes: §0}]\n", "invalid_value", "at least 1"),
+    (GUARDRAIL + 'deny: [ok, §" "]}]\n', "invalid_value", "can be seen"),
+    (GUARDRAIL + "detect: [jwt], whole_words: §false}]\n", "invalid_value", "belongs to `deny`"),
+    (GUARDRAIL.replace("[input]", "§[input]") + "json_schema: {}}]\n", "invalid_value", "is for answers"),
+    (ROUTE + TARGETS + "guardrails: [a, §a]\n", "duplicate", "stands twice"),
     # Provider
     (PROVIDER.replace("[openai]", "[openai, §gemini]"), "not_yet_supported", "'gemini' is not yet supported"),
     (PROVIDER.replace("[openai]", "[§klingon]"), "invalid_value", "must be 'openai'"),
@@ -147,7 +169,7 @@ CASES = [
     (ROUTE + TARGETS + "timeouts: {total_s: §0}\n", "invalid_value", "seconds"),
     (ROUTE + TARGETS + "timeouts: {total_s: §99999}\n", "invalid_value", "seconds"),
     (ROUTE + TARGETS + "timeouts: {total_s: §.inf}\n", "invalid_value", "must be a number"),
-    (ROUTE + TARGETS + "§guardrails: []\n", "not_yet_supported", "`guardrails` is not yet supported"),
+    (ROUTE + TARGETS + "§hedge: []\n", "not_yet_supported", "`hedge` is not yet supported"),
     (ROUTE + TARGETS + "limits: {tokens_per_minute: §0}\n", "invalid_value", "at least 1"),
     (ROUTE + TARGETS + "budget: {usd_per_month: §1}\n", "invalid_value", "put it in quotes"),
     (ROUTE + TARGETS + "\ndata_class: §secret\n", "invalid_value", "must be 'public'"),

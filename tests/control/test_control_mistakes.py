@@ -507,7 +507,7 @@ environments:
     timeouts: {total_s: «invalid_value»0, «unknown_field»total: 1}
     capture: «not_yet_supported»full
     rollout: «not_yet_supported»careful
-    «not_yet_supported»guardrails: []
+    «not_yet_supported»hedge: []
 """,
     "a-route-with-nothing": """
 «missing_field,missing_field,missing_field»kind: Route

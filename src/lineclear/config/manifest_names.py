@@ -14,6 +14,7 @@ from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.manifest import (
     App,
     Environment,
+    Guardrail,
     Kind,
     Manifest,
     Model,
@@ -33,6 +34,7 @@ class Named(StrEnum):
     PROVIDER = "provider"
     MODEL_VERSION = "model version"
     PROMPT = "prompt"
+    GUARDRAIL = "guardrail"
     ENVIRONMENT = "environment"
     ROUTE = "route"
 
@@ -58,6 +60,7 @@ _NAMED_KINDS = {
     Kind.TEAM: Named.TEAM,
     Kind.PROVIDER: Named.PROVIDER,
     Kind.PROMPT: Named.PROMPT,
+    Kind.GUARDRAIL: Named.GUARDRAIL,
     Kind.ENVIRONMENT: Named.ENVIRONMENT,
     Kind.ROUTE: Named.ROUTE,
 }
@@ -67,10 +70,7 @@ def mentions_of(manifest: Manifest) -> Iterator[Mention]:
     """Every name of another noun, in the order of the fields."""
     match manifest:
         case App():
-            yield Mention(("team",), Named.TEAM, manifest.team)
-            for at, route in enumerate(manifest.routes):
-                if route != "*":
-                    yield Mention(("routes", at), Named.ROUTE, route)
+            yield from _mentions_of_app(manifest)
         case Provider():
             if isinstance(manifest.credential, dict):
                 for name in manifest.credential:
@@ -79,8 +79,22 @@ def mentions_of(manifest: Manifest) -> Iterator[Mention]:
             yield from _mentions_of_model(manifest)
         case Route():
             yield from _mentions_of_route(manifest)
-        case Team() | Prompt() | Environment():
+        case Environment():
+            yield from _guardrails(manifest.guardrails, ())
+        case Team() | Prompt() | Guardrail():
             return
+
+
+def _mentions_of_app(app: App) -> Iterator[Mention]:
+    yield Mention(("team",), Named.TEAM, app.team)
+    for at, route in enumerate(app.routes):
+        if route != "*":
+            yield Mention(("routes", at), Named.ROUTE, route)
+
+
+def _guardrails(names: Iterable[str], root: PlainPath) -> Iterator[Mention]:
+    for at, name in enumerate(names):
+        yield Mention((*root, "guardrails", at), Named.GUARDRAIL, name)
 
 
 def _mentions_of_model(model: Model) -> Iterator[Mention]:
@@ -105,6 +119,7 @@ def _mentions_of_route(route: Route) -> Iterator[Mention]:
                 yield Mention((*root, field, at, "model"), Named.MODEL_VERSION, model)
         if deployed.prompt is not None:
             yield Mention((*root, "prompt"), Named.PROMPT, deployed.prompt)
+        yield from _guardrails(deployed.guardrails, root)
 
 
 def known_names(manifests: Iterable[Manifest]) -> Known:

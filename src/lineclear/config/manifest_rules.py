@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias, assert_never
 from urllib.parse import urlsplit
 
+from lineclear.config.guardrail_rules import check_guardrail
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.catalogue import Engine, EnvironmentClass
 from lineclear.domain.exchange import Dialect
@@ -18,6 +19,7 @@ from lineclear.domain.manifest import (
     BudgetMode,
     CaptureMode,
     Environment,
+    Guardrail,
     Limits,
     Manifest,
     Model,
@@ -59,22 +61,21 @@ TEXT_CHARS_MAX = 262_144
 
 def check_rules(manifest: Manifest) -> Iterator[Mistake]:
     """Every mistake of one noun."""
+    if not isinstance(manifest, Environment | Route):
+        yield from _name(manifest.name)
     match manifest:
         case Team():
-            yield from _name(manifest.name)
             yield from _team(manifest)
         case App():
-            yield from _name(manifest.name)
             yield from _app(manifest)
         case Provider():
-            yield from _name(manifest.name)
             yield from _provider(manifest)
         case Model():
-            yield from _name(manifest.name)
             yield from _model(manifest)
         case Prompt():
-            yield from _name(manifest.name)
             yield from _prompt(manifest)
+        case Guardrail():
+            yield from _guardrail(manifest)
         case Environment():
             yield from _environment(manifest)
         case Route():
@@ -280,6 +281,13 @@ def _prompt(prompt: Prompt) -> Iterator[Mistake]:
         yield ("text",), "invalid_value", str(error)
 
 
+def _guardrail(guardrail: Guardrail) -> Iterator[Mistake]:
+    yield from check_guardrail(guardrail)
+    yield from _unique([rule.id for rule in guardrail.rules], ("rules",), "id")
+    for at, rule in enumerate(guardrail.rules):
+        yield from _word(rule.id, ("rules", at, "id"))
+
+
 def _environment(environment: Environment) -> Iterator[Mistake]:
     if not ENVIRONMENT_NAME.fullmatch(environment.name):
         yield ("name",), "invalid_value", "must be a lower-case letter, then letters and digits, at most 12 in all"
@@ -290,6 +298,7 @@ def _environment(environment: Environment) -> Iterator[Mistake]:
         yield ("approvals",), "invalid_value", "must be 0 or more"
     elif environment.approvals > 0:
         yield ("approvals",), "not_yet_supported", "approvals other than 0 are not yet supported"
+    yield from _unique(environment.guardrails, ("guardrails",))
 
 
 def _route(route: Route) -> Iterator[Mistake]:
@@ -321,6 +330,7 @@ def _route_environment(deployed: RouteEnvironment) -> Iterator[Mistake]:
         yield ("rollout",), "not_yet_supported", "a rollout other than immediate is not yet supported"
     if deployed.max_tokens is not None and deployed.max_tokens < 1:
         yield ("max_tokens",), "invalid_value", "must be at least 1"
+    yield from _unique(deployed.guardrails, ("guardrails",))
     yield from _targets(deployed)
     yield from _timeouts(deployed)
     yield from _account(deployed.limits, deployed.budget, ())

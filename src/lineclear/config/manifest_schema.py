@@ -17,11 +17,13 @@ from typing import Any
 
 import msgspec
 
+from lineclear.config import guardrail_rules
 from lineclear.config import manifest_rules as rules
 from lineclear.config.manifest_fields import file_name
 from lineclear.domain import manifest as nouns
 from lineclear.domain.catalogue import Engine
 from lineclear.domain.exchange import Dialect
+from lineclear.domain.guardrails import DETECTOR_NAMES, GuardrailSide
 from lineclear.domain.manifest import KIND_CLASSES, BudgetMode, CaptureMode, Noun
 from lineclear.domain.runtimes import ENGINE_SETTINGS
 
@@ -38,7 +40,7 @@ _FROM_1: Schema = {"minimum": 1, "maximum": rules.LIMIT_MAX}
 _SECONDS: Schema = {"minimum": 0.001, "maximum": rules.TIMEOUT_S_MAX}
 
 _BOUNDS: Mapping[str, Schema] = {
-    **{f"{kind}.name": _NAME for kind in ("Team", "App", "Provider", "Model", "Prompt")},
+    **{f"{kind}.name": _NAME for kind in ("Team", "App", "Provider", "Model", "Prompt", "Guardrail")},
     "Environment.name": {"pattern": f"^{rules.ENVIRONMENT_NAME.pattern}$"},
     "Route.name": _ROUTE_NAME,
     "App.routes": {"items": {"type": "string", "anyOf": [{"const": "*"}, _ROUTE_NAME]}, "uniqueItems": True},
@@ -54,6 +56,21 @@ _BOUNDS: Mapping[str, Schema] = {
     "ModelVersion.successor": {"pattern": "@"},
     "Prompt.text": {"minLength": 1, "maxLength": rules.TEXT_CHARS_MAX},
     "Environment.approvals": {"const": 0},
+    "Environment.guardrails": {"items": {"type": "string", **_NAME}, "uniqueItems": True},
+    "RouteEnvironment.guardrails": {"items": {"type": "string", **_NAME}, "uniqueItems": True},
+    "Guardrail.rules": {"minItems": 1, "maxItems": guardrail_rules.RULES_MAX},
+    "GuardrailCheck.id": _NAME,
+    "GuardrailCheck.on": {
+        "items": {"enum": [item.value for item in GuardrailSide]},
+        "minItems": 1,
+        "uniqueItems": True,
+    },
+    "GuardrailCheck.detect": {"items": {"enum": list(DETECTOR_NAMES)}},
+    "GuardrailCheck.deny": {
+        "items": {"type": "string", "minLength": 1, "maxLength": guardrail_rules.PHRASE_CHARS_MAX},
+        "maxItems": guardrail_rules.PHRASES_MAX,
+    },
+    "GuardrailCheck.max_bytes": {"minimum": 1},
     "Target.model": _VERSION_NAME,
     "Target.weight": {"minimum": 0, "maximum": rules.WEIGHT_MAX},
     "Fallback.model": _VERSION_NAME,
@@ -138,7 +155,7 @@ def _type_schema(kind: Any) -> Schema:
         return {"$ref": f"#/$defs/{kind.__name__}"}
     if isinstance(kind, type) and issubclass(kind, Enum):
         return {"type": "string", "enum": [item.value for item in kind]}
-    return {"type": _TYPES[kind]}
+    return {} if kind is Any else {"type": _TYPES[kind]}
 
 
 def _engine_schema(engine: Engine) -> Schema:

@@ -17,6 +17,7 @@ from lineclear.base.secret import Secret
 from lineclear.config.manifest_names import reference_of, secret_name
 from lineclear.config.manifest_rules import RESERVED_PROVIDER
 from lineclear.control.desired import Desired
+from lineclear.control.guardrails import rules_of
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry
 from lineclear.domain.capability import askable_operations, engine_operations
@@ -99,7 +100,10 @@ def compile_state(state: State, prices: PriceBook) -> Compiled:
     catalogue = _catalogue(desired, runtimes, prices)
     sections: dict[str, Section] = {
         "environments": EnvironmentsSection(
-            {name: EnvironmentEntry(name, item.class_) for name, item in sorted(desired.environments.items())}
+            {
+                name: EnvironmentEntry(name, item.class_, rules_of(item.guardrails, desired.guardrails))
+                for name, item in sorted(desired.environments.items())
+            }
         ),
         "apps": AppsSection({name: AppEntry(name, app.team, app.routes) for name, app in sorted(desired.apps.items())}),
         "providers": ProvidersSection(_providers(desired)),

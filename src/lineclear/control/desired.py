@@ -16,6 +16,7 @@ from lineclear.domain.manifest import (
     KIND_CLASSES,
     App,
     Environment,
+    Guardrail,
     Kind,
     Manifest,
     Model,
@@ -28,7 +29,7 @@ from lineclear.domain.manifest import (
     model_version_id,
 )
 
-N = TypeVar("N", Team, App, Provider, Model, Prompt, Environment, Route)
+N = TypeVar("N", Team, App, Provider, Model, Prompt, Guardrail, Environment, Route)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Desired:
     @property
     def prompts(self) -> dict[str, Prompt]:
         return self._of(Prompt)
+
+    @property
+    def guardrails(self) -> dict[str, Guardrail]:
+        return self._of(Guardrail)
 
     @property
     def environments(self) -> dict[str, Environment]:

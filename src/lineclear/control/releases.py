@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from lineclear.base.canonical import JSONValue, canonical_json, digest_hex
 from lineclear.control.desired import Desired
-from lineclear.domain.manifest import Prompt, Route, RouteEnvironment, Strategy
+from lineclear.control.guardrails import rules_of
+from lineclear.domain.guardrails import GuardrailRule
+from lineclear.domain.manifest import Guardrail, Prompt, Route, RouteEnvironment, Strategy
 from lineclear.domain.prompts import prompt_segments
 from lineclear.domain.snapshot import PromptEntry, ReleaseEntry, TargetEntry, Timeouts
 from lineclear.store.control_rows import DeploymentRow
@@ -43,15 +47,17 @@ def release_id(digest: str) -> str:
 def build_releases(wanted: Desired) -> dict[tuple[str, str], Release]:
     """The release of every route by (environment, route)."""
     return {
-        (environment, route.name): _build(route, deployed, wanted.prompts)
+        (environment, route.name): _build(route, deployed, wanted.prompts, wanted.guardrails)
         for route in wanted.routes.values()
         for environment, deployed in route.environments.items()
     }
 
 
-def _build(route: Route, deployed: RouteEnvironment, prompts: Mapping[str, Prompt]) -> Release:
+def _build(
+    route: Route, deployed: RouteEnvironment, prompts: Mapping[str, Prompt], guardrails: Mapping[str, Guardrail]
+) -> Release:
     # The environment is no part of it: promoting carries the same digest.
-    manifest: JSONValue = {
+    manifest: dict[str, JSONValue] = {
         "schema": RELEASE_SCHEMA,
         "route": route.name,
         "strategy": deployed.strategy.value,
@@ -66,6 +72,9 @@ def _build(route: Route, deployed: RouteEnvironment, prompts: Mapping[str, Promp
         },
         "max_tokens": deployed.max_tokens,
     }
+    if deployed.guardrails:
+        # Only where there are some: the digests of releases without any stay what they were.
+        manifest["guardrails"] = [_pinned_guardrail(guardrails[name], guardrails) for name in deployed.guardrails]
     return Release(digest_hex(manifest), route.name, canonical_json(manifest).decode())
 
 
@@ -76,6 +85,12 @@ def _weight(weight: int | None) -> int:
 def _pinned_prompt(prompt: Prompt) -> dict[str, JSONValue]:
     content: dict[str, JSONValue] = {"mode": prompt.mode.value, "text": prompt.text}
     return {"name": prompt.name, "digest": digest_hex(content), **content}
+
+
+def _pinned_guardrail(guardrail: Guardrail, guardrails: Mapping[str, Guardrail]) -> dict[str, JSONValue]:
+    rules: JSONValue = msgspec.json.decode(msgspec.json.encode(rules_of([guardrail.name], guardrails)))
+    content: dict[str, JSONValue] = {"rules": rules}
+    return {"name": guardrail.name, "digest": digest_hex(content), **content}
 
 
 def _seconds(value: float | None, default: float | None) -> str | None:
@@ -102,6 +117,11 @@ def release_entry(digest: str, manifest: str) -> ReleaseEntry:
         else PromptEntry(prompt["name"], prompt["digest"], prompt["mode"], prompt_segments(prompt["text"])),
         timeouts=Timeouts(**timeouts),
         max_tokens=content["max_tokens"],
+        guardrails=tuple(
+            msgspec.convert(rule, GuardrailRule)
+            for guardrail in content.get("guardrails", ())
+            for rule in guardrail["rules"]
+        ),
     )
 
 

@@ -4,6 +4,7 @@ Compiled by control, pinned in a release or in force for an environment; read by
 """
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -28,10 +29,25 @@ class GuardrailAction(StrEnum):
     """The rule is named on record and in `x-lineclear-policy`; nothing else changes."""
 
 
-DETECT = "guardrail.detect"
-DENY = "guardrail.deny"
-SIZE = "guardrail.size"
-SCHEMA = "guardrail.schema"
+DETECT: Final = "guardrail.detect"
+DENY: Final = "guardrail.deny"
+SIZE: Final = "guardrail.size"
+SCHEMA: Final = "guardrail.schema"
+
+SECRETS: Final = "secrets"
+"""The group of all formats of secrets."""
+SECRET_DETECTORS: Final = (
+    "lineclear-key", "github-token", "github-fine-grained-token", "gitlab-token", "npm-token", "pypi-token",
+    "aws-access-key-id", "google-api-key", "slack-token", "slack-app-token", "slack-webhook", "stripe-key",
+    "stripe-restricted-key", "stripe-webhook-secret", "openai-key", "anthropic-key", "huggingface-token",
+    "sendgrid-key", "digitalocean-token", "jwt", "private-key",
+)  # fmt: skip
+PERSONAL_DETECTORS: Final = (
+    "email", "phone", "payment-card", "iban", "us-ssn", "uk-nhs-number", "de-tax-id", "es-dni", "fr-nir", "nl-bsn",
+    "in-aadhaar", "it-fiscal-code", "pl-pesel", "br-cpf", "ca-sin", "ch-ahv", "se-personal-number",
+)  # fmt: skip
+DETECTOR_NAMES: Final = (SECRETS, *SECRET_DETECTORS, *PERSONAL_DETECTORS)
+"""What `detect` may name."""
 
 
 class GuardrailRule(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):

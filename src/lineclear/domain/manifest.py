@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from lineclear.domain.catalogue import CostTier, DataClass, EnvironmentClass, ModelStatus, RiskTier
 from lineclear.domain.exchange import Operation
+from lineclear.domain.guardrails import GuardrailAction, GuardrailSide
 
 
 class Kind(StrEnum):
@@ -21,6 +22,7 @@ class Kind(StrEnum):
     MODEL = "Model"
     PROMPT = "Prompt"
     POLICY = "Policy"
+    GUARDRAIL = "Guardrail"
     ENVIRONMENT = "Environment"
     ROUTE = "Route"
 
@@ -236,6 +238,35 @@ class Prompt(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuardrailCheck(Noun):
+    """One rule of a guardrail: what it looks for, where, and what follows. It has one of the last four."""
+
+    id: str
+    """Its name inside the guardrail; refusals and records carry `guardrail/id`."""
+    on: tuple[GuardrailSide, ...]
+    action: GuardrailAction = GuardrailAction.BLOCK
+    whole_words: bool = True
+    """With `deny`: a phrase inside a longer word does not count."""
+    detect: tuple[str, ...] = ()
+    """Detectors by name; `secrets` is all formats of secrets."""
+    deny: tuple[str, ...] = ()
+    """Phrases that must not occur, whatever their case and spacing."""
+    max_bytes: int | None = None
+    """Most bytes of the request's body, or of the answer's content; tokens are never more than bytes."""
+    json_schema: dict[str, Any] | None = None
+    """A JSON Schema that the answer's text has to meet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guardrail(Noun):
+    """Checks of what is sent to models and of what they answer. Routes and environments name it."""
+
+    name: str
+    rules: tuple[GuardrailCheck, ...]
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment(Noun):
     """Where a route is deployed. In files `class_` is written `class`."""
 
@@ -243,6 +274,8 @@ class Environment(Noun):
     class_: EnvironmentClass
     approvals: int = 0
     description: str = ""
+    guardrails: tuple[str, ...] = ()
+    """In force on every route of it, whatever a release says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +321,8 @@ class RouteEnvironment(Noun):
     timeouts: RouteTimeouts = RouteTimeouts()
     capture: CaptureMode = CaptureMode.NONE
     rollout: str = "immediate"
+    guardrails: tuple[str, ...] = ()
+    """Pinned in the release, with what they say now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,7 +337,7 @@ class Route(Noun):
     description: str = ""
 
 
-Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Environment | Route
+Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Guardrail | Environment | Route
 
 KIND_CLASSES: dict[Kind, type[Manifest]] = {
     Kind.TEAM: Team,
@@ -310,6 +345,7 @@ KIND_CLASSES: dict[Kind, type[Manifest]] = {
     Kind.PROVIDER: Provider,
     Kind.MODEL: Model,
     Kind.PROMPT: Prompt,
+    Kind.GUARDRAIL: Guardrail,
     Kind.ENVIRONMENT: Environment,
     Kind.ROUTE: Route,
 }

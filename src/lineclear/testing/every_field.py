@@ -45,7 +45,24 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         }],
     },
     "Prompt": {"kind": "Prompt", "name": "voice", "text": "a", "mode": "prepend", "description": "a"},
-    "Environment": {"kind": "Environment", "name": "stage", "class": "test", "approvals": 0, "description": "a"},
+    "Guardrail": {
+        "kind": "Guardrail", "name": "house", "description": "a",
+        "rules": [{"id": "secrets", "on": ["output"], "action": "flag", "detect": ["jwt"]}],
+    },
+    "Guardrail words": {
+        "kind": "Guardrail", "name": "words",
+        "rules": [{"id": "words", "on": ["input"], "whole_words": False, "deny": ["a b"]}],
+    },
+    "Guardrail size": {
+        "kind": "Guardrail", "name": "size", "rules": [{"id": "size", "on": ["input"], "max_bytes": 9}],
+    },
+    "Guardrail shape": {
+        "kind": "Guardrail", "name": "shape",
+        "rules": [{"id": "shape", "on": ["output"], "json_schema": {"type": "array"}}],
+    },
+    "Environment": {"kind": "Environment", "name": "stage", "class": "test", "approvals": 0, "description": "a",
+        "guardrails": ["size"],
+    },
     "Route": {
         "kind": "Route", "name": "chat", "team": "payers", "tasks": ["x"], "data_class": "public", "description": "a",
         "environments": {"stage": {
@@ -53,7 +70,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
             "fallback": [{"model": "own@1"}], "prompt": "voice", "max_tokens": 5, "limits": LIMITS,
             "budget": {"usd_per_month": "1", "mode": "strict"},
             "timeouts": {"connect_s": 1.0, "first_event_s": 1.0, "between_events_s": 1.0, "total_s": 1.0},
-            "capture": "none", "rollout": "immediate",
+            "capture": "none", "rollout": "immediate", "guardrails": ["house", "words", "shape"],
         }},
     },
 }  # fmt: skip

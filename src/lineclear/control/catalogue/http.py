@@ -90,6 +90,7 @@ _PLURALS = {
     Kind.PROVIDER: "providers",
     Kind.MODEL: "models",
     Kind.PROMPT: "prompts",
+    Kind.GUARDRAIL: "guardrails",
     Kind.ENVIRONMENT: "environments",
 }
 

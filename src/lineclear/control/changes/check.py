@@ -6,6 +6,7 @@ In: the state before and wanted, documents, credential values, keys. Out: findin
 from collections.abc import Iterator, Mapping, Sequence
 
 from lineclear.base.secret import Secret
+from lineclear.checks.answer_schema import AnswerSchema, SchemaMistake
 from lineclear.config.manifest import Document
 from lineclear.config.manifest_fields import near_words
 from lineclear.config.manifest_names import credentials_of, secret_name
@@ -13,7 +14,7 @@ from lineclear.config.yaml_tree import PlainPath
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired
 from lineclear.domain.findings import Finding
-from lineclear.domain.manifest import Kind
+from lineclear.domain.manifest import Guardrail, Kind
 
 
 def check_credentials(
@@ -34,6 +35,20 @@ def check_credentials(
                 yield Finding(*found, path=_path(provider.name, path))
             elif not document.is_muted(path):
                 yield document.finding(path, *found)
+
+
+def check_schemas(documents: Sequence[Document]) -> Iterator[Finding]:
+    """Schemas of guardrails that could not be used, or whose check would have no bound."""
+    for document in documents:
+        if not isinstance(document.manifest, Guardrail):
+            continue
+        for at, rule in enumerate(document.manifest.rules):
+            path: PlainPath = ("rules", at, "json_schema")
+            if rule.json_schema is not None and not document.is_muted(path):
+                try:
+                    AnswerSchema(rule.json_schema)
+                except SchemaMistake as mistake:
+                    yield document.finding(path, "invalid_value", f"the schema {mistake}")
 
 
 def check_keys(deleted: Desired, keys: Mapping[tuple[str, str], int]) -> Iterator[Finding]:
