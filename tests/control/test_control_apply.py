@@ -244,6 +244,57 @@ def test_a_name_that_leads_nowhere_is_refused_at_its_place(plane: ControlPlane, 
     assert plane.load().manifest.revision == plane.publisher.revision()
 
 
+NET = """
+kind: Model
+name: net
+owner: support
+versions:
+  - version: "1"
+    engine: onnx
+    artifact: ./net.onnx
+    sha256: "SHA"
+    settings: {SETTINGS}
+""".replace("SHA", "a" * 64)
+SETTINGS = "task: classification, tokenizer: t, tokenizer_sha256: A, labels: l, labels_sha256: A"
+
+
+def net(settings: str) -> str:
+    """A model whose one version has these settings; `A` and `B` stand for digests."""
+    return NET.replace("SETTINGS", settings.replace("A", "a" * 64).replace("B", "b" * 64))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "task: classification, tokenizer: t, tokenizer_sha256: §B, labels: l, labels_sha256: A",
+        "task: classification, tokenizer: t, tokenizer_sha256: A, labels: l, labels_sha256: §B",
+        "task: §embeddings, tokenizer: t, tokenizer_sha256: A",
+        "task: classification, reads: §bytes, padding: §0, labels: l, labels_sha256: A",
+    ],
+)
+def test_what_decides_what_a_model_computes_never_changes_under_one_version(plane: ControlPlane, settings: str) -> None:
+    applied(plane)
+    plane.apply(net(SETTINGS))
+    before = state_of(plane)
+    marked = net(settings)
+    error = refused(plane, marked.replace("§", ""))
+    head, *rest = marked.split("§")
+    line = head.count("\n") + 1
+    columns = {len("".join([head, *rest[:at]]).rpartition("\n")[2]) + 1 for at in range(len(rest))}
+    told = {(finding.line, finding.column) for finding in error.findings}
+    assert told >= {(line, column) for column in columns}
+    assert {finding.code for finding in error.findings} == {"immutable"}
+    assert all("net@1 is immutable: its setting" in finding.message for finding in error.findings)
+    assert state_of(plane) == before
+
+
+def test_settings_that_decide_nothing_of_a_models_answers_may_change(plane: ControlPlane) -> None:
+    applied(plane)
+    plane.apply(net(SETTINGS))
+    done = plane.apply(net(f"threads: 1, reads: text, inputs_max: 9, {SETTINGS}"))
+    assert {item.name: item.action for item in done.plan.objects} == {"net": Action.UPDATE}
+
+
 def test_one_mistake_refuses_the_whole_set(plane: ControlPlane) -> None:
     before = state_of(plane)
     error = refused(plane, SHOP + "---\nkind: App\nname: late\nteam: nobody\n", ACME_KEY=KEY)

@@ -12,9 +12,10 @@ from lineclear.config.manifest_names import Known, Mention, Named, known_names, 
 from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.control.desired import Desired
+from lineclear.domain.catalogue import Engine
 from lineclear.domain.findings import Finding
 from lineclear.domain.manifest import Environment, Kind, Manifest, Model, ModelVersion, kind_of
-from lineclear.domain.runtimes import RUNTIME_PROCESSES_MAX
+from lineclear.domain.runtimes import RUNTIME_PROCESSES_MAX, identity_settings
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,22 @@ def _changed_versions(known: Model, model: Model) -> Iterator[Broken]:
                     " give the new one a version of its own"
                 )
                 yield Broken(("versions", at, field), message, "immutable")
+        yield from _changed_settings(f"{model.name}@{version.version}", at, was, version)
+
+
+def _changed_settings(name: str, at: int, was: ModelVersion, version: ModelVersion) -> Iterator[Broken]:
+    if was.engine is None or was.engine is not version.engine:
+        return
+    engine = Engine(was.engine.value)
+    now = identity_settings(engine, version.settings)
+    for setting, value in identity_settings(engine, was.settings).items():
+        if value != now[setting]:
+            message = (
+                f"{name} is immutable: its setting {setting} is {value!r} and decides what the model computes;"
+                " give the new one a version of its own"
+            )
+            path: PlainPath = ("versions", at, "settings", *([setting] if setting in version.settings else []))
+            yield Broken(path, message, "immutable")
 
 
 def _fact(version: ModelVersion, field: str) -> str | None:
