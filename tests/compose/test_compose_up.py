@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lineclear.base.log import MESSAGE_CHARS_MAX, HumanLines, JSONLines, LogChoice
-from lineclear.compose.announce import ready_text
+from lineclear.compose.announce import announce, ready_text
 from lineclear.compose.child import Child, kill_group, start_ticks
 from lineclear.compose.current import SnapshotUnreadable, read_current, read_stamp
 from lineclear.compose.datadir import LOCK_FILE, UpRefused, open_data_directory
@@ -51,6 +51,9 @@ def test_configuration_survives_its_json(tmp_path: Path) -> None:
     [
         ({"workers": 0}, "--workers 0"),
         ({"workers": 65}, "--workers 65"),
+        ({"public_url": "ai.example.com"}, "--public-url 'ai.example.com'"),
+        ({"public_admin_url": "https://a b"}, "--public-admin-url"),
+        ({"public_url": "https://user:word@x"}, "--public-url"),
         ({"port": 4100, "admin_port": 4100}, "two ports"),
         ({"host": "192.0.2.1"}, "--behind-proxy"),
         ({"host": "192.0.2.1", "behind_proxy": True, "files": ()}, "not an address of this machine"),
@@ -218,6 +221,25 @@ def test_text_for_a_person_names_what_is_not_answering() -> None:
     assert "not answering: control" in text
     assert "shop.yaml was not applied" in text
     assert "lca_secret" not in text
+
+
+def test_text_for_a_person_names_the_public_addresses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    public = config(tmp_path, ready_file=None, public_url="https://ai.example.com", public_admin_url="https://ops.test")
+    facts: dict[str, object] = {
+        "gateway_url": "http://127.0.0.1:1",
+        "admin_url": "http://127.0.0.1:2",
+        "console_url": None,
+        "keys": {"test": "lc_test_x"},
+        "degraded": [],
+        "warnings": [],
+        "data_dir": "/d",
+        "demo": False,
+    }
+    announce(public, facts, is_at_terminal=True)
+    text = capsys.readouterr().out
+    assert "data port   https://ai.example.com\n  admin port  https://ops.test\n" in text
+    assert "curl https://ai.example.com/v1/chat/completions" in text
+    assert "127.0.0.1" not in text
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:

@@ -6,18 +6,23 @@ import http.client
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from lineclear.base.clock import SystemClock
 from lineclear.console import shown
+from lineclear.console.application import Console, ConsoleParts
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
 from lineclear.console.pages.home import RESTING_STATES
+from lineclear.domain.errors import ErrorCode, LineclearError
 from lineclear.domain.runtimes import RuntimeState
 from lineclear.testing.console_visitor import Visitor
+from lineclear.testing.control_plane import ServedAPI
 from lineclear.testing.platform import Platform
 
 TEMPLATES = Path(__file__).parents[2] / "src/lineclear/console/templates"
@@ -336,3 +341,45 @@ def test_no_template_marks_text_as_safe_or_holds_style_or_script() -> None:
 
 def test_home_calls_a_runtime_bad_only_where_it_failed() -> None:
     assert {state for state in RuntimeState if state not in RESTING_STATES} == {RuntimeState.FAILED}
+
+
+def test_page_of_a_name_that_ends_like_a_twin_is_its_own(tmp_path: Path, child_environment: Mapping[str, str]) -> None:
+    named = "kind: Route\nname: {}\nteam: default\nenvironments: {{test: {{targets: [{{model: simulated@1}}]}}}}\n"
+    manifest = tmp_path / "routes.yaml"
+    manifest.write_text("---\n".join(named.format(name) for name in ("report", "report.json", "other.v2")))
+    with Platform(tmp_path, environment=child_environment, manifests=[manifest]) as platform:
+        visitor = Visitor(str(platform.facts["console_url"]))
+        visitor.sign_in()
+        own = visitor.get("/routes/report.json")
+        assert own.headers["content-type"].startswith("text/html")
+        assert "<h1>report.json</h1>" in own.text
+        for twin, name in (("report.json.json", "report.json"), ("other.v2.json", "other.v2")):
+            assert visitor.get(f"/routes/{twin}").json()["route"] == name
+        assert visitor.get("/routes/nothing.json").status == 404
+
+
+@dataclass
+class _Away:
+    """A console whose sessions cannot be looked up, as with a database that is away."""
+
+    error: Exception
+
+    def find(self, _token: str) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(LineclearError(ErrorCode.NOT_READY, "the database is away", hint="wait"), 503), (OSError("no disk"), 500)],
+)
+def test_failure_is_a_guarded_answer_on_pages_forms_and_streams(error: Exception, status: int) -> None:
+    sessions: Any = _Away(error)
+    console = Console(ConsoleParts((), sessions, lambda _token: None, SystemClock(), "test"))
+    served = ServedAPI((), routes=console.routes())
+    visitor = Visitor(served.url + "/console/sign-in")
+    for answer in (
+        visitor.get("/requests"), visitor.get("/requests/stream"), visitor.get("/sign-in"), visitor.post("/keys", {}),
+    ):  # fmt: skip
+        assert answer.status == status
+        assert "frame-ancestors" in answer.headers["content-security-policy"]
+    served.close()

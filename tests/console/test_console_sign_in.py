@@ -1,6 +1,8 @@
 """Who gets in: one-use links, the cookie, forms of this session only, the way out."""
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
 from lineclear.testing.console_visitor import Visitor
 from lineclear.testing.platform import Platform
@@ -65,6 +67,23 @@ def test_admin_token_signs_in_and_leads_on_inside_only(platform: Platform, visit
     for onward in ("https://evil.test/", "\\\\evil.test", "/a\r\nx: y"):
         answer = Visitor(visitor.link).post("/sign-in", {"admin_token": token, "next": onward})
         assert answer.location == "/console/"
+
+
+def test_way_on_outlives_a_mistyped_token_and_a_session_that_ended(platform: Platform, visitor: Visitor) -> None:
+    wrong = Visitor(visitor.link).post("/sign-in", {"admin_token": "lca_wrong", "next": "/requests?since=1h"})
+    assert wrong.status == 401
+    assert '<input type="hidden" name="next" value="/requests?since=1h">' in wrong.text
+    stranger = Visitor(visitor.link)
+    for form, page in (
+        ("/start/message", "/start"),
+        ("/providers/a.b/test", "/providers"),
+        ("/keys/k/revoke", "/keys"),
+    ):
+        answer = stranger.post(form, {})
+        assert (answer.status, answer.location) == (303, f"/console/sign-in?next={page.replace('/', '%2F')}")
+        assert visitor.get(page).status == 200
+    # Who is not signed in is not listened to at length.
+    assert stranger.post("/keys/k/revoke", {"reason": "x" * 100_000}).status == 303
 
 
 def test_forms_come_from_this_session_and_this_site(platform: Platform) -> None:
@@ -149,3 +168,27 @@ def test_ending_all_takes_unused_links_back(platform: Platform) -> None:
     assert reasons <= {("session.ended", "laptop lost"), ("sign-in-link.taken-back", "laptop lost")}
     assert platform.admin("GET", "/api/v1/audit-events/verdict")["ok"]
     assert platform.cli("sessions", "end", "--all").returncode == 0
+
+
+def test_public_address_is_shown_everywhere_and_the_ready_file_names_the_port(
+    tmp_path: Path, child_environment: Mapping[str, str]
+) -> None:
+    public = {
+        "LINECLEAR_PUBLIC_URL": "https://ai.example.com/llm/",
+        "LINECLEAR_PUBLIC_ADMIN_URL": "https://ops.example.com:8443",
+        "LINECLEAR_ROOT_PATH": "/lineclear",
+    }
+    with Platform(tmp_path, environment={**child_environment, **public}) as platform:
+        assert platform.gateway_url.startswith("http://127.0.0.1:")
+        assert platform.admin_url.startswith("http://127.0.0.1:")
+        links = [str(platform.facts["console_url"]), platform.cli_json("console")["url"]]
+        assert all(link.startswith("https://ops.example.com:8443/lineclear/console/sign-in?token=") for link in links)
+        assert platform.cli_json("status")["gateway_url"] == "https://ai.example.com/llm"
+        visitor = Visitor(platform.admin_url + links[0].removeprefix("https://ops.example.com:8443"))
+        visitor.sign_in()
+        page = visitor.get("/start").text
+        assert "https://ai.example.com/llm/v1" in page
+        assert "127.0.0.1" not in page
+        # Control's own calls go to the port itself.
+        sent = platform.admin("POST", "/api/v1/test-messages", {"route": "simulated"})
+        assert sent["status"] == 200

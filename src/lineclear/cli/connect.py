@@ -26,6 +26,7 @@ EXIT_BY_CODE: Mapping[str, ExitCode] = {
     "not_found": ExitCode.NOT_FOUND,
     "conflict": ExitCode.CONFLICT,
     "stale_plan": ExitCode.CONFLICT,
+    "request_timeout": ExitCode.UNAVAILABLE,
     "body_too_large": ExitCode.USAGE,
     "unavailable": ExitCode.UNAVAILABLE,
     "internal_error": ExitCode.FAILURE,
@@ -37,6 +38,7 @@ NEXT_BY_CODE: Mapping[str, str] = {
     "invalid_request": "`--help` shows what the command takes",
     "body_too_large": "send it in several parts",
     "stale_plan": "look at the plan again, then apply that one",
+    "request_timeout": "try again; the way to the server may be slow",
     "unavailable": "`lineclear status` shows what is away; try again then",
     "internal_error": "the server's log says why; `lineclear doctor --bundle FILE` gathers what a report needs",
 }

@@ -14,7 +14,8 @@ from lineclear.client.admin import AdminClient, path_of
 def console(client: AdminClient, output: Output) -> None:
     """Print a link that signs whoever opens it first in to the console; valid for ten minutes."""
     answer = client.post(path_of("sign-in-links"), None)
-    url = link_of(client.url, answer["url"], answer["path"])
+    is_public = answer.get("is_public", False)
+    url = answer["url"] if is_public else link_of(client.url, answer["url"], answer["path"])
     output.value({"url": url, "expires_at": answer["expires_at"]}, [url])
     output.note(f"opens once, until {answer['expires_at']}")
 

@@ -68,6 +68,18 @@ DRAIN_S = 600.0
 @click.option("--ready-file", type=click.Path(path_type=Path), default=None, help="Write URLs, token and keys here.")
 @click.option("--root-path", default=None, help="Path that a proxy puts in front of the admin port's paths.")
 @click.option(
+    "--public-url",
+    default="",
+    envvar="LINECLEAR_PUBLIC_URL",
+    help="Address that callers reach the data port at, for everything shown.",
+)
+@click.option(
+    "--public-admin-url",
+    default="",
+    envvar="LINECLEAR_PUBLIC_ADMIN_URL",
+    help="Address that people reach the admin port at, without --root-path.",
+)
+@click.option(
     "--drain-s",
     type=click.FloatRange(0, 3600),
     default=DRAIN_S,
@@ -103,6 +115,8 @@ def up(
     more_files: tuple[Path, ...],
     ready_file: Path | None,
     root_path: str | None,
+    public_url: str,
+    public_admin_url: str,
     drain_s: float,
     log_format: str,
     log_level: str,
@@ -134,6 +148,8 @@ def up(
         "log": {"format": log_format, "level": log_level},
         "drain_s": drain_s,
         "root_path": settings.root_path if root_path is None else root_path.rstrip("/"),
+        "public_url": public_url.rstrip("/"),
+        "public_admin_url": public_admin_url.rstrip("/"),
         "is_detached": is_detached,
         "notify_socket": settings.notify_socket,
         "watchdog_s": settings.watchdog_s,

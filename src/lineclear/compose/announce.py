@@ -58,7 +58,12 @@ def announce(config: UpConfig, facts: dict[str, object], *, is_at_terminal: bool
         # A journal or the log of a container keeps what it is told, and more people read it than may call.
         keys_file = config.data_dir / KEYS_FILE
         write_atomically(keys_file, keys)
-    sys.stdout.write(ready_text(facts, config.data_dir / LOG_FILE if config.is_detached else None, keys_file))
+    shown = {
+        **facts,
+        "gateway_url": config.public_url or facts["gateway_url"],
+        "admin_url": facts["admin_url"] and (config.public_admin_url or facts["admin_url"]),
+    }
+    sys.stdout.write(ready_text(shown, config.data_dir / LOG_FILE if config.is_detached else None, keys_file))
     sys.stdout.flush()
 
 
@@ -66,7 +71,7 @@ def ready_text(facts: dict[str, object], log_file: Path | None = None, keys_file
     """The ready facts as a screen of text.
 
     Args:
-        facts: of `ready_facts`.
+        facts: of `ready_facts`, with the addresses that people are to use.
         log_file: where one in the background writes to.
         keys_file: where the first keys lie; None shows them, if there are any.
     """

@@ -150,7 +150,7 @@ async def _run(boot: Boot, life: Life) -> None:
         "admin_url": boot.options.get("admin_url"),
         "keys": first.keys,
         "revision": core.publisher.revision(),
-        "console_url": sessions_http.link_facts(core.sessions, ADMIN.name, admin_url, root_path).url,
+        "console_url": sessions_http.link_facts(core.sessions, ADMIN.name, shown_admin_url(boot), root_path).url,
     }
     if boot.certificate is not None:
         facts["certificate"] = boot.certificate.facts()
@@ -289,14 +289,13 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         return None if tls is None else pinned_context(tls.certificate.leaf_pem)
 
     gateway_url = str(boot.options.get("gateway_url", ""))
+    shown_url = str(boot.options.get("public_url", "")) or gateway_url
     ledger = core.ledger.endpoints()
     if not (boot.options.get("behind_proxy") or boot.options.get("is_admin_shared")):
         # On loopback a scraper needs no token; behind a proxy every caller looks local, so there it does.
         ledger = tuple(replace(e, permission=Permission.PUBLIC) if e.path == "/metrics" else e for e in ledger)
     return (
-        *status_http.endpoints(
-            core.publisher, boot.run_dir / "state.json", gateway_url, is_demo=is_demo(boot.data_dir)
-        ),
+        *status_http.endpoints(core.publisher, boot.run_dir / "state.json", shown_url, is_demo=is_demo(boot.data_dir)),
         *changes_http.endpoints(core.changes, core.database),
         *keys_http.endpoints(core.keys),
         *providers_http.endpoints(ProviderTrials(core.publisher)),
@@ -305,10 +304,18 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *audit_http.endpoints(core.database),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(
-            core.sessions, str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
+            core.sessions,
+            shown_admin_url(boot),
+            str(boot.options.get("root_path", "")),
+            is_public=bool(boot.options.get("public_admin_url")),
         ),
         *ledger,
     )
+
+
+def shown_admin_url(boot: Boot) -> str:
+    """Where people reach the admin port, which a proxy or a certificate's name may tell apart from where it listens."""
+    return str(boot.options.get("public_admin_url", "") or boot.options.get("admin_url", ""))
 
 
 def authenticator(data_dir: Path) -> Callable[[str], Principal | None]:

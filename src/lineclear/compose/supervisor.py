@@ -106,6 +106,8 @@ class Supervisor:
             "files": [str(path) for path in self.config.files],
             "admin_url": self.admin_url,
             "gateway_url": self.gateway_url,
+            "public_url": self.config.public_url,
+            "public_admin_url": self.config.public_admin_url,
             "behind_proxy": self.config.behind_proxy,
             "is_admin_shared": not is_loopback(self.config.admin_host),
             "root_path": self.config.root_path,

@@ -28,6 +28,7 @@ DEMO_FILE = "demo"
 """As `handover.demo_mark`, which needs more than the standard library."""
 _PATHS = {"ready_file", "tls_cert", "tls_key"}
 """Fields that are paths or None."""
+_PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 LEFTOVER_DRAIN_S = 15.0
 """How long processes of a supervisor that died may finish what they were doing before they are killed."""
@@ -53,6 +54,10 @@ class UpConfig:
     """How long running exchanges may go on after a stop was asked for."""
     root_path: str = ""
     """What a proxy puts in front of every path of the admin port, such as `/ai/gateway`; empty = nothing."""
+    public_url: str = ""
+    """Where callers reach the data port, for everything shown; empty = at the address that it listens on."""
+    public_admin_url: str = ""
+    """The same of the admin port, without `root_path`."""
     admin_host: str = "127.0.0.1"
     """Where the admin port listens."""
     tls_cert: Path | None = None
@@ -143,8 +148,7 @@ def _check(config: UpConfig) -> None:
         raise UpRefused(f"--workers {config.workers} is not between 1 and {WORKERS_MAX}")
     if config.port == config.admin_port != 0:
         raise UpRefused(f"--port and --admin-port are both {config.port}; the data and admin doors are two ports")
-    if not _ROOT_PATH.fullmatch(config.root_path):
-        raise UpRefused(f"--root-path {config.root_path!r} is not a path such as /ai/gateway, without / at its end")
+    _check_shown(config)
     if (config.tls_cert is None) != (config.tls_key is None):
         given, missing = ("--tls-cert", "--tls-key") if config.tls_key is None else ("--tls-key", "--tls-cert")
         raise UpRefused(f"{given} was given without {missing}; TLS needs both files")
@@ -163,6 +167,15 @@ def _check(config: UpConfig) -> None:
         raise UpRefused(f"--ready-file {config.ready_file} is a directory; name a file in it")
     if config.ready_file is not None and not config.ready_file.parent.is_dir():
         raise UpRefused(f"--ready-file {config.ready_file}: there is no directory {config.ready_file.parent}")
+
+
+def _check_shown(config: UpConfig) -> None:
+    """What stands in links and texts."""
+    if not _ROOT_PATH.fullmatch(config.root_path):
+        raise UpRefused(f"--root-path {config.root_path!r} is not a path such as /ai/gateway, without / at its end")
+    for flag, url in (("--public-url", config.public_url), ("--public-admin-url", config.public_admin_url)):
+        if url and not _PUBLIC_URL.fullmatch(url):
+            raise UpRefused(f"{flag} {url!r} is no address such as https://ai.example.com, with or without a path")
 
 
 def unfinished_demo(directory: Path) -> str:

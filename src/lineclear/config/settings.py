@@ -40,6 +40,8 @@ SETTINGS = (
         is_secret=True,
     ),
     Setting("LINECLEAR_ROOT_PATH", "Path that a proxy puts in front of the admin port's paths.", "none"),
+    Setting("LINECLEAR_PUBLIC_URL", "Address that callers reach the data port at, for everything shown.", "its own"),
+    Setting("LINECLEAR_PUBLIC_ADMIN_URL", "The same of the admin port.", "its own"),
     Setting("LINECLEAR_HOST", "Address of the data port.", "127.0.0.1"),
     Setting("LINECLEAR_PORT", "Data port.", "PORT"),
     Setting("PORT", "Data port, as platforms that run programs for people name it.", "4100"),

@@ -7,7 +7,7 @@ HTML, JSON and CSV are one value rendered three ways; nothing is decided here.
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
@@ -39,6 +39,7 @@ YEAR_S = 31_536_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes text that begins so for a formula."""
 
+Handler = Callable[[Request], Awaitable[Response]]
 Authenticate = Callable[[str], Principal | None]
 """Who an admin token belongs to; None if nobody."""
 
@@ -77,9 +78,14 @@ class Console:
         """The console, and the way to it from the port's root."""
         inner: list[BaseRoute] = [
             Route("/static/{name}", self._static, methods=["GET"]),
-            Route("/sign-in", self._sign_in, methods=["GET"]),
-            Route("/sign-in", self._sign_in_with_token, methods=["POST"]),
-            Route("/sign-out", self._sign_out, methods=["POST"]),
+            *(
+                Route(path, self._answered(serve, "html", path), methods=[method])
+                for method, path, serve in (
+                    ("GET", "/sign-in", self._sign_in),
+                    ("POST", "/sign-in", self._sign_in_with_token),
+                    ("POST", "/sign-out", self._sign_out),
+                )
+            ),
         ]
         inner += [Route(_template(action.path), self._action(action), methods=["POST"]) for action in ACTIONS]
         inner += [Route(feed.path, self._feed(feed), methods=["GET"]) for feed in FEEDS]
@@ -94,46 +100,60 @@ class Console:
 
     # pages
 
-    def _page(self, page: Page, twin: str) -> Callable[[Request], Any]:
-        async def serve(request: Request) -> Response:
+    def _answered(self, serve: Callable[[Request], Awaitable[Response]], twin: str, path: str) -> Handler:
+        """The edge of every page, form and stream: whatever is raised becomes an answer that is guarded like all."""
+
+        async def answer(request: Request) -> Response:
             try:
-                session, principal = await run_in_threadpool(self._who, request)
-                if principal is None:
-                    return self._signed_out(request, twin)
-                query = _query(page.query, request)
-                visit = Visit(self._desk, principal, self._parts.clock.unix_us(), dict(request.path_params), query)
-                return guard.guarded(await run_in_threadpool(self._rendered, page, twin, visit, session))
+                return await serve(request)
+            except ClientDisconnect:
+                # Gone before the form was here; nobody reads this.
+                return self._refusal(Refused(AdminCode.REQUEST_TIMEOUT, "the form did not come"), twin)
             except Refused as refused:
                 return self._refusal(refused, twin)
             except LineclearError as error:
                 return self._refusal(Refused(AdminCode.UNAVAILABLE, error.message, hint=error.hint), twin)
             except Exception:  # noqa: BLE001 - the process edge: said once in the log, to the caller without details
-                _log.exception("a page failed", extra={"facts": {"page": page.path or "/", "twin": twin}})
+                _log.exception("a page failed", extra={"facts": {"page": path or "/", "twin": twin}})
                 words = "the page failed inside the server; its log says why"
                 return self._refusal(Refused(AdminCode.INTERNAL_ERROR, words), twin)
 
-        return serve
+        return answer
 
-    def _action(self, action: Action) -> Callable[[Request], Any]:
+    def _page(self, page: Page, twin: str) -> Handler:
         async def serve(request: Request) -> Response:
-            try:
-                guard.demand_same_origin(request)
-                form = await guard.read_form(request)
-                session = await run_in_threadpool(self._parts.sessions.find, self._cookie.read(request))
-                if session is None:
-                    return self._signed_out(request, "html")
-                guard.demand_form_token(session, form)
-                visit = Visit(self._desk, session.principal, self._parts.clock.unix_us(), dict(request.path_params), {})
-                return guard.guarded(await run_in_threadpool(self._done, action, visit, session, form))
-            except Refused as refused:
-                return self._refusal(refused)
-            except LineclearError as error:
-                return self._refusal(Refused(AdminCode.UNAVAILABLE, error.message, hint=error.hint))
-            except Exception:  # noqa: BLE001 - the process edge: said once in the log, to the caller without details
-                _log.exception("a form failed", extra={"facts": {"action": action.path}})
-                return self._refusal(Refused(AdminCode.INTERNAL_ERROR, "the form failed inside the server"))
+            session, principal = await run_in_threadpool(self._who, request)
+            if principal is None:
+                return self._signed_out(request, twin)
+            query = _query(page.query, request)
+            now_us = self._parts.clock.unix_us()
+            if twin != "html" and page.has_dotted_names:
+                # What is named like a twin has the page; only where nothing is, it is the twin of the shorter name.
+                whole = {name: f"{value}.{twin}" for name, value in request.path_params.items()}
+                visit = Visit(self._desk, principal, now_us, whole, query)
+                try:
+                    return guard.guarded(await run_in_threadpool(self._rendered, page, "html", visit, session))
+                except Refused as refused:
+                    if refused.code is not AdminCode.NOT_FOUND:
+                        raise
+            visit = Visit(self._desk, principal, now_us, dict(request.path_params), query)
+            return guard.guarded(await run_in_threadpool(self._rendered, page, twin, visit, session))
 
-        return serve
+        return self._answered(serve, twin, page.path)
+
+    def _action(self, action: Action) -> Handler:
+        async def serve(request: Request) -> Response:
+            guard.demand_same_origin(request)
+            session = await run_in_threadpool(self._parts.sessions.find, self._cookie.read(request))
+            if session is None:
+                # A form cannot be sent again after the sign-in; its page can be looked at.
+                return self._signed_out(request, "html", _filled(action.page, request.path_params))
+            form = await guard.read_form(request)
+            guard.demand_form_token(session, form)
+            visit = Visit(self._desk, session.principal, self._parts.clock.unix_us(), dict(request.path_params), {})
+            return guard.guarded(await run_in_threadpool(self._done, action, visit, session, form))
+
+        return self._answered(serve, "html", action.path)
 
     def _done(self, action: Action, visit: Visit, session: Session, form: Mapping[str, str]) -> Response:
         done = action.run(visit, form)
@@ -142,17 +162,14 @@ class Console:
         frame = self._frame(session, action.page, visit)
         return Response(self._renderer.render(action.template, **frame, value=done), media_type="text/html")
 
-    def _feed(self, feed: Feed) -> Callable[[Request], Any]:
+    def _feed(self, feed: Feed) -> Handler:
         async def serve(request: Request) -> Response:
-            try:
-                _, principal = await run_in_threadpool(self._who, request)
-                if principal is None:
-                    return self._signed_out(request, "json")
-                query = _query(feed.query, request)
-                visit = Visit(self._desk, principal, self._parts.clock.unix_us(), {}, query)
-                news = await run_in_threadpool(feed.begin, visit)
-            except Refused as refused:
-                return self._refusal(refused, "json")
+            _, principal = await run_in_threadpool(self._who, request)
+            if principal is None:
+                return self._signed_out(request, "json")
+            query = _query(feed.query, request)
+            visit = Visit(self._desk, principal, self._parts.clock.unix_us(), {}, query)
+            news = await run_in_threadpool(feed.begin, visit)
 
             def look() -> tuple[str, str] | None:
                 if self._who(request)[1] is None:
@@ -162,7 +179,7 @@ class Console:
 
             return guard.guarded(self._streams.response(look, is_once=feed.is_once))
 
-        return serve
+        return self._answered(serve, "json", feed.path)
 
     def _rendered(self, page: Page, twin: str, visit: Visit, session: Session | None) -> Response:
         value = page.load(visit)
@@ -177,7 +194,7 @@ class Console:
     def _frame(self, session: Session | None, here: str, visit: Visit, twins: Sequence[str] = ()) -> dict[str, Any]:
         """What the layout shows around every page."""
         status = self._desk.ask(visit.principal, "GET", f"{API_ROOT}/status")
-        path = here.format_map({name: part(value) for name, value in visit.parts.items()})
+        path = _filled(here, visit.parts)
         return {
             "here": here,
             "path": path,
@@ -231,7 +248,8 @@ class Console:
 
     # sign-in
 
-    def _signed_out(self, request: Request, twin: str) -> Response:
+    def _signed_out(self, request: Request, twin: str, onward: str = "") -> Response:
+        """Refused, or led to sign in and on to `onward`; empty = to what was asked for."""
         refused = Refused(
             AdminCode.UNAUTHENTICATED,
             "you are not signed in",
@@ -241,9 +259,9 @@ class Console:
             return self._refusal(refused, twin)
         if request.headers.get("sec-fetch-site") == "cross-site":
             # The cookie is not sent along a link from another site; a step from our own page brings it.
-            body = self._renderer.render("onward.html", target=self._links.page(_inner(request)))
+            body = self._renderer.render("onward.html", target=self._links.page(onward or _inner(request)))
             return guard.guarded(Response(body, media_type="text/html"))
-        return guard.guarded(RedirectResponse(self._links.page("/sign-in", next=_inner(request)), 303))
+        return guard.guarded(RedirectResponse(self._links.page("/sign-in", next=onward or _inner(request)), 303))
 
     async def _sign_in(self, request: Request) -> Response:
         token = request.query_params.get("token", "")
@@ -251,27 +269,23 @@ class Console:
             _, principal = await run_in_threadpool(self._who, request)
             if principal is not None:
                 return guard.guarded(RedirectResponse(self._links.page(), 303))
-            return self._sign_in_page(request, "", 200)
+            return self._sign_in_page(request.query_params.get("next", ""), "", 200)
         try:
             session = await run_in_threadpool(self._parts.sessions.use_link, token)
         except Refused as refused:
-            return self._sign_in_page(request, f"{refused.message}; {refused.hint}", HTTP_STATUS[refused.code])
+            return self._sign_in_page("", f"{refused.message}; {refused.hint}", HTTP_STATUS[refused.code])
         return self._welcome(request, session, "")
 
     async def _sign_in_with_token(self, request: Request) -> Response:
-        try:
-            guard.demand_same_origin(request)
-            form = await guard.read_form(request)
-        except Refused as refused:
-            return self._refusal(refused)
+        guard.demand_same_origin(request)
+        form = await guard.read_form(request)
         principal = self._parts.authenticate(form.get("admin_token", "").strip())
         if principal is None:
-            return self._sign_in_page(request, "that is not the admin token of this server", 401)
+            return self._sign_in_page(form.get("next", ""), "that is not the admin token of this server", 401)
         session = await run_in_threadpool(self._parts.sessions.open, principal)
         return self._welcome(request, session, form.get("next", ""))
 
-    def _sign_in_page(self, request: Request, complaint: str, status: int) -> Response:
-        onward = request.query_params.get("next", "")
+    def _sign_in_page(self, onward: str, complaint: str, status: int) -> Response:
         body = self._renderer.render("sign_in.html", complaint=complaint, next=onward)
         return guard.guarded(Response(body, status, media_type="text/html"))
 
@@ -281,15 +295,11 @@ class Console:
         return guard.guarded(response)
 
     async def _sign_out(self, request: Request) -> Response:
-        try:
-            guard.demand_same_origin(request)
-            form = await guard.read_form(request)
-            session = await run_in_threadpool(self._parts.sessions.find, self._cookie.read(request))
-            if session is not None:
-                guard.demand_form_token(session, form)
-                await run_in_threadpool(self._parts.sessions.sign_out, session)
-        except Refused as refused:
-            return self._refusal(refused)
+        guard.demand_same_origin(request)
+        session = await run_in_threadpool(self._parts.sessions.find, self._cookie.read(request))
+        if session is not None:
+            guard.demand_form_token(session, await guard.read_form(request))
+            await run_in_threadpool(self._parts.sessions.sign_out, session)
         response = RedirectResponse(self._links.page("/sign-in"), 303)
         self._cookie.remove(request, response)
         return guard.guarded(response)
@@ -298,6 +308,11 @@ class Console:
 def _template(path: str) -> str:
     """A page's path for the router: names such as routes may hold slashes."""
     return path.replace("}", ":path}")
+
+
+def _filled(path: str, parts: Mapping[str, str]) -> str:
+    """A page's path with what stands in its braces."""
+    return path.format_map({name: part(value) for name, value in parts.items()})
 
 
 def _query(declared: Sequence[str], request: Request) -> dict[str, str]:

@@ -50,6 +50,8 @@ class Page:
     """Parameters that it takes; others are refused."""
     rows: str = ""
     """The list in its value that is also offered as CSV; empty = none."""
+    has_dotted_names: bool = False
+    """What stands in the braces may itself end like a twin, as a route `report.json` does."""
 
 
 @dataclass(frozen=True)

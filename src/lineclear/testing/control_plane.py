@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from starlette.routing import BaseRoute
+
 from lineclear.api.application import Authenticate, build_application
 from lineclear.api.server import AdminServer
 from lineclear.base.clock import Clock, SystemClock
@@ -125,7 +127,12 @@ def authenticate_tests(token: str) -> Principal | None:
 class ServedAPI:
     """Endpoints on a real loopback port, served from a thread."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], authenticate: Authenticate = authenticate_tests) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        authenticate: Authenticate = authenticate_tests,
+        routes: Sequence[BaseRoute] = (),
+    ) -> None:
         """Serve at once; returns when the port answers.
 
         Raises:
@@ -133,7 +140,7 @@ class ServedAPI:
         """
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._application = build_application(endpoints, authenticate)
+        self._application = build_application(endpoints, authenticate, routes)
         self._up = threading.Event()
         self._stop: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)

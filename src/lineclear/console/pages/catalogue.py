@@ -102,4 +102,4 @@ def _fits(row: Mapping[str, Any], facets: Mapping[str, str]) -> bool:
 
 
 CATALOGUE = Page("/catalogue", "catalogue.html", load, query=FACETS, rows="rows")
-MODEL = Page("/catalogue/{name}", "model.html", load_model)
+MODEL = Page("/catalogue/{name}", "model.html", load_model, has_dotted_names=True)

@@ -117,4 +117,4 @@ def _figures(row: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 ROUTES = Page("/routes", "routes.html", load, rows="rows")
-ROUTE = Page("/routes/{name}", "route.html", load_route)
+ROUTE = Page("/routes/{name}", "route.html", load_route, has_dotted_names=True)

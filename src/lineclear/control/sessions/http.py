@@ -1,6 +1,6 @@
 """The admin API's endpoints for sign-in links and for sessions of the console."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused
 from lineclear.control.sessions.sessions import EndedSessions, SessionFacts, Sessions
@@ -16,11 +16,13 @@ class SignInLinkFacts:
     """A link that signs in whoever opens it first."""
 
     url: str
-    """The whole link as this machine reaches the admin port."""
+    """The whole link, at the public address of the admin port or the one that it listens on."""
     path: str
     """The same without scheme and host: what to put behind another address of this server."""
     expires_at: str
     """ISO 8601 UTC."""
+    is_public: bool = False
+    """The link is at the address that the operator gave as the public one: no other is better."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,11 @@ class SessionList:
     sessions: list[SessionFacts]
 
 
-def endpoints(sessions: Sessions, admin_url: str, root_path: str) -> tuple[Endpoint, ...]:
+def endpoints(sessions: Sessions, admin_url: str, root_path: str, *, is_public: bool = False) -> tuple[Endpoint, ...]:
     """Make a link; list and end sessions."""
 
     def make(call: Call) -> SignInLinkFacts:
-        return link_facts(sessions, call.principal.name, admin_url, root_path)
+        return replace(link_facts(sessions, call.principal.name, admin_url, root_path), is_public=is_public)
 
     def list_sessions(_call: Call) -> SessionList:
         return SessionList(sessions.facts())

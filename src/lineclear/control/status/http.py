@@ -23,6 +23,7 @@ class Status:
     revision: int
     gateways: Acknowledgement
     gateway_url: str
+    """Where callers reach the data port: its public address, if it was given one."""
     processes: Any  # Any: the supervisor's own list, shown as it is; None while it cannot be read
     demo: bool = False
     """The data directory was made by `lineclear demo`: its history is invented."""
