@@ -46,7 +46,10 @@ def text(weight: int, *, price: str = "1.00", status: str = "approved", fallback
     route = manifests.route("chat", "small", fallback=["large"] if fallback else [])
     route["environments"]["live"]["targets"][0]["weight"] = weight
     rates = {"input_per_mtok": price, "output_per_mtok": "2.00"}
-    small = manifests.model("small", "vendor", price=rates, status=status)
+    leaving = {"successor": "large@1", "deprecated_at": "2026-11-01", "sunset": "2027-11-01"}
+    small = manifests.model(
+        "small", "vendor", price=rates, status=status, **(leaving if status == "deprecated" else {})
+    )
     return manifests.text_of(
         [manifests.team(), manifests.provider("vendor", 9), small, manifests.model("large", "vendor"), route]
     )

@@ -25,7 +25,7 @@ from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Noun
 FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
     "Provider": frozenset({"region", "vendor_record"}),
     "Model": frozenset({"prohibited_uses", "licence", "links"}),
-    "ModelVersion": frozenset({"capabilities", "vendor_dates", "sunset"}),
+    "ModelVersion": frozenset({"capabilities"}),
     "Route": frozenset({"contract"}),
     "RouteEnvironment": frozenset({"parameters", "retrieval", "tools", "cache", "review", "hedge"}),
     "Environment": frozenset({"freeze_windows", "approver_roles", "allowed_statuses"}),

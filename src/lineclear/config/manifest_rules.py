@@ -6,10 +6,11 @@ In: one noun. Out: (path, code, message) per mistake. Pure; whether a named thin
 import re
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias, assert_never
+from typing import assert_never
 from urllib.parse import urlsplit
 
 from lineclear.config.guardrail_rules import check_guardrail
+from lineclear.config.manifest_dates import Mistake, check_dates
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.catalogue import Engine, EnvironmentClass
 from lineclear.domain.exchange import Dialect
@@ -31,12 +32,11 @@ from lineclear.domain.manifest import (
     RouteEnvironment,
     Strategy,
     Team,
+    model_version_id,
 )
 from lineclear.domain.money import nano_usd
 from lineclear.domain.prompts import prompt_segments
 from lineclear.domain.runtimes import REPLICAS_MAX, artifact_problem, setting_problem, settings_problems
-
-Mistake: TypeAlias = tuple[PlainPath, str, str]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(?:/[A-Za-z0-9][A-Za-z0-9._:-]*)*")
@@ -179,8 +179,10 @@ def _model(model: Model) -> Iterator[Mistake]:
     for at, task in enumerate(model.approved_uses):
         yield from _word(task, ("approved_uses", at))
     for at, version in enumerate(model.versions):
-        for path, code, message in _version(version):
+        for path, code, message in (*_version(version), *check_dates(version)):
             yield ("versions", at, *path), code, message
+        if version.successor == model_version_id(model.name, version.version):
+            yield ("versions", at, "successor"), "invalid_value", "a version does not follow itself"
 
 
 def _version(version: ModelVersion) -> Iterator[Mistake]:

@@ -37,6 +37,7 @@ _ROUTE_NAME: Schema = {"pattern": f"^{rules.ROUTE_NAME.pattern}$", "maxLength": 
 _VERSION_NAME: Schema = {"pattern": f"^{rules.NAME.pattern}@{rules.VERSION.pattern}$"}
 _MONEY: Schema = {"pattern": r"^[0-9]+(\.[0-9]{1,9})?$"}
 _FROM_1: Schema = {"minimum": 1, "maximum": rules.LIMIT_MAX}
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$"
 _SECONDS: Schema = {"minimum": 0.001, "maximum": rules.TIMEOUT_S_MAX}
 
 _BOUNDS: Mapping[str, Schema] = {
@@ -54,6 +55,7 @@ _BOUNDS: Mapping[str, Schema] = {
     "ModelVersion.replicas": {"minimum": 1},
     "ModelVersion.max_tokens": {"minimum": 1},
     "ModelVersion.successor": {"pattern": "@"},
+    **{f"ModelVersion.{name}": {"pattern": _DATE} for name in ("deprecated_at", "sunset", "end_of_life")},
     "Prompt.text": {"minLength": 1, "maxLength": rules.TEXT_CHARS_MAX},
     "Environment.approvals": {"const": 0},
     "Environment.guardrails": {"items": {"type": "string", **_NAME}, "uniqueItems": True},

@@ -21,7 +21,7 @@ from lineclear.control.guardrails import rules_of
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry
 from lineclear.domain.capability import askable_operations, engine_operations
-from lineclear.domain.catalogue import Engine, ModelStatus
+from lineclear.domain.catalogue import Engine, ModelStatus, instant_s
 from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.manifest import Budget, Limits, Model, ModelVersion, Provider, model_version_id
 from lineclear.domain.money import Price, nano_usd
@@ -184,9 +184,16 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             slow=version.slow,
             successor=version.successor,
             operations=_offered(version),
+            deprecated_at=_date(version.deprecated_at),
+            sunset=_date(version.sunset),
+            end_of_life=_date(version.end_of_life),
         )
         for id_, (model, version) in sorted(desired.versions.items())
     }
+
+
+def _date(text: str | None) -> int | None:
+    return None if text is None else instant_s(text)
 
 
 def _offered(version: ModelVersion) -> tuple[Operation, ...] | None:

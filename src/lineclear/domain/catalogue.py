@@ -1,5 +1,7 @@
 """Catalogue vocabulary: statuses, data classes, tiers, and the pure rules over them."""
 
+import re
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -31,6 +33,30 @@ _RANKS = {data_class: rank for rank, data_class in enumerate(DATA_CLASS_ORDER)}
 def data_class_rank(data_class: DataClass) -> int:
     """0 for public up to 3 for restricted."""
     return _RANKS[data_class]
+
+
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
+
+
+def instant_s(text: str) -> int:
+    """Unix seconds of a card's date: a day, which begins at midnight UTC, or an instant in UTC.
+
+    Raises:
+        ValueError: it is neither; the message says what one looks like.
+    """
+    problem = f"{text!r} is no date: write 2026-11-22 or 2026-11-22T08:00:00Z"
+    if not _INSTANT.fullmatch(text):
+        raise ValueError(problem)
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+    except ValueError as error:
+        raise ValueError(problem) from error
+
+
+def instant_text(unix_s: int) -> str:
+    """As `instant_s` reads it; a midnight is a day."""
+    at = datetime.fromtimestamp(unix_s, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if unix_s % 86_400 else at.strftime("%Y-%m-%d")
 
 
 class EnvironmentClass(StrEnum):

@@ -206,6 +206,12 @@ class ModelVersion(Noun):
     """What a vendor's model can be asked; empty = whatever its provider's dialects spell. Not for hosted ones."""
     successor: str | None = None
     """`name@version` to use instead once deprecated or retired."""
+    deprecated_at: str | None = None
+    """Since when callers are told to move: a day such as `2026-11-22`, or an instant; UTC. For deprecated versions."""
+    sunset: str | None = None
+    """When it is to be retired, as callers are told; not before `deprecated_at`, not after `end_of_life`."""
+    end_of_life: str | None = None
+    """When its vendor stops serving it; callers are told from now on, whatever the status."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,6 +97,12 @@ class ModelVersionEntry(Section, frozen=True):
     """What it can be asked to do; None = whatever its provider's dialects spell."""
     replicas: int = 1
     """Runtime processes behind it; 1 for a vendor's."""
+    deprecated_at: int | None = None
+    """Unix seconds; None unless it is deprecated."""
+    sunset: int | None = None
+    """Unix seconds: when it is to be retired; None if that was not announced."""
+    end_of_life: int | None = None
+    """Unix seconds: when its vendor stops serving it; None if that was not announced."""
 
 
 class CatalogueSection(Section, frozen=True):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
-from lineclear.gateway import local
+from lineclear.gateway import deprecation, local
 from lineclear.gateway.fields import id_fields
 from lineclear.gateway.forward import REQUEST_PREFIX, forward_request
 from lineclear.gateway.me import me
@@ -35,6 +35,7 @@ LOCALS: dict[bytes, Local] = {
 """GET paths answered here."""
 
 MODEL_PREFIX = b"/v1/models/"
+VERSION_PREFIX = deprecation.VERSION_PREFIX.encode()
 ME = b"/v1/me"
 TENSOR_PREFIX = b"/v2/"
 
@@ -91,6 +92,8 @@ class Door:
         handler = LOCALS.get(request.path)
         if handler is None and request.path.startswith(MODEL_PREFIX):
             handler = local.model
+        if handler is None and request.path.startswith(VERSION_PREFIX):
+            handler = local.model_version
         allowed = b"POST" if request.path in WALKS else b"GET, HEAD"
         if request.path.startswith(TENSOR_PREFIX):
             raise CallerError(

@@ -12,6 +12,7 @@ import msgspec
 from lineclear.domain.errors import CallerError, ErrorCode
 from lineclear.domain.exchange import Operation
 from lineclear.gateway.admit import callable_names
+from lineclear.gateway.deprecation import VERSION_PREFIX, version_facts
 from lineclear.gateway.head import read_head
 from lineclear.gateway.identify import Identified, identify
 from lineclear.gateway.parts import Parts
@@ -62,6 +63,33 @@ def model(parts: Parts, request: Request, request_id: str) -> Answer:
     if b"anthropic-version" in request.headers:
         return 200, JSON_FIELDS, msgspec.json.encode(_anthropic_model(name))
     return 200, JSON_FIELDS, msgspec.json.encode(_openai_model(parts, identified, name))
+
+
+def model_version(parts: Parts, request: Request, request_id: str) -> Answer:
+    """`GET /v1/model-versions/{name@version}`: until when a version is there and where its successor is served.
+
+    Raises:
+        CallerError: INVALID_API_KEY; MODEL_NOT_FOUND for what no route of this key names, nor is to follow it.
+    """
+    identified = identify_caller(parts, request, request_id)
+    snapshot = parts.current.snapshot()
+    name = unquote(request.path.removeprefix(VERSION_PREFIX.encode()).decode("latin-1"))
+    named = {
+        route: snapshot.routes[identified.environment, route].models for route in callable_names(snapshot, identified)
+    }
+    shown = {model for models in named.values() for model in models}
+    shown |= {successor for model in shown if (successor := snapshot.versions[model].successor) is not None}
+    version = snapshot.versions.get(name)
+    if version is None or name not in shown:
+        raise CallerError(
+            ErrorCode.MODEL_NOT_FOUND,
+            f"no model version named {name!r} on a route that this key may call",
+            hint="the header x-lineclear-model of an answer names the version that served it",
+        )
+    routes, successor_routes = (
+        [route for route, models in named.items() if model in models] for model in (name, version.successor)
+    )
+    return 200, JSON_FIELDS, msgspec.json.encode(version_facts(version, routes, successor_routes))
 
 
 def livez(_parts: Parts, _request: Request, _request_id: str) -> Answer:

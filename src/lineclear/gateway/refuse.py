@@ -9,6 +9,7 @@ from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord, Refusal
 from lineclear.gateway.admit import Admitted, excluded_targets
+from lineclear.gateway.deprecation import successor_link
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.fields import id_fields, policy_fields, snapshot_fields
 from lineclear.gateway.identify import Identified
@@ -45,6 +46,8 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
         fields += route.fields
     elif reached.identified is not None and reached.snapshot is not None:
         fields += snapshot_fields(reached.snapshot.revision, reached.identified.environment)
+    if error.successor is not None:
+        fields += f"link: {successor_link(error.successor)}\r\n"
     reply.whole(told.status, told.head + fields.encode(), told.body)
 
 

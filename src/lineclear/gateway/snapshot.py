@@ -44,6 +44,7 @@ from lineclear.domain.snapshot import (
     Timeouts,
     access_section_name,
 )
+from lineclear.gateway.deprecation import deprecation_fields
 from lineclear.gateway.guardrails import Guardrails, compile_guardrails
 from lineclear.gateway.live import Live, TargetHealth
 from lineclear.gateway.replicas import Replicas
@@ -68,7 +69,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     max_output_tokens: int | None
     slow: bool
     fields: str
-    """Response header lines that name the model and its provider."""
+    """Response header lines that name the model and its provider, and say until when it is there."""
     health: TargetHealth
     """What this worker has seen of it; outlives the snapshot."""
     replicas: Replicas | None
@@ -132,6 +133,8 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     split_hash: blake2b
     """The split's hash before any unit, to be copied: 8 bytes, keyed by the release digest's first 16."""
     strategy: str
+    models: tuple[str, ...]
+    """Every model version that its release names."""
     prompt: PromptEntry | None
     timeouts: Timeouts
     max_tokens: int | None
@@ -162,6 +165,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """Sorted names by environment."""
     limits: dict[str, AccountLimits]
     """By account id; only accounts that have a limit."""
+    versions: dict[str, ModelVersionEntry]
+    """The catalogue, by `name@version`."""
     known_keys: dict[str, KeyEntry]
     """Keys whose HMAC was verified under this snapshot, by their text: a bounded memory of `identify`."""
 
@@ -182,8 +187,9 @@ def compile_snapshot(
     environments = {name: entry.environment_class for name, entry in entries.items()}
     credentials = _decode(sections, "sealed/credentials", CredentialsSection)
     limits = _decode(sections, "limits", LimitsSection).accounts
+    versions = _decode(sections, "catalogue", CatalogueSection).versions
     book = _CandidateBook(
-        versions=_decode(sections, "catalogue", CatalogueSection).versions,
+        versions=versions,
         providers=_decode(sections, "providers", ProvidersSection).providers,
         sealed=credentials,
         socket_dir=socket_dir,
@@ -213,6 +219,7 @@ def compile_snapshot(
         routes=routes,
         route_names={environment: tuple(routed) for environment, routed in names.items()},
         limits=limits,
+        versions=versions,
         known_keys={},
     )
 
@@ -296,7 +303,10 @@ class _CandidateBook:
             price_version=price.version if price is not None else "",
             max_output_tokens=version.max_output_tokens,
             slow=version.slow,
-            fields=f"x-lineclear-model: {version.id}\r\nx-lineclear-provider: {provider.name}\r\n",
+            fields=(
+                f"x-lineclear-model: {version.id}\r\nx-lineclear-provider: {provider.name}\r\n"
+                f"{deprecation_fields(version)}"
+            ),
             health=self._live.target(environment, model),
             replicas=Replicas(len(origins), self._live.clock) if len(origins) > 1 else None,
         )
@@ -352,6 +362,7 @@ def _route_view(
         release=release.id,
         split_hash=blake2b(digest_size=8, key=bytes.fromhex(release.digest)[:16]),
         strategy=release.strategy,
+        models=_models(release),
         prompt=release.prompt,
         timeouts=release.timeouts,
         max_tokens=release.max_tokens,
@@ -369,6 +380,10 @@ def _route_view(
         ),
         guardrails=book.guardrails(section.environment, release),
     )
+
+
+def _models(release: ReleaseEntry) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*(target.model for target in release.targets), *release.fallback]))
 
 
 def _with_offer(
@@ -416,7 +431,7 @@ def _admission(
     allowed: dict[str, Candidate] = {}
     excluded: list[CandidateRecord] = []
     refusal: Exclusion | None = None
-    for model in dict.fromkeys([*(target.model for target in release.targets), *release.fallback]):
+    for model in _models(release):
         exclusion = book.judge(model, environment_class, operation, task, data_class) or _prompt_in_the_way(
             release, operation
         )

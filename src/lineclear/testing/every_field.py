@@ -44,6 +44,13 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
             "settings": {"threads": 1}, "status": "approved",
         }],
     },
+    "Model leaving": {
+        "kind": "Model", "name": "old", "owner": "payers",
+        "versions": [{
+            "version": "1", "provider": "vendor", "upstream_id": "old", "status": "deprecated", "successor": "small@1",
+            "deprecated_at": "2026-01-01", "sunset": "2026-06-01", "end_of_life": "2026-07-01",
+        }],
+    },
     "Prompt": {"kind": "Prompt", "name": "voice", "text": "a", "mode": "prepend", "description": "a"},
     "Guardrail": {
         "kind": "Guardrail", "name": "house", "description": "a",
@@ -74,7 +81,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         }},
     },
 }  # fmt: skip
-"""One document of each kind in which every field says something; a hosted model is one more."""
+"""One document of each kind in which every field says something; a hosted model and one that goes are two more."""
 
 OTHERS: tuple[dict[str, Any], ...] = (
     {"kind": "Team", "name": "default"},

@@ -18,6 +18,7 @@ from lineclear.control.changes.drift import Drift, deployment_drift, held_drift,
 from lineclear.control.changes.fields import FieldChange, field_changes
 from lineclear.control.compile import price_of_version
 from lineclear.control.desired import Desired, kept_parts, noun_digest, without_other_parts
+from lineclear.control.pins import check_pins
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.references import check_references
 from lineclear.control.releases import Release, build_releases, named_versions, release_id
@@ -176,7 +177,7 @@ def prepare(
 
     Raises:
         InvalidManifest: with every mistake of the files, every dangling name, forbidden change and credential without
-            a value that can be sent.
+            a value that can be sent; without these, with every version that a new release may not name.
     """
     taken = _take(before, reading, terms)
     values = {**before.variables, **variables}
@@ -192,6 +193,9 @@ def prepare(
         if noun is not None and change.action is not Action.UNCHANGED
     )
     moving, gone_back = _moving(before, taken.wanted, terms)
+    pinned = list(check_pins(before.desired, taken.wanted, _new_releases(before, moving), taken.documents))
+    if pinned:
+        raise InvalidManifest(in_order(pinned, reading.files))
     removed = tuple(key for key in sorted(before.deployments) if not _is_deployed(taken.wanted, key))
     named = _named(taken.wanted, taken.documents)
     rotated = {name: values[name] for name in named & values.keys() if values[name] != before.variables.get(name)}
@@ -299,6 +303,13 @@ def _moving(before: Before, wanted: Desired, terms: ChangeTerms) -> tuple[dict[t
         else:
             moving[key] = release
     return moving, gone_back
+
+
+def _new_releases(before: Before, moving: Mapping[tuple[str, str], Release]) -> list[tuple[str, str]]:
+    """Deployments that get a release which they do not have, nor had when they were last rolled back."""
+    rows = {key: before.deployments.get(key) for key in moving}
+    known = {key: {row.stable, row.asked, *row.previous} for key, row in rows.items() if row is not None}
+    return [key for key, release in moving.items() if release.digest not in known.get(key, ())]
 
 
 def _moves(before: Before, moving: Mapping[tuple[str, str], Release]) -> Iterator[ReleaseChange]:

@@ -1,0 +1,123 @@
+"""What callers are told of a version that is on its way out, through real sockets, on every operation."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_house import KEY, House, Plan, in_house, key_entry, make_key, model, route
+
+from lineclear.domain.catalogue import ModelStatus
+from lineclear.domain.snapshot import AppEntry
+from lineclear.testing.load import (
+    Call,
+    chat_call,
+    classify_call,
+    completions_call,
+    embeddings_call,
+    messages_call,
+)
+
+SINCE_S, SUNSET_S, END_S = 1_780_272_000, 1_811_808_000, 1_814_400_000
+LEAVING = model(
+    "leaving",
+    status=ModelStatus.DEPRECATED,
+    successor="good@1",
+    deprecated_at=SINCE_S,
+    sunset=SUNSET_S,
+    end_of_life=END_S,
+)
+ENDING = model("ending", end_of_life=END_S)
+GONE = model("gone", status=ModelStatus.RETIRED, successor="good@1")
+PLAN = Plan(
+    models=[LEAVING, ENDING, GONE],
+    routes=[route("leaving", "leaving"), route("ending", "ending"), route("gone", "gone")],
+    apps=[AppEntry("other", "team", ("ending",))],
+    keys=[key_entry("k3", "other", "live")],
+)
+LINK = (
+    '</v1/model-versions/leaving@1>; rel="deprecation sunset"; type="application/json", '
+    '</v1/model-versions/good@1>; rel="successor-version"; type="application/json"'
+)
+
+
+def calls(name: str) -> dict[str, Call]:
+    """Every operation in every form it can be asked in."""
+    counted = messages_call(KEY, name, "hi")
+    return {
+        "chat": chat_call(KEY, name, "hi"),
+        "chat stream": chat_call(KEY, name, "hi", stream=True),
+        "messages": messages_call(KEY, name, "hi"),
+        "messages stream": messages_call(KEY, name, "hi", stream=True),
+        "count_tokens": Call("/v1/messages/count_tokens", counted.headers, counted.body),
+        "completions": completions_call(KEY, name, "hi"),
+        "completions stream": completions_call(KEY, name, "hi", stream=True),
+        "embeddings": embeddings_call(KEY, name, "hi"),
+        "classify": classify_call(KEY, name, "hi"),
+    }
+
+
+@pytest.mark.parametrize("form", calls(""))
+def test_every_answer_of_a_deprecated_version_says_so(tmp_path: Path, form: str) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(calls("leaving")[form])
+        assert answer.failure == "", answer.body
+        assert answer.headers["deprecation"] == f"@{SINCE_S}"
+        assert answer.headers["sunset"] == "Tue, 01 Jun 2027 00:00:00 GMT"
+        assert answer.headers["link"] == LINK
+
+    in_house(tmp_path, PLAN, play)
+
+
+def test_a_vendors_date_is_told_of_an_approved_version_and_nothing_of_others(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        ending = await house.call(chat_call(KEY, "ending", "hi"))
+        assert "deprecation" not in ending.headers
+        assert ending.headers["sunset"] == "Thu, 01 Jul 2027 00:00:00 GMT"
+        assert ending.headers["link"] == '</v1/model-versions/ending@1>; rel="sunset"; type="application/json"'
+        good = await house.call(chat_call(KEY, "good", "hi"))
+        assert not {"deprecation", "sunset", "link"} & good.headers.keys()
+
+    in_house(tmp_path, PLAN, play)
+
+
+@pytest.mark.parametrize("form", calls(""))
+def test_a_retired_version_is_gone_and_names_its_successor(tmp_path: Path, form: str) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(calls("gone")[form])
+        assert answer.status == 410
+        assert answer.json["error"]["successor"] == "good@1"
+        assert answer.headers["link"].startswith('</v1/model-versions/good@1>; rel="successor-version"')
+        assert answer.headers["x-lineclear-policy"] == "status.retired"
+        assert house.vendor.dispatches == 0
+
+    in_house(tmp_path, PLAN, play)
+
+
+def test_the_link_leads_to_what_a_caller_may_know(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        async def ask(name: str, key: str = KEY) -> tuple[int, Any]:
+            return await house.get(f"/v1/model-versions/{name}", authorization=f"Bearer {key}")
+
+        status, told = await ask("leaving@1")
+        assert (status, told) == (
+            200,
+            {
+                "object": "model_version",
+                "id": "leaving@1",
+                "status": "deprecated",
+                "deprecated_at": "2026-06-01",
+                "sunset": "2027-06-01",
+                "end_of_life": "2027-07-01",
+                "successor": "good@1",
+                "routes": ["leaving"],
+                "successor_routes": ["good"],
+            },
+        )
+        assert (await ask("good@1"))[1]["routes"] == ["good"]
+        other = make_key("k3")
+        assert (await ask("ending@1", other))[0] == 200
+        for name in ("leaving@1", "good@1", "nothing@1", ""):
+            assert (await ask(name, other))[0] == 404
+        assert (await ask("leaving@1", "lc_live_none"))[0] == 401
+
+    in_house(tmp_path, PLAN, play)
