@@ -58,6 +58,7 @@ from lineclear.gateway.door import Door
 from lineclear.gateway.forward import FORWARDS_MAX
 from lineclear.gateway.live import Live
 from lineclear.gateway.parts import Parts
+from lineclear.handover.overrides import JournalReader, journal_path
 from lineclear.handover.snapshot_dir import SnapshotReader, SnapshotWriter
 from lineclear.handover.spool import SpoolWriter, list_segments, read_segment
 from lineclear.net.dns import Resolver
@@ -186,7 +187,8 @@ class House:
             await self._accountant.serve(self.directory / "accountant.sock")
         self.spool = SpoolWriter(self.directory / "spool", "local-test-0-0", clock, write=self._write)
         live = Live(clock)
-        current = Current(SnapshotReader(self.directory / "snapshot", keys), self.directory, live)
+        journal = JournalReader(journal_path(self.directory))
+        current = Current(SnapshotReader(self.directory / "snapshot", keys), journal, self.directory, live)
         self.parts = Parts(
             clock=clock,
             ids=ExchangeIds(clock),
@@ -249,7 +251,7 @@ class House:
         await self._accountant.close()
         self._accountant = None
 
-    def publish(self, plan: Plan) -> None:
+    def publish(self, plan: Plan, overrides_folded: int = 0) -> None:
         """Write the next revision."""
         self.revision += 1
         base = f"http://127.0.0.1:{self.vendor_port}"
@@ -293,6 +295,7 @@ class House:
             {"sealed/credentials": msgspec.json.encode(sealed)},
             self.revision,
             1,
+            overrides_folded,
         )
 
     async def call(self, call: Call) -> CallResult:

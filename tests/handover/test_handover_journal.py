@@ -11,7 +11,14 @@ import uvloop
 from lineclear.domain.overrides import Block, Override, Revoke, Rollback, Start, Stop
 from lineclear.handover.acks import forget_ack, read_acks, write_ack
 from lineclear.handover.checkpoint import CheckpointBroken, accountant_positions, load_checkpoint, save_checkpoint
-from lineclear.handover.overrides import JournalBroken, append_override, read_overrides
+from lineclear.handover.overrides import (
+    JournalBroken,
+    JournalReader,
+    append_override,
+    broken_journals,
+    read_overrides,
+    rotate_journal,
+)
 from lineclear.handover.poke import PokeListener, poke_all, poke_directory
 from lineclear.testing.clock import TestClock
 
@@ -66,8 +73,12 @@ def test_tampering_is_found_and_what_came_before_holds(journal: Path, what: str)
     with pytest.raises(JournalBroken) as broken:
         read_overrides(journal)
     assert [entry.override for entry in broken.value.good] == [ALL[0]]
-    with pytest.raises(JournalBroken):
-        append_override(journal, ALL[3], "ops", "", TestClock())
+    # An emergency does not wait for a repair: what holds goes on, what does not is kept beside it.
+    entry = append_override(journal, ALL[3], "ops", "", TestClock(), floor=3)
+    assert entry.sequence == 4
+    assert [entry.override for entry in read_overrides(journal)] == [ALL[0], ALL[3]]
+    assert broken_journals(journal) == ("journal.broken-1",)
+    assert (journal.parent / "journal.broken-1").read_bytes() == b"".join(lines)
 
 
 APPENDER = """
@@ -79,6 +90,53 @@ from lineclear.handover.overrides import append_override
 for number in range(25):
     append_override(Path(sys.argv[1]), Block(f"{sys.argv[2]}@{number}"), sys.argv[2], "", SystemClock())
 """
+
+
+def test_a_reader_keeps_what_it_verified(journal: Path) -> None:
+    reader = JournalReader(journal)
+    assert not reader.changed()
+    assert reader.read() == ()
+    for override in ALL[:3]:
+        append_override(journal, override, "ops", "because", TestClock())
+    assert reader.changed()
+    assert [entry.override for entry in reader.read()] == list(ALL[:3])
+    assert [entry.sequence for entry in reader.read(after=1)] == [2, 3]
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(lines[0])
+    assert reader.changed()
+    assert [entry.sequence for entry in reader.read(after=1)] == [2, 3]
+    append_override(journal, ALL[3], "ops", "", TestClock(), floor=3)
+    assert [entry.override for entry in reader.read(after=1)] == [ALL[1], ALL[2], ALL[3]]
+    assert reader.problem == ""
+    journal.unlink()
+    assert [entry.sequence for entry in reader.read(after=2)] == [3, 4]
+    assert "is gone" in reader.problem
+    append_override(journal, ALL[4], "ops", "", TestClock(), floor=4)
+    assert [entry.sequence for entry in reader.read(after=3)] == [4, 5]
+    assert reader.problem == ""
+
+
+def test_a_reader_tells_what_is_broken_and_goes_on_once_it_is_set_aside(journal: Path) -> None:
+    reader = JournalReader(journal)
+    for override in ALL[:3]:
+        append_override(journal, override, "ops", "because", TestClock())
+    journal.write_bytes(journal.read_bytes().replace(b"acme@1", b"acme@2"))
+    assert [entry.sequence for entry in reader.read()] == [1]
+    assert "after entry 1 breaks the hash chain" in reader.problem
+    append_override(journal, ALL[4], "ops", "", TestClock(), floor=3)
+    assert [entry.sequence for entry in reader.read()] == [1, 4]
+    assert reader.problem == ""
+
+
+def test_a_long_journal_begins_anew_once_all_of_it_is_folded(journal: Path) -> None:
+    reason = "r" * 1900
+    last = [append_override(journal, ALL[1], "ops", reason, TestClock()) for _ in range(600)][-1]
+    assert not rotate_journal(journal, last.sequence - 1)
+    assert rotate_journal(journal, last.sequence)
+    assert not rotate_journal(journal, last.sequence)
+    entry = append_override(journal, ALL[0], "ops", "", TestClock(), floor=last.sequence)
+    assert entry.sequence == last.sequence + 1
+    assert read_overrides(journal) == (entry,)
 
 
 def test_two_processes_append_to_one_chain(journal: Path) -> None:

@@ -29,6 +29,7 @@ from lineclear.gateway.forward import FORWARDS_MAX
 from lineclear.gateway.live import Live
 from lineclear.gateway.parts import Parts
 from lineclear.handover.acks import write_ack
+from lineclear.handover.overrides import JournalReader, journal_path
 from lineclear.handover.poke import PokeListener
 from lineclear.handover.snapshot_dir import SnapshotReader
 from lineclear.handover.spool import SpoolWriter
@@ -65,11 +66,11 @@ class GatewayProcess:
         self._life = life
         self._clock = SystemClock()
         self._loop = asyncio.get_running_loop()
-        self._acknowledged = (0, 0)
+        self._acknowledged = (0, 0, 0, "")
         self._ledger = SpoolWriter(boot.data_dir / "spool", boot.source, self._clock)
         reader = SnapshotReader(boot.data_dir / "snapshot", Keys(boot.master_key))
         live = Live(self._clock)
-        self._current = Current(reader, boot.run_dir, live)
+        self._current = Current(reader, JournalReader(journal_path(boot.data_dir)), boot.run_dir, live)
         resolver = Resolver(self._clock)
         self._parts = Parts(
             clock=self._clock,
@@ -146,11 +147,20 @@ class GatewayProcess:
         if not self._current.is_ready:
             return
         snapshot = self._current.snapshot()
-        in_force = (snapshot.epoch, snapshot.revision)
+        complaint = self._current.overrides_refused
+        in_force = (snapshot.epoch, snapshot.revision, snapshot.overrides, complaint)
         if in_force == self._acknowledged:
             return
         try:
-            write_ack(self._boot.data_dir / "acks", self._boot.source, *in_force, at_us=self._clock.unix_us())
+            write_ack(
+                self._boot.data_dir / "acks",
+                self._boot.source,
+                snapshot.epoch,
+                snapshot.revision,
+                at_us=self._clock.unix_us(),
+                overrides=snapshot.overrides,
+                complaint=complaint,
+            )
         except OSError as error:
             log.warning("revision %d is in force and could not be acknowledged: %s", snapshot.revision, error)
         else:

@@ -4,7 +4,7 @@ import msgspec
 
 from lineclear.domain.capability import operation_gap
 from lineclear.domain.catalogue import DataClass, EnvironmentClass, ModelStatus, data_class_rank
-from lineclear.domain.errors import CallerError, ErrorCode
+from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
 from lineclear.domain.snapshot import ModelVersionEntry
 
@@ -19,8 +19,15 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
     offered: tuple[Operation, ...] = ()
     """What the route can be asked instead."""
 
-    def error(self, route: str) -> CallerError:
+    def error(self, route: str) -> LineclearError:
         """The refusal of a call for which no model was left."""
+        if self.code is ErrorCode.STOPPED:
+            return PlatformFault(
+                self.code,
+                f"route {route!r} has no model left: {self.reason}",
+                hint="ask whom the message names; `lineclear status` lists what is stopped",
+                rules=(self.rule,),
+            )
         paths = ", ".join(OPERATION_PATH[operation] for operation in self.offered)
         hint = {
             ErrorCode.MODEL_RETIRED: f"use {self.successor} instead" if self.successor else "ask the route's team",

@@ -78,6 +78,7 @@ class ErrorCode(StrEnum):
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     CONTROL_UNAVAILABLE = "control_unavailable"
     SERVER_DRAINING = "server_draining"
+    STOPPED = "stopped"
     NOT_READY = "not_ready"
     INTERNAL_ERROR = "internal_error"
 

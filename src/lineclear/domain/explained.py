@@ -151,6 +151,10 @@ RULES: Final[dict[str, str]] = {
     "guardrail.deny": "it held a denied phrase",
     "guardrail.size": "it was larger than the guardrail allows",
     "guardrail.schema": "the answer did not meet the schema",
+    "stop.all": "AI is stopped for everybody",
+    "stop.app": "AI is stopped for the app",
+    "stop.route": "AI is stopped on the route",
+    "stop.provider": "the model's provider is stopped",
     "limit.budget": "the month's budget does not cover the call",
     "limit.requests": "too many requests a minute",
     "limit.tokens": "too many tokens a minute",
@@ -303,6 +307,11 @@ ADVICE: Final[dict[ErrorCode, Advice]] = {
     ),
     ErrorCode.CONTROL_UNAVAILABLE: Advice("control was away", _LATER + "; `lineclear status` shows it"),
     ErrorCode.SERVER_DRAINING: Advice("this process was going down", "send it again; another one answers"),
+    ErrorCode.STOPPED: Advice(
+        "somebody stopped AI for this app, route or provider, or for everybody",
+        "ask whom the message names; `lineclear start SCOPE` lifts it, `lineclear status` lists what is stopped",
+        Check.CANDIDATE,
+    ),
     ErrorCode.NOT_READY: Advice("the gateway had no configuration yet", _LATER),
     ErrorCode.INTERNAL_ERROR: Advice("of a defect of ours", "please report it with the request id"),
 }

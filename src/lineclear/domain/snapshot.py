@@ -2,7 +2,7 @@
 
 Sections are JSON on disk, decoded with unknown fields refused: an ignored deny rule is a vanished one.
 Names: `environments`, `apps`, `access/00`…`access/3f`, `catalogue`, `providers`, `sealed/credentials`,
-`limits`, `routes/<environment>/<route>`, `runtimes`.
+`limits`, `routes/<environment>/<route>`, `runtimes`, `stops`.
 """
 
 import zlib
@@ -15,7 +15,7 @@ from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.money import Price
 
 ACCESS_SHARDS = 64
-READER_VERSION = 2
+READER_VERSION = 3
 """The newest section format this program reads; a manifest with a higher `min_reader` is refused."""
 
 
@@ -220,6 +220,27 @@ class RouteSection(Section, frozen=True):
     description: str
     generation: int
     stable: ReleaseEntry
+    previous: tuple[ReleaseEntry, ...] = ()
+    """What served before, at most ten, in the order in which a rollback takes them."""
+    rolled_back_from: str = ""
+    """Release id that was asked for and was rolled back; empty where the one asked for serves."""
+
+
+class StopEntry(Section, frozen=True):
+    """AI is stopped for a scope; who did it and why is told to whoever is refused."""
+
+    scope: str
+    """`all`, `app:NAME`, `route:ENVIRONMENT/NAME` or `provider:NAME`."""
+    actor: str
+    reason: str
+    at_us: int
+    """Unix microseconds."""
+
+
+class StopsSection(Section, frozen=True):
+    """Stops in force by scope."""
+
+    stops: dict[str, StopEntry]
 
 
 class RuntimeSpec(Section, frozen=True):
@@ -256,6 +277,8 @@ class SnapshotManifest(Section, frozen=True):
     """Section name to SHA-256 hex of its bytes on disk."""
     mac: str
     """HMAC-SHA-256 over the canonical JSON of the other fields, 64 hex digits."""
+    overrides_folded: int = 0
+    """The highest entry of the override journal that is part of this; readers apply those above it."""
 
 
 def access_shard(key_id: str) -> int:

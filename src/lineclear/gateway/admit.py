@@ -11,6 +11,7 @@ import msgspec
 from lineclear.domain.catalogue import DataClass, data_class_rank
 from lineclear.domain.errors import CallerError, ErrorCode
 from lineclear.domain.ledger import CandidateRecord
+from lineclear.domain.stopped import stopped_error
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.snapshot import Admission, RouteView, Snapshot
@@ -37,11 +38,15 @@ def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
     Raises:
         CallerError: MODEL_NOT_FOUND, TASK_REQUIRED, TASK_NOT_ALLOWED, or the exclusion found
             where no model is left.
+        PlatformFault: STOPPED.
     """
     identified = parsed.identified
     route = snapshot.routes.get((identified.environment, parsed.view.model))
     if route is None or not (identified.app.all_routes or route.name in identified.app.granted):
         _refuse_unknown(snapshot, identified, parsed.view.model)
+    stop = route.stop or identified.app.stop
+    if stop is not None:
+        raise stopped_error(stop)
     head = identified.head
     task = head.task if head.task in route.tasks else _task(route, head.task)
     data_class = head.data_class

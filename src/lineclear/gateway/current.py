@@ -1,6 +1,7 @@
-"""Which snapshot is in force: load, compile, swap, acknowledge. Last good stays whatever goes wrong.
+"""Which snapshot is in force: load, lay the override journal over it, compile, swap. Last good stays, whatever fails.
 
-In: the snapshot directory. Out: one immutable Snapshot per exchange. Boots from disk with control gone.
+In: the snapshot directory, the override journal. Out: one immutable Snapshot per exchange. Boots from disk with
+control gone.
 """
 
 import gc
@@ -8,9 +9,11 @@ import logging
 from pathlib import Path
 
 from lineclear.domain.errors import ErrorCode, PlatformFault
+from lineclear.domain.overrides import Drill, OverrideEntry
 from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import Snapshot, compile_snapshot
-from lineclear.handover.snapshot_dir import SnapshotReader
+from lineclear.handover.overrides import JournalReader
+from lineclear.handover.snapshot_dir import LoadedSnapshot, SnapshotReader
 
 log = logging.getLogger("lineclear.gateway")
 
@@ -21,13 +24,25 @@ YOUNG_OBJECTS_MAX = 20_000
 class Current:
     """Holds the snapshot in force."""
 
-    def __init__(self, reader: SnapshotReader, socket_dir: Path, live: Live) -> None:
+    def __init__(self, reader: SnapshotReader, journal: JournalReader, socket_dir: Path, live: Live) -> None:
         self._reader = reader
+        self._journal = journal
         self._socket_dir = str(socket_dir)
         self._live = live
         self._snapshot: Snapshot | None = None
+        self._loaded: LoadedSnapshot | None = None
         self.refused_reason = ""
         """Why the newest snapshot on disk is not in force; empty if it is."""
+        self._overrides_reason = ""
+        self._drill_reason = ""
+        self._drilled = 0
+
+    @property
+    def overrides_refused(self) -> str:
+        """Why not everything in the override journal is in force; empty if it is."""
+        complaints = self._snapshot.complaints if self._snapshot is not None else ()
+        reasons = (self._journal.problem, self._overrides_reason, self._drill_reason, *complaints)
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
 
     @property
     def is_ready(self) -> bool:
@@ -49,19 +64,62 @@ class Current:
         return self._snapshot
 
     def refresh(self) -> bool:
-        """Look at the directory; swap if there is something newer and good. Returns whether it swapped."""
-        if not self._reader.changed():
-            return False
+        """Look at directory and journal; swap if there is something newer and good. Returns whether it swapped."""
+        has_snapshot, has_overrides = self._reader.changed(), self._journal.changed()
+        swapped = False
+        if has_snapshot:
+            try:
+                loaded = self._reader.load()
+                self._swap(loaded)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a snapshot, the one in force stays
+                self.refused_reason = str(error)
+                log.warning("the newest snapshot is refused and the one before stays in force: %s", error)
+            else:
+                self.refused_reason = self._overrides_reason = ""
+                swapped = True
+        if has_overrides and not swapped and self._loaded is not None:
+            try:
+                self._swap(self._loaded)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._overrides_reason = str(error)
+            else:
+                self._overrides_reason = ""
+                swapped = True
+        if (has_snapshot or has_overrides) and self.overrides_refused:
+            log.warning("not every override is in force: %s", self.overrides_refused)
+        if swapped:
+            self._settle_memory()
+        return swapped
+
+    def _swap(self, loaded: LoadedSnapshot) -> None:
+        entries = self._journal.read(loaded.manifest.overrides_folded)
+        self._snapshot = self._compile(loaded, entries)
+        self._loaded = loaded
+        self._rehearse(loaded, entries)
+
+    def _rehearse(self, loaded: LoadedSnapshot, entries: tuple[OverrideEntry, ...]) -> None:
+        """Prepare what a new drill names, and throw it away: that it can be prepared is what a drill asks."""
+        drills = [item.sequence for item in entries if isinstance(item.override, Drill)]
+        newest = max(drills, default=0)
+        if newest <= self._drilled:
+            return
+        self._drilled, self._drill_reason = newest, ""
         try:
-            loaded = self._reader.load()
-            self._snapshot = compile_snapshot(loaded.manifest, loaded.sections, self._socket_dir, self._live)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a snapshot, the one in force stays
-            self.refused_reason = str(error)
-            log.warning("the newest snapshot is refused and the one before stays in force: %s", error)
-            return False
-        self.refused_reason = ""
+            rehearsed = self._compile(loaded, entries, rehearse=True)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, nothing but the drill fails
+            self._drill_reason = f"drill {newest} failed: {error}"
+        else:
+            self._drill_reason = "; ".join(rehearsed.complaints)
+
+    def _compile(
+        self, loaded: LoadedSnapshot, entries: tuple[OverrideEntry, ...], *, rehearse: bool = False
+    ) -> Snapshot:
+        return compile_snapshot(
+            loaded.manifest, loaded.sections, self._socket_dir, self._live, entries, rehearse=rehearse
+        )
+
+    def _settle_memory(self) -> None:
         # What a snapshot holds lives until the next one; the collector need not walk it (decision 18).
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
-        return True

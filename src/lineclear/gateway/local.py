@@ -109,6 +109,8 @@ def readyz(parts: Parts, _request: Request, _request_id: str) -> Answer:
         "status": "ready" if is_ready else "not_ready",
         "snapshot": parts.current.snapshot().revision if has_snapshot else None,
         "snapshot_refused": parts.current.refused_reason or None,
+        "overrides": parts.current.snapshot().overrides if has_snapshot else None,
+        "overrides_refused": parts.current.overrides_refused or None,
         "spool": "writing" if takes_records else "unavailable",
         "accountant": "connected" if parts.accountant.connected else "unavailable",
     }

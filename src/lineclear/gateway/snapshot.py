@@ -5,7 +5,7 @@ response fields) is prepared here. Must not: read files, clocks or the network.
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -20,6 +20,8 @@ from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.money import Price, dearest_input_per_mtok, dearest_output_per_mtok
+from lineclear.domain.overlay import Ground, overlay
+from lineclear.domain.overrides import STOP_ALL, OverrideEntry
 from lineclear.domain.runtimes import socket_name
 from lineclear.domain.snapshot import (
     ACCESS_SHARDS,
@@ -41,9 +43,12 @@ from lineclear.domain.snapshot import (
     RouteSection,
     Section,
     SnapshotManifest,
+    StopEntry,
+    StopsSection,
     Timeouts,
     access_section_name,
 )
+from lineclear.domain.stopped import stop_rule, stop_words
 from lineclear.gateway.deprecation import deprecation_fields
 from lineclear.gateway.guardrails import Guardrails, compile_guardrails
 from lineclear.gateway.live import Live, TargetHealth
@@ -118,6 +123,8 @@ class AppView(msgspec.Struct, frozen=True, gc=False):
     granted: tuple[str, ...]
     accounts: Accounts
     """The team's and the app's own accounts, as far as they have limits."""
+    stop: StopEntry | None
+    """Set if AI is stopped for it or for everybody."""
 
 
 class RouteView(msgspec.Struct, frozen=True, gc=False):
@@ -147,6 +154,8 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     """Response header lines: route, release, revision, environment."""
     guardrails: Guardrails | None
     """Rules of its environment and its release; None where there are none."""
+    stop: StopEntry | None
+    """Set if AI is stopped on it."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
@@ -165,6 +174,10 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """Sorted names by environment."""
     limits: dict[str, AccountLimits]
     """By account id; only accounts that have a limit."""
+    overrides: int
+    """The last entry of the override journal that is in force here, part of the revision or applied over it."""
+    complaints: tuple[str, ...]
+    """In words, overrides that name what is not there."""
     versions: dict[str, ModelVersionEntry]
     """The catalogue, by `name@version`."""
     known_keys: dict[str, KeyEntry]
@@ -176,9 +189,23 @@ class SnapshotError(Exception):
 
 
 def compile_snapshot(
-    manifest: SnapshotManifest, sections: Mapping[str, bytes], socket_dir: str, live: Live
+    manifest: SnapshotManifest,
+    sections: Mapping[str, bytes],
+    socket_dir: str,
+    live: Live,
+    overrides: Sequence[OverrideEntry] = (),
+    *,
+    rehearse: bool = False,
 ) -> Snapshot:
-    """Decode every section and prepare the lookups.
+    """Decode every section, apply what the journal says beyond it, and prepare the lookups.
+
+    Args:
+        manifest: of the revision.
+        sections: their bytes.
+        socket_dir: where runtimes listen.
+        live: what this worker has seen of the targets.
+        overrides: entries of the journal; those that are part of the revision are left out here.
+        rehearse: drills count as rollbacks; the result is not to be served.
 
     Raises:
         SnapshotError: naming the section that does not decode or refers to something that is not there.
@@ -187,9 +214,12 @@ def compile_snapshot(
     environments = {name: entry.environment_class for name, entry in entries.items()}
     credentials = _decode(sections, "sealed/credentials", CredentialsSection)
     limits = _decode(sections, "limits", LimitsSection).accounts
-    versions = _decode(sections, "catalogue", CatalogueSection).versions
+    unfolded = [entry for entry in overrides if entry.sequence > manifest.overrides_folded]
+    ground, complaints = overlay(_ground(sections), unfolded, rehearse=rehearse)
+    stops = ground.stops.stops
     book = _CandidateBook(
-        versions=versions,
+        versions=ground.catalogue.versions,
+        stops=stops,
         providers=_decode(sections, "providers", ProvidersSection).providers,
         sealed=credentials,
         socket_dir=socket_dir,
@@ -197,15 +227,13 @@ def compile_snapshot(
         mandatory={name: entry.guardrails for name, entry in entries.items()},
     )
     routes: dict[tuple[str, str], RouteView] = {}
-    for name in sections:
-        if name.startswith("routes/"):
-            section = _decode(sections, name, RouteSection)
-            environment_class = environments.get(section.environment)
-            if environment_class is None:
-                raise SnapshotError(f"section {name!r} names environment {section.environment!r}, which is not there")
-            routes[section.environment, section.route] = _route_view(
-                section, environment_class, book, limits, manifest.revision
-            )
+    for name, section in ground.routes.items():
+        environment_class = environments.get(section.environment)
+        if environment_class is None:
+            raise SnapshotError(f"section {name!r} names environment {section.environment!r}, which is not there")
+        routes[section.environment, section.route] = _route_view(
+            section, environment_class, book, limits, manifest.revision
+        )
     names: dict[str, list[str]] = {}
     for environment, route in sorted(routes):
         names.setdefault(environment, []).append(route)
@@ -214,13 +242,26 @@ def compile_snapshot(
         revision=manifest.revision,
         pepper=bytes.fromhex(credentials.pepper),
         environments=environments,
-        apps={name: _app_view(app, limits) for name, app in _decode(sections, "apps", AppsSection).apps.items()},
-        keys=tuple(_decode(sections, access_section_name(shard), AccessShard).keys for shard in range(ACCESS_SHARDS)),
+        apps={name: _app_view(app, limits, stops) for name, app in _decode(sections, "apps", AppsSection).apps.items()},
+        keys=tuple(shard.keys for shard in ground.access.values()),
         routes=routes,
         route_names={environment: tuple(routed) for environment, routed in names.items()},
         limits=limits,
-        versions=versions,
+        overrides=max([manifest.overrides_folded, *(entry.sequence for entry in unfolded)]),
+        complaints=tuple(complaints),
+        versions=ground.catalogue.versions,
         known_keys={},
+    )
+
+
+def _ground(sections: Mapping[str, bytes]) -> Ground:
+    """The sections that overrides change."""
+    return Ground(
+        catalogue=_decode(sections, "catalogue", CatalogueSection),
+        routes={name: _decode(sections, name, RouteSection) for name in sections if name.startswith("routes/")},
+        access={name: _decode(sections, name, AccessShard) for name in map(access_section_name, range(ACCESS_SHARDS))},
+        # Revisions of before stops were built have no such section.
+        stops=_decode(sections, "stops", StopsSection) if "stops" in sections else StopsSection({}),
     )
 
 
@@ -230,6 +271,7 @@ class _CandidateBook:
     def __init__(
         self,
         versions: dict[str, ModelVersionEntry],
+        stops: dict[str, StopEntry],
         providers: dict[str, ProviderEntry],
         sealed: CredentialsSection,
         socket_dir: str,
@@ -237,6 +279,7 @@ class _CandidateBook:
         mandatory: dict[str, tuple[GuardrailRule, ...]],
     ) -> None:
         self._versions = versions
+        self._stops = stops
         self._providers = providers
         self._credentials = sealed.credentials
         self._proxies = sealed.egress_proxies
@@ -257,7 +300,13 @@ class _CandidateBook:
         self, model: str, environment_class: EnvironmentClass, operation: Operation, task: str, data_class: DataClass
     ) -> Exclusion | None:
         version, provider = self._find(model)
+        stop = self._stops.get(f"provider:{provider.name}")
+        if stop is not None:
+            return Exclusion(ErrorCode.STOPPED, stop_rule(stop), f"{version.id} is {stop_words(stop)}")
         return judge(version, provider.dialects, environment_class, operation, task, data_class)
+
+    def stop(self, scope: str) -> StopEntry | None:
+        return self._stops.get(scope)
 
     def guardrails(self, environment: str, release: ReleaseEntry) -> Guardrails | None:
         """An environment's own rules, and those of a release; made once for all routes that have the same."""
@@ -379,6 +428,7 @@ def _route_view(
             "x-lineclear-cache: off\r\n"
         ),
         guardrails=book.guardrails(section.environment, release),
+        stop=book.stop(f"route:{section.environment}/{section.route}"),
     )
 
 
@@ -400,13 +450,14 @@ def _with_offer(
     return msgspec.structs.replace(admission, refusal=msgspec.structs.replace(refusal, offered=offered))
 
 
-def _app_view(app: AppEntry, limits: dict[str, AccountLimits]) -> AppView:
+def _app_view(app: AppEntry, limits: dict[str, AccountLimits], stops: dict[str, StopEntry]) -> AppView:
     return AppView(
         name=app.name,
         team=app.team,
         all_routes="*" in app.routes,
         granted=app.routes,
         accounts=_accounts([f"team:{app.team}", f"app:{app.name}"], limits),
+        stop=stops.get(STOP_ALL) or stops.get(f"app:{app.name}"),
     )
 
 

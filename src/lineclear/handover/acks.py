@@ -26,15 +26,26 @@ class Ack(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """The last override record applied, 0 if none."""
     at_us: int
     """Unix microseconds."""
+    complaint: str = ""
+    """Why not everything in the override journal is in force there; empty if it is."""
 
 
-def write_ack(directory: Path, source: str, epoch: int, revision: int, *, at_us: int, overrides: int = 0) -> None:
+def write_ack(
+    directory: Path,
+    source: str,
+    epoch: int,
+    revision: int,
+    *,
+    at_us: int,
+    overrides: int = 0,
+    complaint: str = "",
+) -> None:
     """Reports that this revision is in force here. The snapshot itself is durable already; the report need not be.
 
     Raises:
         OSError: the directory cannot be written.
     """
-    ack = Ack(source, epoch, revision, overrides, at_us)
+    ack = Ack(source, epoch, revision, overrides, at_us, complaint)
     write_durably(private_directory(directory) / f"{source}.json", msgspec.json.encode(ack), sync=False)
 
 

@@ -9,7 +9,6 @@ Layout: `CURRENT` (JSON of `SnapshotManifest`) and `sections/<sha256>`; both app
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,8 @@ from lineclear.handover.files import private_directory, sync_directory, write_du
 SEALED_PREFIX: Final = "sealed/"
 LOAD_TRIES: Final = 5
 """A section may vanish between reading CURRENT and reading it: a newer revision came. Read again, so often."""
+OVERRIDES_READER: Final = 3
+"""From this reader version on the MAC covers `overrides_folded`; older manifests do not have it."""
 MANIFEST_BYTES_MAX: Final = 64 << 20
 SECTION_BYTES_MAX: Final = 256 << 20
 
@@ -62,7 +63,12 @@ class SnapshotWriter:
         return _read_manifest(self._directory, self._keys)
 
     def publish(
-        self, sections: Mapping[str, bytes], sealed: Mapping[str, bytes], revision: int, epoch: int
+        self,
+        sections: Mapping[str, bytes],
+        sealed: Mapping[str, bytes],
+        revision: int,
+        epoch: int,
+        overrides_folded: int = 0,
     ) -> SnapshotManifest:
         """Makes this the current revision; it is durable when this returns.
 
@@ -71,6 +77,7 @@ class SnapshotWriter:
             sealed: secrets by section name (`sealed/…`); they reach the disk only encrypted.
             revision: not lower than the current one, unless `epoch` rose.
             epoch: rises by a restore only.
+            overrides_folded: the highest entry of the override journal that is part of it.
 
         Raises:
             SnapshotRefused: the revision or the epoch would go back.
@@ -90,7 +97,9 @@ class SnapshotWriter:
         contents.update({name: self._keys.seal(name, revision, plain) for name, plain in sealed.items()})
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         self._write_sections(contents, digests)
-        manifest = self._signed(revision, epoch, self._clock.now(), digests)
+        now = self._clock.now().isoformat()
+        bare = SnapshotManifest(epoch, revision, READER_VERSION, now, digests, "", overrides_folded)
+        manifest = msgspec.structs.replace(bare, mac=self._keys.mac(Purpose.SNAPSHOT_MAC, _signed_bytes(bare)))
         write_durably(self._directory / "CURRENT", msgspec.json.encode(manifest))
         self._collect_garbage(manifest, before)
         return manifest
@@ -108,10 +117,6 @@ class SnapshotWriter:
             if not path.exists():
                 write_durably(path, content)
         sync_directory(self._sections)
-
-    def _signed(self, revision: int, epoch: int, now: datetime, digests: dict[str, str]) -> SnapshotManifest:
-        bare = SnapshotManifest(epoch, revision, READER_VERSION, now.isoformat(), digests, "")
-        return msgspec.structs.replace(bare, mac=self._keys.mac(Purpose.SNAPSHOT_MAC, _signed_bytes(bare)))
 
     def _collect_garbage(self, manifest: SnapshotManifest, before: SnapshotManifest | None) -> None:
         """Removes what neither this revision nor the one before names: a reader may be in the middle of that one."""
@@ -227,12 +232,13 @@ def _read_bounded(path: Path, limit_bytes: int) -> bytes:
 
 def _signed_bytes(manifest: SnapshotManifest) -> bytes:
     sections: dict[str, JSONValue] = dict(manifest.sections.items())
-    return canonical_json(
-        {
-            "epoch": manifest.epoch,
-            "revision": manifest.revision,
-            "min_reader": manifest.min_reader,
-            "created_at": manifest.created_at,
-            "sections": sections,
-        }
-    )
+    signed: dict[str, JSONValue] = {
+        "epoch": manifest.epoch,
+        "revision": manifest.revision,
+        "min_reader": manifest.min_reader,
+        "created_at": manifest.created_at,
+        "sections": sections,
+    }
+    if manifest.min_reader >= OVERRIDES_READER:
+        signed["overrides_folded"] = manifest.overrides_folded
+    return canonical_json(signed)

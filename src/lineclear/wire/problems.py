@@ -93,6 +93,7 @@ ROWS: Final[dict[ErrorCode, Row]] = {
     ErrorCode.LEDGER_UNAVAILABLE: _UNAVAILABLE,
     ErrorCode.CONTROL_UNAVAILABLE: _UNAVAILABLE,
     ErrorCode.SERVER_DRAINING: _UNAVAILABLE,
+    ErrorCode.STOPPED: Row(503, "server_error", "api_error"),
     ErrorCode.NOT_READY: _UNAVAILABLE,
     ErrorCode.INTERNAL_ERROR: Row(500, "server_error", "api_error"),
 }
