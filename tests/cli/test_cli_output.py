@@ -128,7 +128,7 @@ def test_every_code_of_the_admin_api_has_its_exit_code() -> None:
                 wanted = ExitCode.NOT_FOUND
             case 409:
                 wanted = ExitCode.CONFLICT
-            case 503:
+            case 408 | 503:
                 wanted = ExitCode.UNAVAILABLE
             case 400 | 413:
                 wanted = ExitCode.USAGE

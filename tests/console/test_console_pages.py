@@ -319,10 +319,24 @@ def test_test_message_asks_for_what_the_route_does(busy: Platform, visitor: Visi
     assert asked["operation"] == "embeddings"
 
 
-def test_budgets_and_what_was_spent_are_on_home(visitor: Visitor) -> None:
+def test_budgets_and_what_was_spent_are_on_home(busy: Platform, visitor: Visitor) -> None:
     (budget,) = visitor.get("/home.json").json()["budgets"]
     assert (budget["scope"], budget["name"], budget["usd_per_month"]) == ("team", "support", MONTH_LIMIT_USD)
     assert 0 < float(budget["share"]) < 1
+    assert budget["counted_since"] is None
+
+
+def test_budget_of_a_month_that_begins_within_an_hour_says_since_when_it_counts(
+    tmp_path: Path, child_environment: Mapping[str, str]
+) -> None:
+    manifest = tmp_path / "team.yaml"
+    manifest.write_text('kind: Team\nname: pune\ntime_zone: Asia/Kolkata\nbudget: {usd_per_month: "5"}\n')
+    with Platform(tmp_path, environment=child_environment, manifests=[manifest]) as platform:
+        visitor = Visitor(str(platform.facts["console_url"]))
+        visitor.sign_in()
+        (budget,) = visitor.get("/cost.json").json()["budgets"]
+        assert re.search(r"T18:00:00", budget["counted_since"])
+        assert "counted since" in words_of(visitor.get("/").text)
 
 
 def test_feeds_are_declared_and_closed_to_strangers(visitor: Visitor) -> None:

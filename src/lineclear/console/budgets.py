@@ -1,6 +1,7 @@
 """Budgets with what the ledger says was spent of them; Home and Cost show the same figures.
 
 In: a visit. Out: one row per budget of a team, an app, or a route's environment. Must not decide what a call may cost.
+Spending is known by full hours of UTC: where a month begins within one, that whole hour counts, and the row says so.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from typing import Any
 
 from lineclear.console.page import Visit
 from lineclear.domain.limits import month_period, zone_named
+
+HOUR_S = 3_600
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,14 @@ def find_budgets(visit: Visit) -> list[dict[str, Any]]:
     found = []
     for holder in _holders(visit, teams):
         zone = (teams[holder.team].get("time_zone") if holder.team in teams else None) or "UTC"
-        period, amount = spent.of(zone, holder.only)
+        period, counted_since, amount = spent.of(zone, holder.only)
         limit = Decimal(holder.budget["usd_per_month"])
         found.append(
             {
                 "scope": holder.scope,
                 "name": holder.name,
                 "period": period,
+                "counted_since": counted_since,
                 "usd_per_month": holder.budget["usd_per_month"],
                 "spent_usd": f"{amount:f}",
                 "share": f"{amount / limit if limit else Decimal(1):.4f}",
@@ -66,15 +70,16 @@ class _Spent:
 
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
-        self._by_zone: dict[str, tuple[str, list[Mapping[str, Any]]]] = {}
+        self._by_zone: dict[str, tuple[str, str | None, list[Mapping[str, Any]]]] = {}
 
-    def of(self, zone: str, only: Mapping[str, str]) -> tuple[str, Decimal]:
-        """The month's name and what rows with these facts cost in it."""
+    def of(self, zone: str, only: Mapping[str, str]) -> tuple[str, str | None, Decimal]:
+        """The month's name, since when is counted if that is before its start, and what rows with these facts cost."""
         if zone not in self._by_zone:
             month = month_period(self._visit.now_us // 1_000_000, zone_named(zone))
             since = datetime.fromtimestamp(month.start_s, UTC).isoformat()
             report = self._visit.get("/usage", {"by": "team,app,route,environment", "since": since})
-            self._by_zone[zone] = month.id, report["rows"]
-        month_id, rows = self._by_zone[zone]
+            counted_since = report["since"] if month.start_s % HOUR_S else None
+            self._by_zone[zone] = month.id, counted_since, report["rows"]
+        month_id, counted_since, rows = self._by_zone[zone]
         fitting = [row for row in rows if all(row[name] == value for name, value in only.items())]
-        return month_id, sum((Decimal(row["cost_usd"]) for row in fitting), Decimal(0))
+        return month_id, counted_since, sum((Decimal(row["cost_usd"]) for row in fitting), Decimal(0))
