@@ -88,6 +88,39 @@ def test_the_manager_hears_start_signs_of_life_reload_and_stop(tmp_path: Path, a
         manager.socket.close()
 
 
+def wait_for_text(path: Path, text: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while text not in path.read_text():
+        assert time.monotonic() < deadline, f"waited {WAIT_S:g} s for {text!r} in {path.name}"
+        time.sleep(0.01)
+
+
+def test_a_reload_that_a_restart_interrupts_ends_all_the_same(tmp_path: Path) -> None:
+    manager = Manager(address := str(tmp_path / "notify"))
+    mute = tmp_path / "d" / "control.mute"
+    notified = config(tmp_path, ready_file=tmp_path / "ready.json", notify_socket=address)
+    with (tmp_path / "err").open("wb") as errors:
+        process = subprocess.Popen([sys.executable, str(FAKE), notified.to_json()], stderr=errors)
+    try:
+        manager.wait_for(lambda said: said == "READY=1")
+        mute.touch()
+        process.send_signal(signal.SIGHUP)
+        manager.wait_for(lambda said: said.startswith("RELOADING=1"))
+        wait_for_text(tmp_path / "d" / "story", "control.0 1 started")
+        # That control never becomes ready; the program is replaced while the reload waits for it.
+        process.send_signal(signal.SIGUSR2)
+        wait_for_text(tmp_path / "err", "this is the installed supervisor now")
+        mute.unlink()
+        manager.wait_for(lambda said: said == "READY=1")
+        assert "control.0 2 ready" in (tmp_path / "d" / "story").read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        manager.socket.close()
+
+
 def test_a_manager_that_is_gone_or_none_at_all_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Notifier(str(tmp_path / "nobody")).tell("READY=1")
     assert "could not be told" in caplog.text

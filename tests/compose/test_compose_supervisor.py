@@ -458,3 +458,21 @@ def test_restart_asked_during_a_restart_is_done_after_it(launcher: Launcher) -> 
     wait_until(lambda: running.state()["restart"]["done"] == 2, "both restarts")
     assert running.part("gateway.0")["life"] == 2
     assert running.state()["restart"] == {"asked": 2, "done": 2, "error": ""}
+
+
+def test_hangup_during_a_restart_is_done_after_it_and_leaves_one_control(launcher: Launcher) -> None:
+    running = launcher.start()
+    running.ready()
+    running.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: len(running.parts("control")) == 2, "the successor of control")
+    for _ in range(3):
+        running.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: running.state()["restart"]["done"] == 1, "the restart")
+    # A control that was begun before the signal may have read older files.
+    wait_until(lambda: "control.0 2 ready" in running.story(), "a control that began after the signal")
+    wait_until(lambda: [part["state"] for part in running.parts("control")] == ["ready"], "one control alone")
+    begun = {line.split()[1] for line in running.story() if line.startswith("control.0") and "started" in line}
+    left = {line.split()[1] for line in running.story() if line.startswith("control.0") and "left" in line}
+    assert begun - left == {str(running.part("control")["life"])}
+    assert running.state()["restart"]["error"] == ""
+    assert running.stop() == 0

@@ -51,6 +51,8 @@ class Part:
     """Why the last process ended unwanted, in words."""
     is_wanted: bool = True
     restart_timer: asyncio.TimerHandle | None = None
+    renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever replaces the process: one successor at a time."""
 
     @property
     def is_ready(self) -> bool:

@@ -39,7 +39,11 @@ async def replace_beside(keeper: Keeper, part: Part, start_s: float) -> None:
     Raises:
         RestartFailed: the successor did not become ready; the old one goes on.
     """
-    await keeper.until(lambda: part.successor is None, start_s)
+    async with part.renewing:
+        await _replace_beside(keeper, part, start_s)
+
+
+async def _replace_beside(keeper: Keeper, part: Part, start_s: float) -> None:
     if part.current is None:
         await _fill_empty(keeper, part, start_s)
         return
@@ -86,6 +90,11 @@ async def replace_after(keeper: Keeper, part: Part) -> None:
     Raises:
         RestartFailed: the successor did not even load; the old one goes on. Or it did not become ready.
     """
+    async with part.renewing:
+        await _replace_after(keeper, part)
+
+
+async def _replace_after(keeper: Keeper, part: Part) -> None:
     successor = keeper.start(part)
     if successor is None:
         raise RestartFailed(f"no successor of {part.name} could be started: {part.last_end}")

@@ -72,6 +72,8 @@ class Supervisor:
         self.restarts_asked = 0
         self.restarts_done = 0
         self.restart_error = ""
+        self._reloads_asked = 0
+        self._reloads_done = 0
         self._loop = asyncio.new_event_loop()
         launch = Launch(
             data=held.data,
@@ -140,6 +142,9 @@ class Supervisor:
             self.keeper.fill(self.keeper.parts[name])
         if self.restarts_asked > self.restarts_done:
             self.keeper.own(self._replace_all(), "rolling restart")
+        if self._reloads_asked > self._reloads_done:
+            # Asked of the program before this one; its notifier waits for the end of it.
+            self.keeper.own(self._reload(), "reload")
         while not self.keeper.is_stopping:
             self._look_at_snapshot()
             self._announce_if_settled()
@@ -311,6 +316,7 @@ class Supervisor:
             "is_announced": self.is_announced,
             "restarts_asked": self.restarts_asked,
             "restarts_done": self.restarts_done,
+            "reloads_open": self._reloads_asked - self._reloads_done,
             "started_ns": self.started_ns,
             "parts": [resume.part_state(part) for part in parts],
         }
@@ -334,6 +340,7 @@ class Supervisor:
         supervisor.is_announced = state["is_announced"]
         supervisor.restarts_asked = state["restarts_asked"]
         supervisor.restarts_done = state["restarts_done"]
+        supervisor._reloads_asked = state.get("reloads_open", 0)
         supervisor.started_ns = state["started_ns"]
         return supervisor
 
@@ -342,16 +349,22 @@ class Supervisor:
         now_us = self.keeper.clock.monotonic_ns() // 1000
         self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={now_us}")
         self._reload_certificate()
-        if not self.keeper.is_stopping and self.keeper.parts["control"].successor is None:
-            self.keeper.own(self._reload(), "reload")
-        else:
+        if self.keeper.is_stopping:
             self._notifier.tell("READY=1")
+            return
+        self._reloads_asked += 1
+        if self._reloads_asked == self._reloads_done + 1:
+            self.keeper.own(self._reload(), "reload")
 
     async def _reload(self) -> None:
-        try:
-            await replace_after(self.keeper, self.keeper.parts["control"])
-        except RestartFailed as failure:
-            log.warning("the files were not applied anew", extra={"facts": {"reason": str(failure)}})
+        """A control that began before the signal may have read older files, so each signal is followed by a new one."""
+        while self._reloads_done < self._reloads_asked:
+            goal = self._reloads_asked
+            try:
+                await replace_after(self.keeper, self.keeper.parts["control"])
+            except RestartFailed as failure:
+                log.warning("the files were not applied anew", extra={"facts": {"reason": str(failure)}})
+            self._reloads_done = goal
         self._notifier.tell("READY=1")
 
     # The certificate of both ports
