@@ -219,7 +219,8 @@ DANGLING = [
         "UNSET_KEY is set neither",
     ),
     (
-        "kind: Model\nname: small\nowner: support\nversions: [{version: '1', provider: acme, upstream_id: §other}]\n",
+        "kind: Model\nname: small\nowner: support\n"
+        "versions: [{version: '1', provider: acme, upstream_id: §other, status: approved}]\n",
         "small@1 is immutable",
     ),
     (

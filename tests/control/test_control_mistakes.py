@@ -430,7 +430,7 @@ kind: Model
 name: small
 owner: support
 versions:
-  - {version: "1", provider: acme, upstream_id: «immutable»acme-large}
+  - {version: "1", provider: acme, upstream_id: «immutable»acme-large, status: approved}
   - «immutable»{version: own, provider: «immutable»acme, upstream_id: «immutable»x, slow: «invalid_value»maybe}
 """,
     "prices-with-unknown-buckets": """
@@ -628,7 +628,7 @@ environments: {live: {targets: [{model: small@1}], «not_yet_supported»retrieva
 kind: Model
 name: m
 owner: support
-versions: [{version: "1", provider: acme, upstream_id: x, «not_yet_supported»sunset: 2027-01-01}]
+versions: [{version: "1", provider: acme, upstream_id: x, sunset: «invalid_value»2027-01-01}]
 «not_yet_supported»prohibited_uses: []
 """,
     "json-is-yaml": """

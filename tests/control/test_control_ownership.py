@@ -157,7 +157,7 @@ def test_a_bundled_noun_may_be_taken_over_by_any_file(shop: ControlPlane) -> Non
 
 def test_names_from_a_file_that_is_left_aside_are_not_known(shop: ControlPlane) -> None:
     small = yaml.safe_dump(list(yaml.safe_load_all(BASE))[2])
-    change(shop, small.replace("status: approved", "status: test", 1), BY_CONSOLE)
+    change(shop, small.replace("status: approved", "status: blocked", 1), BY_CONSOLE)
     text = SHOP.replace("small@2", "small@3").replace('version: "2"', 'version: "3"')
     with pytest.raises(Refused) as caught:
         change(shop, text, ChangeTerms())

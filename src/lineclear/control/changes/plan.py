@@ -22,6 +22,7 @@ from lineclear.control.pins import check_pins
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.references import check_references
 from lineclear.control.releases import Release, build_releases, named_versions, release_id
+from lineclear.control.statuses import check_status_moves
 from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
 from lineclear.domain.findings import Finding
 from lineclear.domain.manifest import Kind, ManagedBy, Manifest, Route, kind_of
@@ -285,6 +286,7 @@ def _is_deployed(wanted: Desired, key: tuple[str, str]) -> bool:
 
 def _findings(before: Before, taken: _Taken, values: Mapping[str, Secret]) -> Iterator[Finding]:
     yield from check_references(before.desired, taken.wanted, taken.documents, taken.held)
+    yield from check_status_moves(before.desired, taken.documents)
     yield from check_schemas(taken.documents)
     yield from check_credentials(taken.wanted, taken.documents, values, before.variables)
     yield from check_keys(Desired({(kind_of(noun), noun.name): noun for noun in taken.pruned}), before.keys)
