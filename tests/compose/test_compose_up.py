@@ -235,7 +235,7 @@ def test_text_for_a_person_names_the_public_addresses(tmp_path: Path, capsys: py
         "data_dir": "/d",
         "demo": False,
     }
-    announce(public, facts, is_at_terminal=True)
+    announce(public, facts)
     text = capsys.readouterr().out
     assert "data port   https://ai.example.com\n  admin port  https://ops.test\n" in text
     assert "curl https://ai.example.com/v1/chat/completions" in text

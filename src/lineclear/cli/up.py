@@ -124,8 +124,7 @@ def up(
 ) -> None:
     """Start the platform on this machine, in the foreground unless --detach is given.
 
-    Several files may follow one -f. Without --ready-file the URLs and, at the first start, the keys are printed; where
-    nobody sits at a terminal the keys are put into the data directory instead.
+    Several files may follow one -f. Without --ready-file the URLs and, at the first start, the keys are printed.
     """
     if more_files and not files:
         raise click.UsageError(f"{more_files[0]} is no option; manifest files follow -f")

@@ -15,8 +15,6 @@ from lineclear.compose.detach import LOG_FILE
 from lineclear.compose.part import Part
 from lineclear.compose.up import DEMO_FILE, UpConfig
 
-KEYS_FILE = "first-keys.json"
-"""In the data directory, mode 0600: the first keys of a start that no person watched."""
 DEGRADED_S = 30.0
 """Parts silent for so long are listed as degraded instead of waited for."""
 
@@ -48,32 +46,26 @@ def ready_facts(config: UpConfig, data: DataDirectory, parts: Iterable[Part], ga
     }
 
 
-def announce(config: UpConfig, facts: dict[str, object], *, is_at_terminal: bool) -> None:
-    """Writes the ready file if one was asked for, else tells a person; a log is told where the first keys lie."""
+def announce(config: UpConfig, facts: dict[str, object]) -> None:
+    """Writes the ready file if one was asked for, else tells a person."""
     if config.ready_file is not None:
         write_atomically(config.ready_file, facts)
         return
-    keys, keys_file = facts["keys"], None
-    if isinstance(keys, dict) and not is_at_terminal:
-        # A journal or the log of a container keeps what it is told, and more people read it than may call.
-        keys_file = config.data_dir / KEYS_FILE
-        write_atomically(keys_file, keys)
     shown = {
         **facts,
         "gateway_url": config.public_url or facts["gateway_url"],
         "admin_url": facts["admin_url"] and (config.public_admin_url or facts["admin_url"]),
     }
-    sys.stdout.write(ready_text(shown, config.data_dir / LOG_FILE if config.is_detached else None, keys_file))
+    sys.stdout.write(ready_text(shown, config.data_dir / LOG_FILE if config.is_detached else None))
     sys.stdout.flush()
 
 
-def ready_text(facts: dict[str, object], log_file: Path | None = None, keys_file: Path | None = None) -> str:
+def ready_text(facts: dict[str, object], log_file: Path | None = None) -> str:
     """The ready facts as a screen of text.
 
     Args:
         facts: of `ready_facts`, with the addresses that people are to use.
         log_file: where one in the background writes to.
-        keys_file: where the first keys lie; None shows them, if there are any.
     """
     keys = facts["keys"]
     data_dir = facts["data_dir"]
@@ -86,9 +78,7 @@ def ready_text(facts: dict[str, object], log_file: Path | None = None, keys_file
     if facts["console_url"]:
         lines.append(f"  console     {facts['console_url']}  (opens once, within ten minutes)")
     lines.append(f"  admin token in {Path(str(data_dir)) / 'admin.token'}")
-    if keys_file is not None:
-        lines.append(f"  keys of app `default` in {keys_file}; take them from there and remove it")
-    elif isinstance(keys, dict):
+    if isinstance(keys, dict):
         lines += ["  keys of app `default`, shown this once:"]
         lines += [f"    {environment:<5} {key}" for environment, key in keys.items()]
     else:
@@ -99,11 +89,10 @@ def ready_text(facts: dict[str, object], log_file: Path | None = None, keys_file
         lines.append(f"  not answering: {', '.join(_list_of(facts['degraded']))}")
     lines += [f"  {warning}" for warning in _list_of(facts["warnings"])]
     if isinstance(keys, dict) and "test" in keys:
-        head, key = ("Try it:", keys["test"]) if keys_file is None else ("Try it with one of them:", "KEY")
         lines += [
             "",
-            head,
-            f"  curl {facts['gateway_url']}/v1/chat/completions -H 'authorization: Bearer {key}' \\",
+            "Try it:",
+            f"  curl {facts['gateway_url']}/v1/chat/completions -H 'authorization: Bearer {keys['test']}' \\",
             "    -H 'content-type: application/json' \\",
             """    -d '{"model": "simulated", "messages": [{"role": "user", "content": "Hello"}]}'""",
         ]

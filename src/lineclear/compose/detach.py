@@ -22,8 +22,6 @@ class Background:
     """The process in the background, until it has told the one at the terminal how its start ended."""
 
     def __init__(self, pipe_fd: int) -> None:
-        self.is_at_terminal = os.isatty(1)
-        """Whether a person reads what the command prints, rather than a log or a pipe."""
         self._told = os.fdopen(pipe_fd, "w", encoding="utf-8")
         # Neither is inherited by children, so the terminal is let go as soon as this process closes them.
         self._terminal = os.fdopen(os.dup(2), "w", encoding="utf-8")

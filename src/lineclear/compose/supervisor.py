@@ -453,8 +453,7 @@ class Supervisor:
         self.is_announced = True
         facts = announce.ready_facts(self.config, self.held.data, parts, self.gateway_url)
         try:
-            at_terminal = sys.stdout.isatty() if self._background is None else self._background.is_at_terminal
-            announce.announce(self.config, facts, is_at_terminal=at_terminal)
+            announce.announce(self.config, facts)
         except OSError as error:
             log.warning("the ready facts cannot be written", extra={"facts": {"error": str(error)}})
         if self._background is not None:
