@@ -28,6 +28,7 @@ EXIT_BY_CODE: Mapping[str, ExitCode] = {
     "stale_plan": ExitCode.CONFLICT,
     "request_timeout": ExitCode.UNAVAILABLE,
     "body_too_large": ExitCode.USAGE,
+    "rate_limited": ExitCode.UNAVAILABLE,
     "unavailable": ExitCode.UNAVAILABLE,
     "internal_error": ExitCode.FAILURE,
 }

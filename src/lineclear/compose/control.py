@@ -6,7 +6,6 @@ In: the boot message. Out: status lines with the ready facts. The only place tha
 import asyncio
 import fcntl
 import gc
-import hmac
 import logging
 import os
 import socket
@@ -35,6 +34,7 @@ from lineclear.config.manifest import InvalidManifest, ManifestFile, in_order, p
 from lineclear.config.settings import process_variables, read_settings
 from lineclear.console.application import Console, ConsoleParts
 from lineclear.control import audit_http
+from lineclear.control.access.service import ADMIN, Access
 from lineclear.control.bootstrap import DEFAULT, bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
@@ -53,7 +53,7 @@ from lineclear.control.sessions import http as sessions_http
 from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.control.trials import http as trials_http
-from lineclear.domain.access import Principal, PrincipalKind, with_every_role
+from lineclear.domain.access import Principal
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
@@ -75,8 +75,6 @@ YOUNG_OBJECTS_MAX = 50_000
 CALLERS_DRAIN_S = 1.0
 """Longest wait at the end for callers' questions; a gateway answers 503 to what is cut."""
 DATABASE_FILE = "lineclear.db"
-ADMIN = with_every_role("admin", PrincipalKind.ADMIN_TOKEN)
-"""Who holds the admin token, or a link that its holder made."""
 
 
 class StartRefused(Exception):
@@ -93,6 +91,7 @@ class Core:
     keys: Keys
     ledger: LedgerService
     sessions: Sessions
+    access: Access
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ async def _run(boot: Boot, life: Life) -> None:
     core = open_core(boot)
     first = first_state(core, boot)
     tls = None if boot.certificate is None else server_context(boot.certificate)
-    served, known = endpoints(core, boot, tls), authenticator(boot.data_dir)
+    served, known = endpoints(core, boot, tls), authenticator(boot.data_dir, core.access)
     admin_url, root_path = str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
     parts = ConsoleParts(served, core.sessions, known, SystemClock(), admin_url, root_path)
     console = Console(parts)
@@ -230,8 +229,9 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
         revision=publisher.revision,
     )
     changes, keys = Changes(publisher, process_variables()), Keys(publisher)
-    sessions = Sessions(database, clock, {ADMIN.name: ADMIN}.get)
-    return Core(database, publisher, changes, keys, ledger, sessions)
+    access = Access(database, clock, publisher.vault)
+    sessions = Sessions(database, clock, access.principal)
+    return Core(database, publisher, changes, keys, ledger, sessions, access)
 
 
 def first_state(core: Core, boot: Boot) -> FirstState:
@@ -295,7 +295,13 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         # On loopback a scraper needs no token; behind a proxy every caller looks local, so there it does.
         ledger = tuple(replace(e, permission=Permission.PUBLIC) if e.path == "/metrics" else e for e in ledger)
     return (
-        *status_http.endpoints(core.publisher, boot.run_dir / "state.json", shown_url, is_demo=is_demo(boot.data_dir)),
+        *status_http.endpoints(
+            core.publisher,
+            boot.run_dir / "state.json",
+            shown_url,
+            core.access.emergencies.announced,
+            is_demo=is_demo(boot.data_dir),
+        ),
         *changes_http.endpoints(core.changes, core.database),
         *keys_http.endpoints(core.keys),
         *providers_http.endpoints(ProviderTrials(core.publisher)),
@@ -309,6 +315,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
             str(boot.options.get("root_path", "")),
             is_public=bool(boot.options.get("public_admin_url")),
         ),
+        *core.access.endpoints(str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))),
         *ledger,
     )
 
@@ -318,14 +325,9 @@ def shown_admin_url(boot: Boot) -> str:
     return str(boot.options.get("public_admin_url", "") or boot.options.get("admin_url", ""))
 
 
-def authenticator(data_dir: Path) -> Callable[[str], Principal | None]:
-    """Knows the one admin identity there is: who holds the admin token may do everything."""
-    expected = (data_dir / "admin.token").read_text(encoding="ascii").strip().encode()
-
-    def authenticate(token: str) -> Principal | None:
-        return ADMIN if hmac.compare_digest(token.encode("utf-8", "replace"), expected) else None
-
-    return authenticate
+def authenticator(data_dir: Path, access: Access) -> Callable[[str], Principal | None]:
+    """Knows the token in the data directory, whose holder may do everything, and every token that was made here."""
+    return access.authenticator(Secret((data_dir / "admin.token").read_text(encoding="ascii").strip()))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,20 @@ class AuditAction(StrEnum):
     SIGNED_OUT = "session.closed"
     SESSION_ENDED = "session.ended"
     SIGN_IN_LINK_TAKEN_BACK = "sign-in-link.taken-back"
+    SIGN_IN_REFUSED = "sign-in.refused"
+    MEMBER_ADDED = "member.added"
+    MEMBER_DISABLED = "member.disabled"
+    MEMBER_ENABLED = "member.enabled"
+    MEMBER_INVITED = "member.invited"
+    MEMBER_GROUPS_CHANGED = "member.groups-changed"
+    PASSWORD_SET = "password.set"  # noqa: S105 - as above
+    GRANT_GIVEN = "grant.given"
+    GRANT_TAKEN = "grant.taken"
+    TOKEN_CREATED = "token.created"  # noqa: S105 - as above
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - as above
+    GLASS_BROKEN = "break-glass.opened"
+    GLASS_CLOSED = "break-glass.closed"
+    GLASS_REVIEWED = "break-glass.reviewed"
 
 
 @dataclass(frozen=True)

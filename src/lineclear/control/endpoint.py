@@ -40,6 +40,7 @@ class AdminCode(StrEnum):
     STALE_PLAN = "stale_plan"
     REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
+    RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     INTERNAL_ERROR = "internal_error"
 
@@ -54,6 +55,7 @@ HTTP_STATUS: Mapping[AdminCode, int] = {
     AdminCode.STALE_PLAN: 409,
     AdminCode.REQUEST_TIMEOUT: 408,
     AdminCode.BODY_TOO_LARGE: 413,
+    AdminCode.RATE_LIMITED: 429,
     AdminCode.UNAVAILABLE: 503,
     AdminCode.INTERNAL_ERROR: 500,
 }

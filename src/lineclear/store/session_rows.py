@@ -75,6 +75,12 @@ def remove_session(tx: Connection, token_hash: str) -> None:
     tx.execute(delete(tables.sessions).where(tables.sessions.c.hash == token_hash))
 
 
+def remove_sessions_of(tx: Connection, principal: str) -> None:
+    """End every session of somebody, and take back links that would open another one."""
+    for table in (tables.sign_in_links, tables.sessions):
+        tx.execute(delete(table).where(table.c.principal == principal))
+
+
 def remove_expired(tx: Connection, now_us: int) -> None:
     """Forget links and sessions that ended."""
     for table in (tables.sign_in_links, tables.sessions):

@@ -20,6 +20,7 @@ from lineclear.base.secret import Secret
 from lineclear.client.admin import AdminClient, Server
 from lineclear.config.manifest import ManifestFile
 from lineclear.control import audit_http
+from lineclear.control.access.service import Access
 from lineclear.control.bootstrap import bootstrap
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
@@ -76,7 +77,10 @@ class ControlPlane:
         self.changes = Changes(self.publisher, self.environment)
         self.keys = Keys(self.publisher)
         self.secrets = Secrets(self.publisher)
-        self.sessions = Sessions(self.database, self.clock, {TESTER.name: TESTER}.get)
+        self.access = Access(self.database, self.clock, self.publisher.vault)
+        self.sessions = Sessions(
+            self.database, self.clock, lambda name: TESTER if name == TESTER.name else self.access.principal(name)
+        )
 
     def start(self, bundled: Sequence[Mapping[str, Any]] = ()) -> "ControlPlane":
         """What control does first: catch up, bootstrap."""
@@ -101,7 +105,9 @@ class ControlPlane:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The admin API without the ledger's part."""
         return (
-            *status_http.endpoints(self.publisher, self.run_dir / "state.json", "http://127.0.0.1:4100"),
+            *status_http.endpoints(
+                self.publisher, self.run_dir / "state.json", "http://127.0.0.1:4100", self.access.emergencies.announced
+            ),
             *changes_http.endpoints(self.changes, self.database),
             *keys_http.endpoints(self.keys),
             *providers_http.endpoints(ProviderTrials(self.publisher)),
@@ -110,7 +116,12 @@ class ControlPlane:
             *audit_http.endpoints(self.database),
             *trials_http.endpoints(self.keys, self.database, self.clock, "http://127.0.0.1:4100"),
             *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),
+            *self.access.endpoints("http://127.0.0.1:4101", ""),
         )
+
+    def authenticate(self, token: str) -> Principal | None:
+        """Who a token of tests or a token made here belongs to."""
+        return authenticate_tests(token) or self.access.tokens.find(token)
 
     def close(self) -> None:
         """Close the database."""

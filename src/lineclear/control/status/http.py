@@ -4,6 +4,7 @@ In: the publisher, the supervisor's state file. Out: `/livez`, `/readyz`, `/api/
 """
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class Status:
     processes: Any  # Any: the supervisor's own list, shown as it is; None while it cannot be read
     demo: bool = False
     """The data directory was made by `lineclear demo`: its history is invented."""
+    emergencies: Any = ()  # Any: the openings of `control.access`, shown as they are
+    """Sealed roles that are open, or whose opening nobody has reviewed yet."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,14 @@ class ProcessList:
 
 
 def endpoints(
-    publisher: Publisher, state_file: Path, gateway_url: str, *, is_demo: bool = False
+    publisher: Publisher,
+    state_file: Path,
+    gateway_url: str,
+    announced: Callable[[], Sequence[object]] = tuple,
+    *,
+    is_demo: bool = False,
 ) -> tuple[Endpoint, ...]:
-    """Liveness, readiness, status."""
+    """Liveness, readiness, status; `announced` gives the emergencies that everybody is told of."""
 
     def live(_call: Call) -> Text:
         return Text("ok\n")
@@ -50,7 +58,9 @@ def endpoints(
     def status(_call: Call) -> Status:
         revision = publisher.revision()
         gateways = publisher.acknowledgement(revision)
-        return Status(lineclear.__version__, revision, gateways, gateway_url, _processes(state_file), is_demo)
+        return Status(
+            lineclear.__version__, revision, gateways, gateway_url, _processes(state_file), is_demo, announced()
+        )
 
     def processes(_call: Call) -> ProcessList:
         return ProcessList(read_processes(state_file))
