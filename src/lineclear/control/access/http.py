@@ -69,6 +69,13 @@ class TokenRequest:
 
 
 @dataclass(frozen=True)
+class ReasonRequest:
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    reason: str = ""
+    """Kept in the audit trail."""
+
+
+@dataclass(frozen=True)
 class ReviewRequest:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     review: str
@@ -132,10 +139,12 @@ def _members(parts: AccessParts, admin_url: str, root_path: str) -> tuple[Endpoi
         return MemberList(members.facts(call))
 
     def disable(call: Call) -> MemberFacts:
-        return members.set_state(call, call.path["name"], DISABLED, call.query.get("reason", ""))
+        sent: ReasonRequest = call.body
+        return members.set_state(call, call.path["name"], DISABLED, sent.reason)
 
     def enable(call: Call) -> MemberFacts:
-        return members.set_state(call, call.path["name"], ACTIVE, call.query.get("reason", ""))
+        sent: ReasonRequest = call.body
+        return members.set_state(call, call.path["name"], ACTIVE, sent.reason)
 
     def invite(call: Call) -> InvitationFacts:
         made = members.invite(call, call.path["name"])
@@ -149,9 +158,9 @@ def _members(parts: AccessParts, admin_url: str, root_path: str) -> tuple[Endpoi
         Endpoint("POST", root, manage, add, "Add somebody, without any grant", body=MemberRequest,
                  answer=MemberFacts, status=201, reach=Reach.OBJECT),
         Endpoint("POST", f"{root}/{{name}}/disable", manage, disable, "Shut somebody out, everywhere at once",
-                 answer=MemberFacts, query=(REASON,), reach=Reach.OBJECT),
+                 body=ReasonRequest, answer=MemberFacts, reach=Reach.OBJECT),
         Endpoint("POST", f"{root}/{{name}}/enable", manage, enable, "Let somebody in again",
-                 answer=MemberFacts, query=(REASON,), reach=Reach.OBJECT),
+                 body=ReasonRequest, answer=MemberFacts, reach=Reach.OBJECT),
         Endpoint("POST", f"{root}/{{name}}/invitation", manage, invite,
                  "Make a one-use link with which a person chooses a password", answer=InvitationFacts, status=201,
                  reach=Reach.OBJECT),
