@@ -40,10 +40,12 @@ QUERY_VALUE_CHARS_MAX = 4_096
 
 Authenticate = Callable[[str], Principal | None]
 """Who a bearer token belongs to; None if nobody."""
+Routes = Sequence[BaseRoute]
+"""What another door of this port serves itself."""
 
 
 def build_application(
-    endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Sequence[BaseRoute] = ()
+    endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Routes = ()
 ) -> FastAPI:
     """The application that serves `endpoints`, and beside them what another door of this port serves itself.
 

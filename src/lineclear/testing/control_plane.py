@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from starlette.routing import BaseRoute
-
-from lineclear.api.application import Authenticate, build_application
+from lineclear.api.application import Authenticate, Routes, build_application
 from lineclear.api.server import AdminServer
 from lineclear.base.clock import Clock, SystemClock
 from lineclear.base.seal import Keys as MasterKeys
@@ -142,7 +140,7 @@ class ServedAPI:
         self,
         endpoints: Sequence[Endpoint],
         authenticate: Authenticate = authenticate_tests,
-        routes: Sequence[BaseRoute] = (),
+        routes: Routes = (),
     ) -> None:
         """Serve at once; returns when the port answers.
 
