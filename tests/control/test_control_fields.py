@@ -156,6 +156,17 @@ EFFECTS: Mapping[str, Effect] = {
     },
     "Route.environments.*.capture": Effect(Where.REFUSED, "full"),
     "Route.environments.*.guardrails": Effect(Where.ROUTES, ["words"]),
+    **{
+        f"Route.environments.*.parameters.{name}": Effect(Where.ROUTES, value)
+        for name, value in {
+            **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), 0.75),
+            "max_tokens": 6,
+            "stop": ["b"],
+            "seed": 2,
+            "reasoning_effort": "high",
+        }.items()
+    },
+    "Route.environments.*.retrieval": Effect(Where.ROUTES, {"index": "letters"}),
     "Route.environments.*.rollout": Effect(Where.REFUSED, "careful"),
 }
 

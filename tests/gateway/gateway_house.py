@@ -116,7 +116,7 @@ def route(name: str, *models: str, **facts: object) -> RouteSection:
     assert isinstance(weights, tuple)
     release_facts = {
         key: facts.pop(key)
-        for key in ("fallback", "strategy", "prompt", "timeouts", "max_tokens", "guardrails")
+        for key in ("fallback", "strategy", "prompt", "timeouts", "max_tokens", "guardrails", "parameters", "retrieval")
         if key in facts
     }
     release = ReleaseEntry(

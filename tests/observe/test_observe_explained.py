@@ -202,3 +202,13 @@ def test_page_lists_every_field_check_and_verdict(desk: LedgerDesk, spool: Spool
     of_the_database = {"decided", "key", "models"}
     assert sorted(cells("The value")) == sorted(explained(desk).keys() | of_the_database)
     assert cells("Checks") == [*CHECKS, *(verdict.value for verdict in Verdict)]
+
+
+def test_an_app_that_was_configured_by_another_release_is_told_of(desk: LedgerDesk, spool: Spool) -> None:
+    spool.write(intent(1, echo="rel_00000000000000ff"), settle(1), intent(2, echo="rel_0123456789abcdef"), settle(2))
+    found = explained(desk)
+    assert found["echoed_release"] == "rel_00000000000000ff"
+    assert "configured by release rel_00000000000000ff, which is not the one that served it" in found["summary"][2]
+    same = explained(desk, 2)
+    assert same["echoed_release"] == same["release"]
+    assert not any("configured by" in sentence for sentence in same["summary"])

@@ -1,21 +1,22 @@
 """Canonical JSON, so that equal content has an equal digest.
 
-Source: RFC 8785 (JSON Canonicalization Scheme). Our manifests hold no floats outside the range where
-Python's shortest repr and ECMAScript's agree; a float there is refused rather than guessed.
+Source: RFC 8785 (JSON Canonicalization Scheme).
 """
 
 import hashlib
 import json
+import math
+from decimal import Decimal
 from typing import TypeAlias
 
-JSONValue: TypeAlias = "bool | int | str | list[JSONValue] | dict[str, JSONValue] | None"
+JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
 
 
 def canonical_json(value: JSONValue) -> bytes:
-    """RFC 8785 bytes of a value made of None, bool, int (|n| < 2**53), str, list and dict.
+    """RFC 8785 bytes of a value made of None, bool, int (|n| < 2**53), finite float, str, list and dict.
 
     Raises:
-        TypeError: for a float or any other type; decimals travel as strings here.
+        TypeError: for any other type or number.
     """
     return _encode(value).encode("utf-8")
 
@@ -38,4 +39,27 @@ def _encode(value: JSONValue) -> str:
         if abs(value) >= 2**53:
             raise TypeError(f"{value!r} is outside the exact range of JSON numbers (RFC 8785 §3.2.2.3)")
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no canonical form here; send decimals as strings")
+    if isinstance(value, float):
+        return _number(value)
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def _number(value: float) -> str:
+    """A float as ECMAScript writes it. Source: ECMA-262, Number::toString; RFC 8785 §3.2.2.3."""
+    if not math.isfinite(value):
+        raise TypeError(f"{value!r} is no JSON number")
+    if value == 0:
+        return "0"
+    # Python's repr has the same shortest digits; only where it sets point and exponent differs.
+    _, digit_values, exponent = Decimal(repr(abs(value))).normalize().as_tuple()
+    digits = "".join(map(str, digit_values))
+    point = len(digits) + int(exponent)
+    if len(digits) <= point <= 21:
+        text = digits + "0" * (point - len(digits))
+    elif 0 < point <= 21:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        text = f"{digits[0]}{'.' if len(digits) > 1 else ''}{digits[1:]}e{point - 1:+d}"
+    return f"-{text}" if value < 0 else text

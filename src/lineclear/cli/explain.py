@@ -16,7 +16,7 @@ from lineclear.domain.explained import VERDICTS, label
 # Any, in this file: the admin API's JSON.
 
 WHO = ("app", "team", "key_id", "environment", "task", "data_class", "user_hash", "tags", "inbound_id", "traceparent")
-WHAT = ("asked", "route", "operation", "dialect", "stream", "request_bytes", "response_bytes")
+WHAT = ("asked", "route", "echoed_release", "operation", "dialect", "stream", "request_bytes", "response_bytes")
 ANSWER = ("outcome", "status", "error_code", "model", "provider", "model_echo", "response_id", "stop_reason")
 CHECK_COLUMNS = ("check", "about", "verdict", "detail")
 CANDIDATE_COLUMNS = ("model", "score", "verdict", "why")

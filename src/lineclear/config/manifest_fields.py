@@ -27,7 +27,7 @@ FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
     "Model": frozenset({"prohibited_uses", "licence", "links"}),
     "ModelVersion": frozenset({"capabilities"}),
     "Route": frozenset({"contract"}),
-    "RouteEnvironment": frozenset({"parameters", "retrieval", "tools", "cache", "review", "hedge"}),
+    "RouteEnvironment": frozenset({"tools", "cache", "review", "hedge"}),
     "Environment": frozenset({"freeze_windows", "approver_roles", "allowed_statuses"}),
 }
 """Fields the design names whose effect is not built; they are refused as such and not as spelling mistakes."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 from urllib.parse import urlsplit
 
+from lineclear.config.component_rules import check_parameters, check_retrieval
 from lineclear.config.guardrail_rules import check_guardrail
 from lineclear.config.manifest_dates import Mistake, check_dates
 from lineclear.config.yaml_tree import PlainPath
@@ -333,6 +334,8 @@ def _route_environment(deployed: RouteEnvironment) -> Iterator[Mistake]:
     if deployed.max_tokens is not None and deployed.max_tokens < 1:
         yield ("max_tokens",), "invalid_value", "must be at least 1"
     yield from _unique(deployed.guardrails, ("guardrails",))
+    yield from check_parameters(deployed.parameters)
+    yield from check_retrieval(deployed.retrieval)
     yield from _targets(deployed)
     yield from _timeouts(deployed)
     yield from _account(deployed.limits, deployed.budget, ())

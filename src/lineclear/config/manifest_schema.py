@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from lineclear.config import guardrail_rules
+from lineclear.config import component_rules, guardrail_rules
 from lineclear.config import manifest_rules as rules
 from lineclear.config.manifest_fields import file_name
 from lineclear.domain import manifest as nouns
@@ -38,6 +38,12 @@ _VERSION_NAME: Schema = {"pattern": f"^{rules.NAME.pattern}@{rules.VERSION.patte
 _MONEY: Schema = {"pattern": r"^[0-9]+(\.[0-9]{1,9})?$"}
 _FROM_1: Schema = {"minimum": 1, "maximum": rules.LIMIT_MAX}
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$"
+_SETTING: Schema = {
+    "type": ["string", "number", "boolean"],
+    "maxLength": component_rules.SETTING_CHARS_MAX,
+    "minimum": -component_rules.WHOLE_MAX,
+    "maximum": component_rules.WHOLE_MAX,
+}
 _SECONDS: Schema = {"minimum": 0.001, "maximum": rules.TIMEOUT_S_MAX}
 
 _BOUNDS: Mapping[str, Schema] = {
@@ -81,6 +87,32 @@ _BOUNDS: Mapping[str, Schema] = {
     "RouteEnvironment.targets": {"minItems": 1},
     "RouteEnvironment.strategy": {"enum": sorted(item.value for item in rules.BUILT_STRATEGIES)},
     "RouteEnvironment.max_tokens": {"minimum": 1},
+    "RouteEnvironment.retrieval": {
+        "propertyNames": {"pattern": f"^{component_rules.SETTING_NAME.pattern}$"},
+        "maxProperties": component_rules.SETTINGS_MAX,
+        "additionalProperties": {
+            "anyOf": [
+                _SETTING,
+                {
+                    "type": "object",
+                    "propertyNames": {"pattern": f"^{component_rules.SETTING_NAME.pattern}$"},
+                    "maxProperties": component_rules.SETTINGS_MAX,
+                    "additionalProperties": _SETTING,
+                },
+            ]
+        },
+    },
+    **{
+        f"Parameters.{name}": {"minimum": low, "maximum": high}
+        for name, (low, high) in component_rules.PARAMETER_RANGES.items()
+    },
+    "Parameters.max_tokens": {"minimum": 1, "maximum": component_rules.TOKENS_MAX},
+    "Parameters.seed": {"minimum": -component_rules.WHOLE_MAX, "maximum": component_rules.WHOLE_MAX},
+    "Parameters.stop": {
+        "items": {"type": "string", "minLength": 1, "maxLength": component_rules.STOP_CHARS_MAX},
+        "maxItems": component_rules.STOP_MAX,
+    },
+    "Parameters.reasoning_effort": {"pattern": f"^{component_rules.EFFORT.pattern}$"},
     "RouteEnvironment.capture": {"enum": [CaptureMode.NONE.value]},
     "RouteEnvironment.rollout": {"const": "immediate"},
     "Budget.usd_per_month": _MONEY,

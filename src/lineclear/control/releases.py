@@ -14,7 +14,8 @@ from lineclear.base.canonical import JSONValue, canonical_json, digest_hex
 from lineclear.control.desired import Desired
 from lineclear.control.guardrails import rules_of
 from lineclear.domain.guardrails import GuardrailRule
-from lineclear.domain.manifest import Guardrail, Prompt, Route, RouteEnvironment, Strategy
+from lineclear.domain.manifest import Guardrail, Parameters, Prompt, Route, RouteEnvironment, Strategy
+from lineclear.domain.parameters import ParameterValue
 from lineclear.domain.prompts import prompt_segments
 from lineclear.domain.snapshot import PromptEntry, ReleaseEntry, TargetEntry, Timeouts
 from lineclear.store.control_rows import DeploymentRow
@@ -73,9 +74,19 @@ def _build(
         "max_tokens": deployed.max_tokens,
     }
     if deployed.guardrails:
-        # Only where there are some: the digests of releases without any stay what they were.
+        # These parts stand only where they are set: the digests of releases without them stay what they were.
         manifest["guardrails"] = [_pinned_guardrail(guardrails[name], guardrails) for name in deployed.guardrails]
+    if parameters := _values(deployed.parameters):
+        manifest["parameters"] = {"digest": digest_hex(parameters), "values": parameters}
+    if deployed.retrieval:
+        manifest["retrieval"] = {"digest": digest_hex(deployed.retrieval), "values": deployed.retrieval}
     return Release(digest_hex(manifest), route.name, canonical_json(manifest).decode())
+
+
+def _values(parameters: Parameters) -> dict[str, JSONValue]:
+    """What a route sets; what it leaves to callers and vendors is no part of its release."""
+    plain: dict[str, JSONValue] = msgspec.json.decode(msgspec.json.encode(parameters))
+    return {name: value for name, value in plain.items() if value not in (None, [])}
 
 
 def _weight(weight: int | None) -> int:
@@ -122,7 +133,13 @@ def release_entry(digest: str, manifest: str) -> ReleaseEntry:
             for guardrail in content.get("guardrails", ())
             for rule in guardrail["rules"]
         ),
+        parameters=_sent(content.get("parameters", {}).get("values", {})),
+        retrieval=content.get("retrieval", {}).get("values", {}),
     )
+
+
+def _sent(values: dict[str, Any]) -> dict[str, ParameterValue]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def named_versions(manifest: str) -> set[str]:

@@ -54,6 +54,8 @@ class EntryDetail(RecordBase, frozen=True):
     model_echo: str
     response_id: str
     malformed_events: int
+    echo: str = ""
+    """Release that the app said it was configured by; empty if it said nothing."""
 
 
 def day_of(at_us: int) -> int:

@@ -73,6 +73,8 @@ class Intent(RecordBase, frozen=True, tag="i"):
     user_hash: str
     """Keyed hash of `x-lineclear-user`; empty if not given."""
     tags: str
+    echo: str = ""
+    """Release that the app says it was configured by; empty if it says nothing."""
 
 
 class Checkpoint(RecordBase, frozen=True, tag="c"):

@@ -313,6 +313,23 @@ class RouteTimeouts(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parameters(Noun):
+    """What a release sets in a request where the caller set nothing; a caller's own value wins."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    """The most tokens an answer may have."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer; for messages `stop_sequences`."""
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+    """How long a reasoning model thinks, in its vendor's words."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RouteEnvironment(Noun):
     """A route in one environment."""
 
@@ -329,6 +346,9 @@ class RouteEnvironment(Noun):
     rollout: str = "immediate"
     guardrails: tuple[str, ...] = ()
     """Pinned in the release, with what they say now."""
+    parameters: Parameters = Parameters()
+    retrieval: dict[str, Any] = field(default_factory=dict)
+    """Settings that the app fetches with its configuration; no request carries them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ The only syntax is `{{ name }}`; there is no logic and no escaping inside a valu
 """
 
 import re
+from collections.abc import Sequence
 
 _VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -28,3 +29,13 @@ def prompt_segments(text: str) -> tuple[str, ...]:
     if len(parts) // 2 > VARIABLES_MAX:
         raise ValueError(f"more than {VARIABLES_MAX} variables")
     return tuple(parts)
+
+
+def prompt_text(segments: Sequence[str]) -> str:
+    """The text of a prompt, each variable written as `{{ name }}`."""
+    return "".join(part if place % 2 == 0 else f"{{{{ {part} }}}}" for place, part in enumerate(segments))
+
+
+def prompt_variables(segments: Sequence[str]) -> list[str]:
+    """The variables of a prompt, each once, in the order in which they come."""
+    return list(dict.fromkeys(segments[1::2]))

@@ -6,6 +6,7 @@ Names: `environments`, `apps`, `access/00`…`access/3f`, `catalogue`, `provider
 """
 
 import zlib
+from typing import Any
 
 import msgspec
 
@@ -13,6 +14,7 @@ from lineclear.domain.catalogue import CostTier, DataClass, Engine, EnvironmentC
 from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.money import Price
+from lineclear.domain.parameters import ParameterValue
 
 ACCESS_SHARDS = 64
 READER_VERSION = 3
@@ -207,6 +209,10 @@ class ReleaseEntry(Section, frozen=True):
     max_tokens: int | None
     """Output cap injected where a strict budget needs one and the caller gave none."""
     guardrails: tuple[GuardrailRule, ...] = ()
+    parameters: dict[str, ParameterValue] = {}  # msgspec copies it for each struct
+    """Set in requests whose caller set nothing, by `domain.parameters.Parameter`."""
+    retrieval: dict[str, Any] = {}
+    """Settings for the app, which fetches them with its configuration."""
 
 
 class RouteSection(Section, frozen=True):

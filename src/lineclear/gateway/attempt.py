@@ -298,6 +298,7 @@ def _body(reserved: Reserved, candidate: Candidate) -> bytes:
         reserved.output_cap,
         planned.prompt_text,
         prompt.mode if prompt is not None else "prepend",
+        planned.admitted.admission.defaults,
     )
     return parsed.codec.patch(parsed.body, parsed.tree, patch)
 

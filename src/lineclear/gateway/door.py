@@ -14,6 +14,7 @@ from lineclear.gateway.fields import id_fields
 from lineclear.gateway.forward import REQUEST_PREFIX, forward_request
 from lineclear.gateway.me import me
 from lineclear.gateway.parts import Parts
+from lineclear.gateway.route_config import asks_for_config, route_config
 from lineclear.gateway.walk import walk
 from lineclear.net.server import Reply, Request
 from lineclear.wire.problems import problem
@@ -38,6 +39,8 @@ MODEL_PREFIX = b"/v1/models/"
 VERSION_PREFIX = deprecation.VERSION_PREFIX.encode()
 ME = b"/v1/me"
 TENSOR_PREFIX = b"/v2/"
+ANSWERED = ("/v1/models", "/v1/me", "/v1/routes/{route}/config")
+"""What apps can ask beside the walks, as a hint."""
 
 
 class Door:
@@ -92,6 +95,8 @@ class Door:
         handler = LOCALS.get(request.path)
         if handler is None and request.path.startswith(MODEL_PREFIX):
             handler = local.model
+        if asks_for_config(request.path):
+            handler = route_config
         if handler is None and request.path.startswith(VERSION_PREFIX):
             handler = local.model_version
         allowed = b"POST" if request.path in WALKS else b"GET, HEAD"
@@ -106,7 +111,7 @@ class Door:
             raise CallerError(
                 ErrorCode.NOT_FOUND,
                 f"there is nothing at {request.path[:200].decode('latin-1')!r}",
-                hint=f"POST {', '.join(OPERATION_PATH.values())}; GET /v1/models, /v1/me. Else: the admin port.",
+                hint=f"POST {', '.join(OPERATION_PATH.values())}; GET {', '.join(ANSWERED)}. Else: the admin port.",
             )
         if handler is None or request.method not in {b"GET", b"HEAD"}:
             error = CallerError(

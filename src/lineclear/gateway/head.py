@@ -3,6 +3,7 @@
 In: net's Request. Out: Head. Must not: look anything up. Grammar: architecture §6 and decision 52.
 """
 
+import re
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -29,6 +30,8 @@ _VARIABLE = b"x-lineclear-var-"
 _TASK, _USER, _SESSION, _TAGS = b"x-lineclear-task", b"x-lineclear-user", b"x-lineclear-session", b"x-lineclear-tags"
 _DATA_CLASS, _TIMEOUT_MS = b"x-lineclear-data-class", b"x-lineclear-timeout-ms"
 _SIMULATE, _INBOUND_ID, _TRACEPARENT = b"x-lineclear-simulate", b"x-request-id", b"traceparent"
+_RELEASE = b"x-lineclear-release"
+_RELEASE_ID = re.compile(rb"rel_[0-9a-f]{16}")
 _PLAIN = frozenset({_TASK, _DATA_CLASS}) | frozenset(
     b"host authorization content-type content-length accept accept-encoding user-agent connection x-api-key api-key "
     b"x-stainless-lang x-stainless-package-version x-stainless-os x-stainless-arch x-stainless-runtime "
@@ -56,6 +59,8 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     traceparent: str = ""
     passed_on: bytes = b""
     """Header lines for the vendor, each ending in CRLF."""
+    echo: str = ""
+    """The release that the app says it was configured by."""
 
 
 def read_head(request: Request, operation: Operation, request_id: str) -> Head:
@@ -86,6 +91,7 @@ def read_head(request: Request, operation: Operation, request_id: str) -> Head:
         _text(_INBOUND_ID, fields[_INBOUND_ID]) if _INBOUND_ID in fields else "",
         _text(_TRACEPARENT, fields[_TRACEPARENT]) if _TRACEPARENT in fields else "",
         passed_on,
+        _release(fields[_RELEASE]) if _RELEASE in fields else "",
     )
 
 
@@ -209,3 +215,14 @@ def _timeout_ms(value: bytes) -> int | None:
             param="x-lineclear-timeout-ms",
         )
     return int(text)
+
+
+def _release(value: bytes) -> str:
+    if value and not _RELEASE_ID.fullmatch(value):
+        raise CallerError(
+            ErrorCode.INVALID_HEADER,
+            f"{_text(_RELEASE, value)[:64]!r} is no release",
+            hint="echo `release` of GET /v1/routes/{route}/config as it came, or leave the field out",
+            param="x-lineclear-release",
+        )
+    return value.decode("ascii")

@@ -16,6 +16,7 @@ from lineclear.gateway.deprecation import VERSION_PREFIX, version_facts
 from lineclear.gateway.head import read_head
 from lineclear.gateway.identify import Identified, identify
 from lineclear.gateway.parts import Parts
+from lineclear.gateway.snapshot import RouteView
 from lineclear.net.server import Request
 
 JSON_FIELDS = b"content-type: application/json\r\ncache-control: no-store\r\n"
@@ -52,14 +53,7 @@ def model(parts: Parts, request: Request, request_id: str) -> Answer:
     """
     identified = identify_caller(parts, request, request_id)
     name = unquote(request.path.removeprefix(b"/v1/models/").decode("latin-1"))
-    names = callable_names(parts.current.snapshot(), identified)
-    if name not in names:
-        raise CallerError(
-            ErrorCode.MODEL_NOT_FOUND,
-            f"no route named {name!r} that this key may call",
-            hint="GET /v1/models lists those it may",
-            known_names=names,
-        )
+    callable_route(parts, identified, name)
     if b"anthropic-version" in request.headers:
         return 200, JSON_FIELDS, msgspec.json.encode(_anthropic_model(name))
     return 200, JSON_FIELDS, msgspec.json.encode(_openai_model(parts, identified, name))
@@ -90,6 +84,24 @@ def model_version(parts: Parts, request: Request, request_id: str) -> Answer:
         [route for route, models in named.items() if model in models] for model in (name, version.successor)
     )
     return 200, JSON_FIELDS, msgspec.json.encode(version_facts(version, routes, successor_routes))
+
+
+def callable_route(parts: Parts, identified: Identified, name: str) -> RouteView:
+    """A route that this caller may call.
+
+    Raises:
+        CallerError: MODEL_NOT_FOUND for any other.
+    """
+    snapshot = parts.current.snapshot()
+    names = callable_names(snapshot, identified)
+    if name not in names:
+        raise CallerError(
+            ErrorCode.MODEL_NOT_FOUND,
+            f"no route named {name!r} that this key may call",
+            hint="GET /v1/models lists those it may",
+            known_names=names,
+        )
+    return snapshot.routes[identified.environment, name]
 
 
 def livez(_parts: Parts, _request: Request, _request_id: str) -> Answer:

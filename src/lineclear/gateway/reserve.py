@@ -78,9 +78,11 @@ def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
     own, routed = admitted.parsed.identified.app.accounts, admitted.route.accounts
     accounts = own.ids + routed.ids
     has_budget = own.has_budget or routed.has_budget
-    if not (has_budget or own.has_tokens or routed.has_tokens):
-        return Reserved(planned, snapshot, accounts, ALONE, None, 0, 0, 0, 0)
     cap, added_cap = view.max_output_tokens, None
+    if cap is None:
+        cap = added_cap = admitted.admission.output_default
+    if not (has_budget or own.has_tokens or routed.has_tokens):
+        return Reserved(planned, snapshot, accounts, ALONE, added_cap, 0, 0, 0, 0)
     if cap is None and has_budget:
         cap = added_cap = admitted.route.max_tokens or planned.order.output_cap or OUTPUT_TOKENS_DEFAULT
     nano_usd = slice_tokens = 0
@@ -148,6 +150,7 @@ def _intent(reserved: Reserved, trace: Trace) -> Intent:
         head.traceparent,
         user_hash(reserved.snapshot, head.user) if head.user else "",
         head.tags,
+        head.echo,
     )
 
 

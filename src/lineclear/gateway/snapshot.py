@@ -7,7 +7,7 @@ response fields) is prepared here. Must not: read files, clocks or the network.
 import hmac
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.money import Price, dearest_input_per_mtok, dearest_output_per_mtok
 from lineclear.domain.overlay import Ground, overlay
 from lineclear.domain.overrides import STOP_ALL, OverrideEntry
+from lineclear.domain.parameters import UNAFFECTED, Parameter, ParameterValue, request_fields, without_place
 from lineclear.domain.runtimes import socket_name
 from lineclear.domain.snapshot import (
     ACCESS_SHARDS,
@@ -55,6 +56,7 @@ from lineclear.gateway.live import Live, TargetHealth
 from lineclear.gateway.replicas import Replicas
 from lineclear.net.upstream import Origin
 from lineclear.providers.address import Address, address, provider_origin
+from lineclear.wire.splice import encoded
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -104,6 +106,10 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     excluded: tuple[CandidateRecord, ...]
     refusal: Exclusion | None
     """Set if no candidate is left; then `orders` is empty."""
+    defaults: tuple[tuple[str, msgspec.Raw], ...] = ()
+    """Request fields that the release's parameters set where the caller does not, with their JSON text."""
+    output_default: int | None = None
+    """The output cap among them."""
 
 
 class Accounts(msgspec.Struct, frozen=True, gc=False):
@@ -142,7 +148,11 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     strategy: str
     models: tuple[str, ...]
     """Every model version that its release names."""
+    digest: str
+    """Of the release."""
     prompt: PromptEntry | None
+    parameters: dict[str, ParameterValue]
+    retrieval: dict[str, Any]
     timeouts: Timeouts
     max_tokens: int | None
     admissions: dict[tuple[Operation, str, DataClass], Admission]
@@ -412,7 +422,10 @@ def _route_view(
         split_hash=blake2b(digest_size=8, key=bytes.fromhex(release.digest)[:16]),
         strategy=release.strategy,
         models=_models(release),
+        digest=release.digest,
         prompt=release.prompt,
+        parameters=release.parameters,
+        retrieval=release.retrieval,
         timeouts=release.timeouts,
         max_tokens=release.max_tokens,
         admissions={call: _with_offer(call, admission, admissions) for call, admission in admissions.items()},
@@ -483,7 +496,7 @@ def _admission(
     excluded: list[CandidateRecord] = []
     refusal: Exclusion | None = None
     for model in _models(release):
-        exclusion = book.judge(model, environment_class, operation, task, data_class) or _prompt_in_the_way(
+        exclusion = book.judge(model, environment_class, operation, task, data_class) or _release_in_the_way(
             release, operation
         )
         if exclusion is None:
@@ -509,18 +522,31 @@ def _admission(
         orders=tuple(_order(first, backups, excluded) for first, _ in chosen_first),
         excluded=tuple(excluded),
         refusal=None,
+        defaults=tuple((name, encoded(value)) for name, value in request_fields(operation, release.parameters).items()),
+        output_default=_output_default(release, operation),
     )
 
 
-def _prompt_in_the_way(release: ReleaseEntry, operation: Operation) -> Exclusion | None:
-    """A prompt that could not be put into the request is refused, never left out."""
-    if release.prompt is None or operation in CONVERSATIONS:
-        return None
-    return Exclusion(
-        ErrorCode.OPERATION_NOT_SUPPORTED,
-        "operation.no-prompt",
-        f"the route's prompt {release.prompt.name!r} has no place in {operation.value}",
-    )
+def _output_default(release: ReleaseEntry, operation: Operation) -> int | None:
+    cap = release.parameters.get(Parameter.MAX_TOKENS)
+    return cap if isinstance(cap, int) and operation not in UNAFFECTED else None
+
+
+def _release_in_the_way(release: ReleaseEntry, operation: Operation) -> Exclusion | None:
+    """A prompt or parameter that could not be put into the request is refused, never left out."""
+    if release.prompt is not None and operation not in CONVERSATIONS:
+        return Exclusion(
+            ErrorCode.OPERATION_NOT_SUPPORTED,
+            "operation.no-prompt",
+            f"the route's prompt {release.prompt.name!r} has no place in {operation.value}",
+        )
+    if misfits := without_place(operation, release.parameters):
+        return Exclusion(
+            ErrorCode.OPERATION_NOT_SUPPORTED,
+            "operation.no-parameter",
+            f"the route's {' and '.join(misfits)} has no place in {operation.value}",
+        )
+    return None
 
 
 def _order(first: Candidate, backups: list[Candidate], excluded: list[CandidateRecord]) -> Order:

@@ -52,6 +52,7 @@ def explain_entry(entry: Entry, price_of: PriceOf, background: Background | None
         "next_step": advice.next_step if advice is not None else None,
         "data_class": entry.facts["data_class"],
         "asked": detail.asked or None,
+        "echoed_release": detail.echo or None,
         "checks": [asdict(row) for row in checks_of(entry, detail)],
         "rules": list(detail.rules),
         "candidates": [

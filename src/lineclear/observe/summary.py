@@ -22,6 +22,7 @@ def summary_of(entry: Entry, detail: EntryDetail, background: Background | None)
     return [
         _end(entry, detail),
         _asker(entry, detail),
+        *_echo(entry, detail),
         *_ways(entry, detail),
         *(_decision(background.decided) if background is not None and background.decided is not None else ()),
         *_money(entry),
@@ -50,6 +51,15 @@ def _asker(entry: Entry, detail: EntryDetail) -> str:
         f"App {facts['app']} of team {facts['team']} asked {route} in {facts['environment']}{task} at "
         f"{time_text(entry.started_us)} with key {facts['key_id']}{release}, revision {facts['revision']}."
     )
+
+
+def _echo(entry: Entry, detail: EntryDetail) -> Iterator[str]:
+    decided = entry.facts["release"]
+    if detail.echo and detail.echo != decided:
+        yield (
+            f"The app says that it was configured by release {detail.echo}, which is not the one that served it: what "
+            "it did by itself, such as retrieval, was another release's."
+        )
 
 
 def _ways(entry: Entry, detail: EntryDetail) -> Iterator[str]:

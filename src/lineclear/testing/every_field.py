@@ -78,6 +78,11 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
             "budget": {"usd_per_month": "1", "mode": "strict"},
             "timeouts": {"connect_s": 1.0, "first_event_s": 1.0, "between_events_s": 1.0, "total_s": 1.0},
             "capture": "none", "rollout": "immediate", "guardrails": ["house", "words", "shape"],
+            "parameters": {
+                "temperature": 0.5, "top_p": 0.5, "max_tokens": 5, "stop": ["a"], "seed": 1,
+                "frequency_penalty": 0.5, "presence_penalty": 0.5, "reasoning_effort": "low",
+            },
+            "retrieval": {"index": "manuals", "top_k": 4, "rerank": {"enabled": True, "floor": 0.25}},
         }},
     },
 }  # fmt: skip

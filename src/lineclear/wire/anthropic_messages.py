@@ -24,7 +24,7 @@ from lineclear.wire.request_fields import (
     require_messages,
     whole_number,
 )
-from lineclear.wire.splice import elements, encoded, join, join_elements, top_level
+from lineclear.wire.splice import elements, encoded, fill, join, join_elements, top_level
 from lineclear.wire.sse import event_frame
 
 CAP_FIELD = "max_tokens"
@@ -44,8 +44,9 @@ class AnthropicMessages:
         return view
 
     def patch(self, body: bytes, tree: dict[str, Any], patch: codec.Patch) -> bytes:
-        """Patched: `model`, `max_tokens`, `system`; streams of this dialect always carry usage."""
+        """Patched: `model`, `max_tokens`, `system`, parameters; streams of this dialect always carry usage."""
         values = _patched(body, tree, patch)
+        fill(values, tree, patch.defaults)
         if patch.output_cap is not None:
             values[CAP_FIELD] = encoded(patch.output_cap)
         return join(values)

@@ -28,6 +28,8 @@ class Patch(msgspec.Struct, frozen=True, gc=False):
     """The release's prompt, variables filled in."""
     prompt_mode: str = PREPEND
     """`prepend`: before the caller's own system text. `replace`: instead of all of it."""
+    defaults: tuple[tuple[str, msgspec.Raw], ...] = ()
+    """Fields of the release's parameters, set where the caller gave none or null."""
 
 
 class StreamReader(Protocol):

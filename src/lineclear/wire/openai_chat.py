@@ -23,7 +23,7 @@ from lineclear.wire.request_fields import (
     require_messages,
     whole_number,
 )
-from lineclear.wire.splice import elements, encoded, join, join_elements, top_level
+from lineclear.wire.splice import elements, encoded, fill, join, join_elements, top_level
 
 CAP_FIELD = "max_completion_tokens"
 LEGACY_CAP_FIELD = "max_tokens"
@@ -56,11 +56,12 @@ class OpenAIChat(OpenAIDialect):
         )
 
     def patch(self, body: bytes, tree: dict[str, Any], patch: codec.Patch) -> bytes:
-        """Patched: `model`, `stream_options.include_usage`, the output cap, system messages."""
+        """Patched: `model`, `stream_options.include_usage`, the output cap, system messages, parameters."""
         values: dict[str, bytes | msgspec.Raw] = dict(top_level(body))
         values["model"] = encoded(patch.upstream_model)
         if patch.include_usage:
             values["stream_options"] = with_usage(tree, values.get("stream_options"))
+        fill(values, tree, patch.defaults)
         if patch.output_cap is not None:
             for name in _cap_fields(tree):
                 values[name] = encoded(patch.output_cap)

@@ -26,7 +26,7 @@ from lineclear.wire.request_fields import (
     refused,
     whole_number,
 )
-from lineclear.wire.splice import encoded, join, top_level
+from lineclear.wire.splice import encoded, fill, join, top_level
 
 CAP_FIELD = "max_tokens"
 
@@ -48,12 +48,13 @@ class OpenAICompletions(OpenAIDialect):
         )
 
     def patch(self, body: bytes, tree: dict[str, Any], patch: codec.Patch) -> bytes:
-        """Patched: `model`, `stream_options.include_usage`, `max_tokens`."""
+        """Patched: `model`, `stream_options.include_usage`, `max_tokens`, parameters."""
         without_prompt(patch)
         values: dict[str, bytes | msgspec.Raw] = dict(top_level(body))
         values["model"] = encoded(patch.upstream_model)
         if patch.include_usage:
             values["stream_options"] = with_usage(tree, values.get("stream_options"))
+        fill(values, tree, patch.defaults)
         if patch.output_cap is not None:
             values[CAP_FIELD] = encoded(patch.output_cap)
         return join(values)

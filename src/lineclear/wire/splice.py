@@ -5,6 +5,7 @@ search bytes for text. Source: design decision 12.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -46,6 +47,14 @@ def join_elements(values: Iterable[bytes | msgspec.Raw]) -> bytes:
     return _ENCODER.encode([value if type(value) is msgspec.Raw else msgspec.Raw(value) for value in values])
 
 
-def encoded(value: str | int | bool) -> msgspec.Raw:
-    """The JSON text of a scalar that we put into a body."""
+def encoded(value: str | int | float | tuple[str, ...]) -> msgspec.Raw:
+    """The JSON text of a value that we put into a body."""
     return msgspec.Raw(_ENCODER.encode(value))
+
+
+def fill(
+    values: dict[str, bytes | msgspec.Raw], tree: Mapping[str, Any], defaults: Iterable[tuple[str, msgspec.Raw]]
+) -> None:
+    """Set those fields that the caller left out or gave as null."""
+    if defaults:
+        values.update((name, value) for name, value in defaults if tree.get(name) is None)

@@ -99,6 +99,7 @@ def settled_row(
         settle.model_echo,
         settle.response_id,
         settle.malformed_events,
+        intent.echo,
     )
     usage = settle.usage
     at_us = settle.at_us

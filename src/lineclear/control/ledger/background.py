@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lineclear.control.audit import AuditAction
 from lineclear.control.desired import decode
 from lineclear.control.prices.book import manifest_price_version, price_of_row
 from lineclear.domain.entry import EntryDetail
@@ -95,7 +94,8 @@ def _put_in_force(tx: Connection, facts: Mapping[str, Any], started_us: int) -> 
     """The newest event before the request that made its release the stable one there."""
     events = rows.read_audit_of(tx, f"deployment/{facts['environment']}/{facts['route']}", AUDIT_ROWS_MAX)
     for event in events:
-        is_it = event.action == AuditAction.DEPLOYMENT_MOVED and event.after == facts["release"]
+        # A move by a change or back by a rollback, but none that changed nothing.
+        is_it = event.after == facts["release"] != event.before
         if is_it and event.at_us <= started_us:
             return event
     return None
@@ -125,6 +125,11 @@ def _fields(manifest: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             yield f"timeouts.{name}", str(text)
     if manifest["max_tokens"] is not None:
         yield "max_tokens", str(manifest["max_tokens"])
+    for part in ("parameters", "retrieval"):
+        for name, value in manifest.get(part, {}).get("values", {}).items():
+            yield f"{part}.{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    for guardrail in manifest.get("guardrails", ()):
+        yield f"guardrails.{guardrail['name']}", guardrail["digest"][:12]
 
 
 def _key(tx: Connection, key_id: str) -> KeyThen | None:
