@@ -1,4 +1,4 @@
-"""`lineclear models list|show|serve|pull`."""
+"""`lineclear models list|show|serve|pull`, and the verbs of `models_status`."""
 
 import click
 
@@ -12,6 +12,13 @@ from lineclear.client.admin import AdminClient, path_of
 COMMANDS = {
     "list": CommandRow("lineclear.cli.models:list_models", "List model versions with status and price."),
     "show": CommandRow("lineclear.cli.models:show", "Show one model's card."),
+    "inventory": CommandRow("lineclear.cli.models_status:inventory", "Who calls what, at what cost, until when."),
+    "callers": CommandRow("lineclear.cli.models_status:callers", "Who called a version lately."),
+    "approve": CommandRow("lineclear.cli.models_status:approve", "Let a version serve live calls."),
+    "deprecate": CommandRow("lineclear.cli.models_status:deprecate", "Tell callers to move on."),
+    "retire": CommandRow("lineclear.cli.models_status:retire", "Serve a version no more."),
+    "unblock": CommandRow("lineclear.cli.models_status:unblock", "Let a blocked version be tested again."),
+    "replace": CommandRow("lineclear.cli.models_status:replace", "Put one version in another's place."),
     "serve": CommandRow("lineclear.cli.models_serve:serve", "Serve a model file of your own."),
     "pull": CommandRow("lineclear.cli.models_pull:pull", "Fetch a bundled model."),
 }
@@ -29,7 +36,7 @@ COLUMNS = [
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def models() -> None:
-    """List models, serve files of your own, fetch bundled ones."""
+    """List models, move their status, see who calls them, serve files of your own, fetch bundled ones."""
 
 
 @click.command("list")

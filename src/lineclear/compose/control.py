@@ -43,6 +43,8 @@ from lineclear.control.endpoint import Endpoint, Refused
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.ledger.service import LedgerService
+from lineclear.control.lifecycle import http as lifecycle_http
+from lineclear.control.lifecycle.callers import Callers
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
 from lineclear.control.providers.trial import ProviderTrials
@@ -291,6 +293,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
     gateway_url = str(boot.options.get("gateway_url", ""))
     shown_url = str(boot.options.get("public_url", "")) or gateway_url
     ledger = core.ledger.endpoints()
+    callers = Callers(core.ledger.ledger, SystemClock(), core.ledger.ingest.catch_up)
     if not (boot.options.get("behind_proxy") or boot.options.get("is_admin_shared")):
         # On loopback a scraper needs no token; behind a proxy every caller looks local, so there it does.
         ledger = tuple(replace(e, permission=Permission.PUBLIC) if e.path == "/metrics" else e for e in ledger)
@@ -307,6 +310,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *providers_http.endpoints(ProviderTrials(core.publisher)),
         *secrets_http.endpoints(Secrets(core.publisher)),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
+        *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),
         *audit_http.endpoints(core.database),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(

@@ -54,6 +54,11 @@ class LedgerService:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.ingest.run, args=(self._stop,), name="ingest", daemon=True)
 
+    @property
+    def ledger(self) -> Ledger:
+        """For those who read it in their own way."""
+        return self._ledger
+
     def start(self) -> None:
         """Begin to follow the spool; what queued up while control was away is read first."""
         self._thread.start()
