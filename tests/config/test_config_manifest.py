@@ -92,7 +92,7 @@ CASES = [
     (PROVIDER + "credential: §secrets:sk-1\n", "invalid_value", "never stands in a file"),
     (PROVIDER + "credential: §['${A}']\n", "not_yet_supported", "list of credentials"),
     (PROVIDER + "credential: §5\n", "invalid_value", "must be text or must be a mapping"),
-    (PROVIDER + "§region: eu\n", "not_yet_supported", "`region` is not yet supported"),
+    (VENDOR.replace("owner: t\n", "owner: t\n§links: []\n") + "}\n", "not_yet_supported", "`links` is not yet"),
     (PROVIDER + "egress_proxy: §http://x\n", "invalid_value", "http://host:port"),
     (PROVIDER + "egress_proxy: §https://proxy:3128\n", "invalid_value", "http://host:port"),
     (PROVIDER + "egress_proxy: §http://ann:secret@proxy:3128\n", "invalid_value", "egress_proxy_credential"),

@@ -93,11 +93,23 @@ EFFECTS: Mapping[str, Effect] = {
     "Provider.private_network": Effect(Where.PROVIDERS, value=True),
     "Provider.egress_proxy": Effect(Where.PROVIDERS, "http://other.example:3128"),
     "Provider.egress_proxy_credential": Effect(Where.CREDENTIALS, "${KEY_B}"),
+    "Provider.region": fact("us"),
+    "Provider.vendor_record.agreements": fact(["b"]),
+    "Provider.vendor_record.retention_days": fact(0),
+    "Provider.vendor_record.training_use": fact("none"),
+    "Provider.vendor_record.evidence.*.name": fact("b"),
+    "Provider.vendor_record.evidence.*.expires": fact("2027-01-02"),
+    "Provider.vendor_record.sub_processors": fact(["b"]),
+    "Provider.vendor_record.exit_plan": fact("b"),
+    "Provider.vendor_record.review_by": fact("2027-01-02"),
+    "Provider.vendor_record.incident_contact": fact("b"),
     "Model.name": Effect(Where.CATALOGUE, "other", is_name=True),
     "Model.owner": fact("default"),
     "Model.purpose": fact(),
     "Model.approved_uses": Effect(Where.CATALOGUE, ["y"]),
+    "Model.prohibited_uses": Effect(Where.CATALOGUE, ["w"]),
     "Model.limitations": fact(),
+    "Model.licence": fact(),
     "Model.risks": fact(),
     "Model.data_classes": Effect(Where.CATALOGUE, ["internal"]),
     "Model.cost_tier": fact("high"),
@@ -113,6 +125,7 @@ EFFECTS: Mapping[str, Effect] = {
     "Model.versions.*.status": Effect(Where.CATALOGUE, "retired"),
     **{f"Model.versions.*.price.{name}": Effect(Where.CATALOGUE, "2") for name in PRICES},
     "Model.versions.*.max_tokens": Effect(Where.CATALOGUE, 2),
+    "Model.versions.*.context": Effect(Where.CATALOGUE, 3),
     "Model.versions.*.slow": Effect(Where.CATALOGUE, value=True),
     "Model.versions.*.operations": Effect(Where.CATALOGUE, ["embeddings"]),
     "Model.versions.*.successor": Effect(Where.CATALOGUE, "own@1"),
@@ -265,11 +278,14 @@ def test_a_value_without_an_effect_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path, effect in EFFECTS.items() if effect.where is Where.FACT])
 def test_a_fact_is_shown_and_documented_as_one(path: str) -> None:
-    kind, field = path.split(".")
+    kind, *parts = path.split(".")
     made = documents(path, EFFECTS[path])
-    noun = next(item.manifest for item in read_values(made, "documents") if item.kind == kind)
-    assert plain(noun)[field] == EFFECTS[path].value
-    table = PAGE.partition(f"\n## {kind}\n")[2].partition("\n## ")[0]
+    shown: Any = plain(next(item.manifest for item in read_values(made, "documents") if item.kind == kind))
+    for part in parts:
+        shown = shown[0 if part == "*" else part]
+    assert shown == EFFECTS[path].value
+    field, section = parts[-1], {1: kind, 2: "VendorRecord", 4: "Evidence"}[len(parts)]
+    table = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     (row,) = re.findall(rf"^\| \**`{field}`\** \| (.*) \|$", table, re.MULTILINE)
     assert "for people" in row
 

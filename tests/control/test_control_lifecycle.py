@@ -186,6 +186,25 @@ def test_the_inventory_says_who_calls_what_and_until_when(served: ServedAPI, cli
     assert seen == []
 
 
+def test_the_inventory_says_what_is_wrong_with_a_vendors_record(client: AdminClient, plane: ControlPlane) -> None:
+    assert row(client, "small@1")["vendor_problems"] == ["its region is not known", "there is no vendor record"]
+    record: dict[str, Any] = {
+        "agreements": ["DPA"], "retention_days": 0, "training_use": "none", "exit_plan": "move to large",
+        "review_by": "2030-01-01", "evidence": [{"name": "SOC 2", "expires": "2030-01-01"}],
+    }  # fmt: skip
+    whole = {**manifests.provider("vendor", 9), "region": "eu", "vendor_record": record}
+    plane.apply(manifests.text_of([whole]))
+    assert (row(client, "small@1")["region"], row(client, "small@1")["vendor_problems"]) == ("eu", [])
+    run_out = {
+        **record, "review_by": "2026-01-01", "training_use": "yes",
+        "evidence": [{"name": "SOC 2", "expires": "2026-06-01"}],
+    }  # fmt: skip
+    plane.apply(manifests.text_of([{**whole, "vendor_record": run_out}]))
+    assert row(client, "small@1")["vendor_problems"] == [
+        "it trains on what it is sent", "SOC 2 expired 2026-06-01", "its review was due 2026-01-01",
+    ]  # fmt: skip
+
+
 def test_a_version_is_replaced_on_every_route_that_names_it(client: AdminClient, plane: ControlPlane) -> None:
     planned = post(client, "small@1", "replace", new="large@1")
     assert (planned["applied"], planned["routes"]) == (None, ["both", "chat", "spare"])

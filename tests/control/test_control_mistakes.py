@@ -299,7 +299,7 @@ name: «invalid_value»local
 dialects: [«invalid_value»opnai, «not_yet_supported»gemini, openai]
 base_url: «invalid_value»http://api.example.com/v1
 credential: «invalid_value»sk-very-secret
-«not_yet_supported»region: eu
+region: «invalid_value»1
 «unknown_field»base_uri: x
 """,
     "a-provider-with-nothing": """
@@ -381,7 +381,7 @@ cost_tier: «invalid_value»cheap
 risk_tier: «invalid_value»none
 versions:
   - {version: «invalid_value»"a b", provider: «unknown_reference»acne, upstream_id: x, status: «invalid_value»aproved}
-«not_yet_supported»licence: MIT
+«not_yet_supported»links: []
 """,
     "a-model-with-nothing": """
 «missing_field,missing_field,missing_field»kind: Model
@@ -617,19 +617,19 @@ kind: Provider
 name: a
 dialects: [openai]
 base_url: https://a.example
-«not_yet_supported»vendor_record: {}
+vendor_record: {retention_days: «invalid_value»-1, review_by: «invalid_value»soon, «unknown_field»agreement: x}
 ---
 kind: Route
 name: r
 team: support
-environments: {live: {targets: [{model: small@1}], «not_yet_supported»retrieval: {}, «not_yet_supported»hedge: true}}
+environments: {live: {targets: [{model: small@1}], «not_yet_supported»cache: {}, «not_yet_supported»hedge: true}}
 «not_yet_supported»contract: {}
 ---
 kind: Model
 name: m
 owner: support
 versions: [{version: "1", provider: acme, upstream_id: x, sunset: «invalid_value»2027-01-01}]
-«not_yet_supported»prohibited_uses: []
+«not_yet_supported»links: []
 """,
     "json-is-yaml": """
 {"kind": "Team", "name": «invalid_value»"A", "limits": {"concurrency": «invalid_value»0, «unknown_field»"rpm": 1}}

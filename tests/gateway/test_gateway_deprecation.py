@@ -25,6 +25,7 @@ LEAVING = model(
     deprecated_at=SINCE_S,
     sunset=SUNSET_S,
     end_of_life=END_S,
+    context=8192,
 )
 ENDING = model("ending", end_of_life=END_S)
 GONE = model("gone", status=ModelStatus.RETIRED, successor="good@1")
@@ -109,6 +110,7 @@ def test_the_link_leads_to_what_a_caller_may_know(tmp_path: Path) -> None:
                 "sunset": "2027-06-01",
                 "end_of_life": "2027-07-01",
                 "successor": "good@1",
+                "context": 8192,
                 "routes": ["leaving"],
                 "successor_routes": ["good"],
             },

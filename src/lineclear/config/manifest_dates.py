@@ -1,6 +1,6 @@
-"""The dates of a model version's card: what they must be on their own, and which statuses go with which.
+"""The dates of cards: what those of a model version must be, which statuses go with which, and a vendor record's.
 
-In: one version. Out: (path, code, message) per mistake. Pure.
+In: one version, one vendor record. Out: (path, code, message) per mistake. Pure.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.catalogue import ModelStatus, instant_s
-from lineclear.domain.manifest import ModelVersion
+from lineclear.domain.manifest import ModelVersion, VendorRecord
 
 Mistake: TypeAlias = tuple[PlainPath, str, str]
 
@@ -36,6 +36,22 @@ def check_dates(version: ModelVersion) -> Iterator[Mistake]:
         yield ("sunset",), "invalid_value", f"is before deprecated_at, {version.deprecated_at}"
     if sunset_s is not None and sunset_s > seconds.get("end_of_life", sunset_s):
         yield ("sunset",), "invalid_value", f"is after {version.end_of_life}, when the vendor stops serving it"
+
+
+def check_vendor_record(record: VendorRecord) -> Iterator[Mistake]:
+    """Every mistake of a vendor record."""
+    dates: list[tuple[PlainPath, str]] = [
+        (("evidence", at, "expires"), item.expires) for at, item in enumerate(record.evidence)
+    ]
+    if record.review_by is not None:
+        dates.append((("review_by",), record.review_by))
+    for path, text in dates:
+        try:
+            instant_s(text)
+        except ValueError as error:
+            yield path, "invalid_value", str(error)
+    if record.retention_days is not None and record.retention_days < 0:
+        yield ("retention_days",), "invalid_value", "must be 0 or more; leave it out if it is not known"
 
 
 def _out_of_place(version: ModelVersion) -> Iterator[Mistake]:

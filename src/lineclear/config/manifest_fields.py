@@ -23,8 +23,7 @@ from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Noun
 
 FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
-    "Provider": frozenset({"region", "vendor_record"}),
-    "Model": frozenset({"prohibited_uses", "licence", "links"}),
+    "Model": frozenset({"links"}),
     "ModelVersion": frozenset({"capabilities"}),
     "Route": frozenset({"contract"}),
     "RouteEnvironment": frozenset({"tools", "cache", "review", "hedge"}),

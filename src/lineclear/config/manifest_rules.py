@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from lineclear.config.component_rules import check_parameters, check_retrieval
 from lineclear.config.guardrail_rules import check_guardrail
-from lineclear.config.manifest_dates import Mistake, check_dates
+from lineclear.config.manifest_dates import Mistake, check_dates, check_vendor_record
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.catalogue import Engine, EnvironmentClass
 from lineclear.domain.exchange import Dialect
@@ -117,6 +117,9 @@ def _provider(provider: Provider) -> Iterator[Mistake]:
     yield from _base_url(provider)
     yield from _credential(provider)
     yield from _egress_proxy(provider)
+    if provider.vendor_record is not None:
+        for path, code, message in check_vendor_record(provider.vendor_record):
+            yield ("vendor_record", *path), code, message
 
 
 def _egress_proxy(provider: Provider) -> Iterator[Mistake]:
@@ -179,6 +182,10 @@ def _model(model: Model) -> Iterator[Mistake]:
     yield from _unique([version.version for version in model.versions], ("versions",), "version")
     for at, task in enumerate(model.approved_uses):
         yield from _word(task, ("approved_uses", at))
+    for at, task in enumerate(model.prohibited_uses):
+        yield from _word(task, ("prohibited_uses", at))
+        if task in model.approved_uses:
+            yield ("prohibited_uses", at), "invalid_value", f"{task!r} is an approved use too"
     for at, version in enumerate(model.versions):
         for path, code, message in (*_version(version), *check_dates(version)):
             yield ("versions", at, *path), code, message
@@ -199,8 +206,9 @@ def _version(version: ModelVersion) -> Iterator[Mistake]:
         yield from _vendor_version(version)
     else:
         yield from _hosted_version(version)
-    if version.max_tokens is not None and version.max_tokens < 1:
-        yield ("max_tokens",), "invalid_value", "must be at least 1"
+    for name in ("max_tokens", "context"):
+        if getattr(version, name) is not None and getattr(version, name) < 1:
+            yield (name,), "invalid_value", "must be at least 1"
     if version.successor is not None and "@" not in version.successor:
         yield ("successor",), "invalid_value", "must be name@version"
     if version.price is not None:

@@ -187,6 +187,8 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             deprecated_at=_date(version.deprecated_at),
             sunset=_date(version.sunset),
             end_of_life=_date(version.end_of_life),
+            prohibited_uses=model.prohibited_uses,
+            context=version.context,
         )
         for id_, (model, version) in sorted(desired.versions.items())
     }

@@ -59,6 +59,8 @@ def judge(
     excluded = _judge_status(version, environment_class)
     if excluded is not None:
         return excluded
+    if task in version.prohibited_uses:
+        return Exclusion(ErrorCode.USE_NOT_APPROVED, "use.prohibited", f"{version.id} must not serve task {task!r}")
     if version.approved_uses and task not in version.approved_uses:
         named = f"task {task!r}" if task else "a call without a task"
         return Exclusion(ErrorCode.USE_NOT_APPROVED, "use.not-approved", f"{version.id} is not approved for {named}")

@@ -142,6 +142,7 @@ RULES: Final[dict[str, str]] = {
     "status.retired": "the model version is retired",
     "status.blocked": "the model version is blocked",
     "use.not-approved": "the model is not approved for this task",
+    "use.prohibited": "the model must not serve this task",
     "data-class.above-card": "the data is more sensitive than the model's card allows",
     "operation.not-offered": "the model cannot do what was asked",
     "operation.no-prompt": "the route's prompt has no place in this operation",

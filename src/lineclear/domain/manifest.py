@@ -148,6 +148,45 @@ class App(Noun):
     budget: Budget | None = None
 
 
+class TrainingUse(StrEnum):
+    """Whether a vendor trains on what it is sent."""
+
+    NONE = "none"
+    OPT_OUT = "opt-out"
+    """Unless it is told not to, and it was told."""
+    YES = "yes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence(Noun):
+    """A report or certificate that a vendor showed."""
+
+    name: str
+    """Such as `SOC 2 type II`."""
+    expires: str
+    """A day such as `2027-03-31`, or an instant; UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VendorRecord(Noun):
+    """What is known of a vendor's handling of what it is sent; the inventory says what is missing or has run out."""
+
+    agreements: tuple[str, ...] = ()
+    """Contracts in force, such as a data processing agreement."""
+    retention_days: int | None = None
+    """How long it keeps what it is sent; 0 = not at all, None = not known."""
+    training_use: TrainingUse | None = None
+    """Whether it trains on what it is sent; None = not known."""
+    evidence: tuple[Evidence, ...] = ()
+    sub_processors: tuple[str, ...] = ()
+    """Who else gets it."""
+    exit_plan: str = ""
+    """How its models are left."""
+    review_by: str | None = None
+    """When all of this is to be looked at again; a day or an instant."""
+    incident_contact: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provider(Noun):
     """A vendor or host."""
@@ -164,6 +203,9 @@ class Provider(Noun):
     """`http://host:port` of the proxy that every call to it goes through; None = straight."""
     egress_proxy_credential: str | None = None
     """`${VARIABLE}` or `secret:NAME` of the proxy's `user:password`; None = it asks for none."""
+    region: str = ""
+    """Where it handles what it is sent, such as `eu`; empty = not known."""
+    vendor_record: VendorRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +243,8 @@ class ModelVersion(Noun):
     """None = from the price file where the vendor's model is known, else unpriced."""
     max_tokens: int | None = None
     """The most it can put out; None if unknown."""
+    context: int | None = None
+    """Tokens of input and output together that it can hold; None if unknown."""
     slow: bool = False
     operations: tuple[Operation, ...] = ()
     """What a vendor's model can be asked; empty = whatever its provider's dialects spell. Not for hosted ones."""
@@ -225,8 +269,12 @@ class Model(Noun):
     purpose: str = ""
     approved_uses: tuple[str, ...] = ()
     """Tasks it may serve; empty = any."""
+    prohibited_uses: tuple[str, ...] = ()
+    """Tasks it must not serve."""
     limitations: str = ""
     risks: str = ""
+    licence: str = ""
+    """An SPDX name such as `Apache-2.0`, or the vendor's terms."""
     data_classes: tuple[DataClass, ...] = ()
     """Data classes it may see; empty = any."""
     cost_tier: CostTier = CostTier.STANDARD

@@ -105,6 +105,10 @@ class ModelVersionEntry(Section, frozen=True):
     """Unix seconds: when it is to be retired; None if that was not announced."""
     end_of_life: int | None = None
     """Unix seconds: when its vendor stops serving it; None if that was not announced."""
+    prohibited_uses: tuple[str, ...] = ()
+    """Tasks it must not serve."""
+    context: int | None = None
+    """Tokens of input and output together that it can hold; None if unknown."""
 
 
 class CatalogueSection(Section, frozen=True):

@@ -57,6 +57,7 @@ def version_facts(version: ModelVersionEntry, routes: Sequence[str], successor_r
         "sunset": _date(version.sunset),
         "end_of_life": _date(version.end_of_life),
         "successor": version.successor,
+        "context": version.context,
         "routes": routes,
         "successor_routes": successor_routes,
     }

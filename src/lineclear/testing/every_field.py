@@ -26,14 +26,20 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
     "Provider": {
         "kind": "Provider", "name": "vendor", "dialects": ["openai"], "base_url": "https://a.example",
         "description": "a", "credential": "${KEY_A}", "private_network": False,
-        "egress_proxy": "http://proxy.example:3128", "egress_proxy_credential": "${KEY_A}",
+        "egress_proxy": "http://proxy.example:3128", "egress_proxy_credential": "${KEY_A}", "region": "eu",
+        "vendor_record": {
+            "agreements": ["a"], "retention_days": 30, "training_use": "opt-out", "sub_processors": ["a"],
+            "evidence": [{"name": "a", "expires": "2027-01-01"}], "exit_plan": "a", "review_by": "2027-01-01",
+            "incident_contact": "a",
+        },
     },
     "Model": {
         "kind": "Model", "name": "small", "owner": "payers", "purpose": "a", "approved_uses": ["x"],
-        "limitations": "a", "risks": "a", "data_classes": ["public"], "cost_tier": "low", "risk_tier": "low",
+        "prohibited_uses": ["z"], "limitations": "a", "risks": "a", "licence": "a",
+        "data_classes": ["public"], "cost_tier": "low", "risk_tier": "low",
         "versions": [{
             "version": "1", "provider": "vendor", "upstream_id": "a", "status": "approved", "max_tokens": 1,
-            "slow": False, "operations": ["completions", "messages"], "successor": "small@0",
+            "context": 2, "slow": False, "operations": ["completions", "messages"], "successor": "small@0",
             "price": dict.fromkeys(PRICES, "1"),
         }],
     },

@@ -9,6 +9,7 @@ from lineclear.control.lifecycle.callers import CallerFacts
 from lineclear.domain.catalogue import instant_s
 from lineclear.domain.manifest import ModelVersion
 from lineclear.domain.money import nano_usd, usd_text
+from lineclear.domain.vendors import vendor_problems
 
 DAY_S = 86_400
 
@@ -37,6 +38,13 @@ class InventoryRow:
     deprecated_at: str | None
     sunset: str | None
     end_of_life: str | None
+    licence: str
+    prohibited_uses: list[str]
+    context: int | None
+    region: str
+    """Of its vendor; empty for a hosted version, and where it is not known."""
+    vendor_problems: list[str]
+    """In words, what is missing or has run out in its vendor's record; empty for a hosted version."""
     days_left: int | None
     """Until the earlier of sunset and end of life, below 0 if it has passed; None = no date is known."""
 
@@ -59,6 +67,7 @@ def inventory(desired: Desired, callers: Mapping[str, list[CallerFacts]], now_s:
     rows = []
     for id_, (model, version) in sorted(desired.versions.items()):
         mine = callers.get(id_, [])
+        provider = desired.providers.get(version.provider or "")
         rows.append(
             InventoryRow(
                 model=id_,
@@ -75,6 +84,11 @@ def inventory(desired: Desired, callers: Mapping[str, list[CallerFacts]], now_s:
                 deprecated_at=version.deprecated_at,
                 sunset=version.sunset,
                 end_of_life=version.end_of_life,
+                licence=model.licence,
+                prohibited_uses=list(model.prohibited_uses),
+                context=version.context,
+                region=provider.region if provider is not None else "",
+                vendor_problems=list(vendor_problems(provider, now_s)) if provider is not None else [],
                 days_left=days_left(version, now_s),
             )
         )
