@@ -12,10 +12,17 @@ from lineclear.base.clock import Clock
 from lineclear.base.ids import random_id
 from lineclear.control import audit
 from lineclear.control.access.members import demand_admin_left, unknown_member
-from lineclear.control.access.principals import GROUP_PREFIX, grants_in_force, iso, named_role, named_scope
+from lineclear.control.access.principals import (
+    GROUP_PREFIX,
+    grants_in_force,
+    iso,
+    named_role,
+    named_scope,
+    unknown_scope,
+)
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.desired import Desired
-from lineclear.control.endpoint import AdminCode, Call, Refused
+from lineclear.control.endpoint import AdminCode, Call, Refused, forbidden
 from lineclear.control.publish import read_desired
 from lineclear.control.scopes import whole
 from lineclear.domain.access import PrincipalKind, Scope, parse_scope
@@ -79,7 +86,11 @@ class Grants:
         with self._database.write() as tx:
             desired = read_desired(tx)
             role, scope = named_role(new.role), named_scope(desired, new.scope)
-            call.require(Permission.GRANT_MANAGE, scope)
+            # Only what belongs to a team may look as if it were not there; platform and environments are no secret.
+            hidden = (
+                unknown_scope(new.scope) if scope.team else forbidden(call.principal, Permission.GRANT_MANAGE, scope)
+            )
+            call.require(Permission.GRANT_MANAGE, scope, hidden)
             refusal = refuse_assignment(call.principal, role, scope, _kind_of(tx, new.principal))
             if refusal:
                 raise Refused(AdminCode.FORBIDDEN, refusal)

@@ -105,8 +105,18 @@ def named_scope(desired: Desired, text: str) -> Scope:
         ("route", scope.route, desired.routes),
     ):
         if name and name not in known:
-            raise Refused(AdminCode.NOT_FOUND, f"there is no {what} {name!r}", hint=f"`lineclear export {what}` lists")
+            raise _unknown(what, name)
     return whole(desired, scope)
+
+
+def unknown_scope(text: str) -> Refused:
+    """What is said of a scope that the caller does not see: the same as of one that is not there."""
+    what, _, name = text.partition(":")
+    return _unknown(what, name.partition("/")[2] if what == "route" else name)
+
+
+def _unknown(what: str, name: str) -> Refused:
+    return Refused(AdminCode.NOT_FOUND, f"there is no {what} {name!r}", hint=f"`lineclear export {what}` lists")
 
 
 def iso(at_us: int | None) -> str | None:

@@ -6,14 +6,15 @@ from typing import Any
 
 from lineclear.config.manifest_fields import near_words
 from lineclear.config.manifest_rules import RESERVED_PROVIDER
+from lineclear.control.catalogue.seen import Seen
 from lineclear.control.compile import operations_of, price_of_version
 from lineclear.control.desired import Desired, plain
-from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Refused
+from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Reach, Refused
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.publish import read_desired
 from lineclear.control.releases import release_id
 from lineclear.domain.exchange import Operation
-from lineclear.domain.manifest import KIND_CLASSES, Kind
+from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Route
 from lineclear.domain.money import Price, usd_text
 from lineclear.domain.permissions import Permission
 from lineclear.store import control_rows as rows
@@ -103,27 +104,27 @@ def endpoints(database: Database, prices: PriceBook) -> tuple[Endpoint, ...]:
         plural = _PLURALS.get(kind, "routes")
         made.append(
             Endpoint("GET", f"{API_ROOT}/{plural}", permission, _lister(database, kind), f"Every {kind.value}",
-                     answer=NounList)
+                     answer=NounList, reach=Reach.OBJECT)
         )  # fmt: skip
         if kind is not Kind.ROUTE:
             made.append(
                 Endpoint("GET", f"{API_ROOT}/{plural}/{{name}}", permission, _getter(database, kind),
-                         f"One {kind.value}", answer=NounFacts)
+                         f"One {kind.value}", answer=NounFacts, reach=Reach.OBJECT)
             )  # fmt: skip
     made += [
         Endpoint("GET", f"{API_ROOT}/model-versions", Permission.CATALOGUE_READ, _versions(database, prices),
-                 "Model versions with status and price", answer=VersionList),
+                 "Model versions with status and price", answer=VersionList, reach=Reach.OBJECT),
         Endpoint("GET", f"{API_ROOT}/releases", Permission.ROUTE_READ, _releases(database),
-                 "Releases, and where each is the stable one", answer=ReleaseList),
+                 "Releases, and where each is the stable one", answer=ReleaseList, reach=Reach.OBJECT),
         Endpoint("GET", f"{API_ROOT}/releases/{{release}}", Permission.ROUTE_READ, _release(database),
-                 "One release by id or digest", answer=ReleaseFacts),
+                 "One release by id or digest", answer=ReleaseFacts, reach=Reach.OBJECT),
     ]  # fmt: skip
     return tuple(made)
 
 
 def _lister(database: Database, kind: Kind) -> Any:
-    def list_nouns(_call: Call) -> NounList:
-        return NounList(_nouns(database, kind))
+    def list_nouns(call: Call) -> NounList:
+        return NounList(_nouns(call, database, kind))
 
     return list_nouns
 
@@ -131,7 +132,7 @@ def _lister(database: Database, kind: Kind) -> Any:
 def _getter(database: Database, kind: Kind) -> Any:
     def get_noun(call: Call) -> NounFacts:
         name = call.path["name"]
-        found = {item.name: item for item in _nouns(database, kind)}
+        found = {item.name: item for item in _nouns(call, database, kind)}
         if name in found:
             return found[name]
         hint = near_words(name, found) or f"`lineclear {_PLURALS.get(kind, 'routes')} list` shows names"
@@ -140,25 +141,37 @@ def _getter(database: Database, kind: Kind) -> Any:
     return get_noun
 
 
-def _nouns(database: Database, kind: Kind) -> list[NounFacts]:
+def _nouns(call: Call, database: Database, kind: Kind) -> list[NounFacts]:
     with database.read() as tx:
         found, desired = rows.read_manifests(tx), read_desired(tx)
     return [
-        NounFacts(row.kind, row.name, row.owner, row.change_id, plain(desired.nouns[kind, row.name]))
+    seen = Seen(call, desired)
+        NounFacts(row.kind, row.name, row.owner, row.change_id, _shown(seen, desired.nouns[kind, row.name]))
         for row in found
-        if row.kind == kind.value
+        if row.kind == kind.value and seen.is_noun(desired.nouns[kind, row.name])
     ]
 
 
 def _versions(database: Database, prices: PriceBook) -> Any:
-    def list_versions(_call: Call) -> VersionList:
+def _shown(seen: Seen, noun: Manifest) -> dict[str, Any]:
+    """The noun as files write it; of a route only the environments that are seen."""
+    shown = plain(noun)
+    if isinstance(noun, Route):
+        environments = seen.environments_of(noun)
+        shown["environments"] = {name: item for name, item in shown["environments"].items() if name in environments}
+    return shown
+
+
+    def list_versions(call: Call) -> VersionList:
         with database.read() as tx:
             desired = read_desired(tx)
-        used = _deployed_where(desired)
+        seen = Seen(call, desired)
+        used = _deployed_where(desired, seen)
         return VersionList(
             [
                 _version_facts(desired, id_, price_of_version(version, desired.providers, prices), used.get(id_, []))
-                for id_, (_, version) in sorted(desired.versions.items())
+                for id_, (model, version) in sorted(desired.versions.items())
+                if seen.is_noun(model)
             ]
         )
 
@@ -183,19 +196,21 @@ def _version_facts(desired: Desired, id_: str, price: Price | None, routes: list
     )
 
 
-def _deployed_where(desired: Desired) -> dict[str, list[str]]:
+def _deployed_where(desired: Desired, seen: Seen) -> dict[str, list[str]]:
     used: dict[str, list[str]] = {}
     for route in desired.routes.values():
         for environment, deployed in route.environments.items():
             named = [*(item.model for item in deployed.targets), *(item.model for item in deployed.fallback)]
+            if not seen.is_deployment(environment, route.name):
+                continue
             for id_ in dict.fromkeys(named):
                 used.setdefault(id_, []).append(f"{environment}/{route.name}")
     return used
 
 
 def _releases(database: Database) -> Any:
-    def list_releases(_call: Call) -> ReleaseList:
-        return ReleaseList(_release_facts(database))
+    def list_releases(call: Call) -> ReleaseList:
+        return ReleaseList(_release_facts(call, database))
 
     return list_releases
 
@@ -203,7 +218,7 @@ def _releases(database: Database) -> Any:
 def _release(database: Database) -> Any:
     def get_release(call: Call) -> ReleaseFacts:
         wanted = call.path["release"]
-        for item in _release_facts(database):
+        for item in _release_facts(call, database):
             if wanted in (item.id, item.digest):
                 return item
         raise Refused(
@@ -213,17 +228,23 @@ def _release(database: Database) -> Any:
     return get_release
 
 
-def _release_facts(database: Database) -> list[ReleaseFacts]:
+def _release_facts(call: Call, database: Database) -> list[ReleaseFacts]:
     with database.read() as tx:
-        releases, deployments = rows.read_releases(tx), rows.read_deployments(tx)
+        releases, deployments, desired = rows.read_releases(tx), rows.read_deployments(tx), read_desired(tx)
+    seen = Seen(call, desired)
     return [
         ReleaseFacts(
             id=release_id(row.digest),
             digest=row.digest,
             route=row.route,
-            environments=sorted(env for (env, _), item in deployments.items() if item.stable == row.digest),
+            environments=sorted(
+                env
+                for (env, route), item in deployments.items()
+                if item.stable == row.digest and seen.is_deployment(env, route)
+            ),
             change=row.change_id,
             manifest=json.loads(row.manifest),
         )
         for row in sorted(releases.values(), key=lambda row: (row.route, -row.created_us, row.digest))
     ]
+        if seen.is_route(row.route)

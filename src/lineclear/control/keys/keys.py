@@ -3,6 +3,7 @@
 In: names and times. Out: key facts; the text only from `create`. Must not store or log a key's text.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +15,8 @@ from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.keys.key_text import key_mac, make_key
 from lineclear.control.publish import Acknowledgement, Publisher, read_desired
+from lineclear.control.scopes import scope_of_app
+from lineclear.domain.access import PLATFORM, Scope
 from lineclear.store import control_rows as rows
 from lineclear.store.control_rows import KeyRow
 
@@ -151,6 +154,22 @@ class Keys:
             for row in found
             if app in (None, row.app) and environment in (None, row.environment)
         ]
+
+    def scopes(self) -> Callable[[str, str], Scope]:
+        """Where keys lie, by app and environment, as it stands now."""
+        with self._publisher.database.read() as tx:
+            desired = read_desired(tx)
+        return lambda app, environment: scope_of_app(desired, app, environment)
+
+    def scope_of_app(self, app: str, environment: str) -> Scope:
+        """Where a key of an app lies."""
+        return self.scopes()(app, environment)
+
+    def scope_of_key(self, key_id: str) -> Scope:
+        """Where a key lies; one that is not there belongs to no team."""
+        with self._publisher.database.read() as tx:
+            row = rows.read_key(tx, key_id)
+        return PLATFORM if row is None else self.scope_of_app(row.app, row.environment)
 
 
 def _state(row: KeyRow, now_s: int) -> str:

@@ -14,13 +14,17 @@ from lineclear.control.endpoint import (
     Call,
     Endpoint,
     QueryParameter,
+    Reach,
     Refused,
     at_most,
     row_limit,
 )
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.background import BackgroundDesk
+from lineclear.control.scopes import scope_of_exchange
+from lineclear.domain.access import PLATFORM, Scope
 from lineclear.domain.entry import exchange_day
+from lineclear.domain.ledger import Intent
 from lineclear.domain.money import Price
 from lineclear.domain.permissions import Permission
 from lineclear.observe.arrivals import entries_after, newest_place, place_text, read_place
@@ -102,7 +106,9 @@ class LedgerDesk:
         by = tuple(name.strip() for name in call.query.get("by", "route").split(",") if name.strip())
         self._ingest.catch_up()
         try:
-            report = sum_usage(self._ledger, UsageQuestion(by, self._period(call), _only(call, DIMENSIONS)))
+            report = sum_usage(
+                self._ledger, UsageQuestion(by, self._period(call), own_part(call, _only(call, DIMENSIONS)))
+            )
         except ValueError as error:
             raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
         return replace(report, demo=self.is_demo)
@@ -111,7 +117,7 @@ class LedgerDesk:
         """One line per exchange: newest first, or with `after` in the order in which the ledger took them."""
         question = EntryQuestion(
             self._period(call),
-            _only(call, NARROW_BY),
+            own_part(call, _only(call, NARROW_BY)),
             row_limit(call, LOGS_DEFAULT, LOGS_MAX),
             before=call.query.get("before", ""),
             find=call.query.get("find", ""),
@@ -144,9 +150,11 @@ class LedgerDesk:
         self._ingest.catch_up()
         entry = find_request(self._ledger, request)
         if entry is not None:
+            call.require(Permission.LEDGER_READ, scope_of_exchange(entry.facts), _unknown(request))
             background = self._background.of(entry, entry.detail()) if self._background is not None else None
             return {**explain_entry(entry, self._price_then(entry), background), "demo": self.is_demo}
         intent = self._ingest.open_exchanges().get(request)
+        call.require(Permission.LEDGER_READ, _scope_of_intent(intent), _unknown(request))
         if intent is not None:
             return explain_open(intent)
         raise _unknown(request)
@@ -220,6 +228,7 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
                 *(QueryParameter(name, f"only this {name}") for name in DIMENSIONS),
             ),
             answer=UsageReport,
+            reach=Reach.OBJECT,
         ),
         Endpoint(
             "GET",
@@ -240,8 +249,16 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
                 *(QueryParameter(name, f"only this {name}") for name in NARROW_BY),
             ),
             answer=LogPage,
+            reach=Reach.OBJECT,
         ),
-        Endpoint("GET", "/api/v1/requests/{request_id}", read, desk.explain, "What happened to one request, and why"),
+        Endpoint(
+            "GET",
+            "/api/v1/requests/{request_id}",
+            read,
+            desk.explain,
+            "What happened to one request, and why",
+            reach=Reach.OBJECT,
+        ),
         Endpoint(
             "POST",
             "/api/v1/ledger/check",
@@ -253,6 +270,37 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
             body_bytes_max=DISPATCHES_BYTES_MAX,
         ),
     )
+
+
+def own_part(call: Call, wanted: dict[str, str]) -> dict[str, str]:
+    """What is wanted of the ledger, narrowed to what the caller may read.
+
+    Who may read one scope only is asked nothing: it is that. Who may read several says which.
+
+    Raises:
+        Refused: `forbidden` if something else is wanted, or nothing that one grant covers.
+    """
+    asked = scope_of_exchange(wanted)
+    own = {grant.scope for grant in call.principal.grants if Permission.LEDGER_READ in grant.permissions}
+    if not call.principal.may(Permission.LEDGER_READ, asked) and len(own) == 1:
+        (only,) = own
+        parts = {name: value for name in ("team", "environment", "route") if (value := getattr(only, name))}
+        narrowed = {**parts, **wanted}
+        asked, wanted = scope_of_exchange(narrowed), narrowed
+    if not call.principal.may(Permission.LEDGER_READ, asked):
+        call.asked.append(Permission.LEDGER_READ)
+        known = ", ".join(sorted(map(str, own)))
+        raise Refused(
+            AdminCode.FORBIDDEN,
+            f"{call.principal.name!r} may not {Permission.LEDGER_READ.value} on {asked}",
+            hint=f"narrow it to one of yours, such as with team, environment or route: {known}",
+        )
+    call.require(Permission.LEDGER_READ, asked)
+    return wanted
+
+
+def _scope_of_intent(intent: Intent | None) -> Scope:
+    return PLATFORM if intent is None else Scope(intent.team, intent.environment, intent.route)
 
 
 def _unknown(request: str) -> Refused:

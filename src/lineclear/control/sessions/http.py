@@ -34,6 +34,11 @@ def endpoints(sessions: Sessions, admin_url: str, root_path: str, *, is_public: 
     """Make a link; list and end sessions."""
 
     def make(call: Call) -> SignInLinkFacts:
+        if call.principal.session:
+            # A session carries all that its principal has; a token may be narrowed, and may be a machine's.
+            raise Refused(
+                AdminCode.FORBIDDEN, "a token opens no browser", hint="sign in to the console with name and password"
+            )
         return replace(link_facts(sessions, call.principal.name, admin_url, root_path), is_public=is_public)
 
     def list_sessions(_call: Call) -> SessionList:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lineclear
-from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Refused, Text
+from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Reach, Refused, Text
 from lineclear.control.publish import Acknowledgement, Publisher
 from lineclear.control.status.processes import ProcessFacts, read_processes
 from lineclear.domain.permissions import Permission
@@ -69,7 +69,8 @@ def endpoints(
     return (
         Endpoint("GET", "/livez", Permission.PUBLIC, live, "This process runs"),
         Endpoint("GET", "/readyz", Permission.PUBLIC, ready, "Control can take changes"),
-        Endpoint("GET", f"{root}/status", Permission.STATUS_READ, status, "What runs", answer=Status),
+        Endpoint("GET", f"{root}/status", Permission.STATUS_READ, status, "What runs", answer=Status,
+                 reach=Reach.SHARED),
         Endpoint("GET", f"{root}/processes", Permission.STATUS_READ, processes, "What runs, and what it uses",
                  answer=ProcessList),
     )  # fmt: skip

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from lineclear.base.clock import Clock
 from lineclear.control.compile import operations_of
 from lineclear.control.desired import Desired
-from lineclear.control.endpoint import API_ROOT, WAITING_CALLS_MAX, AdminCode, Call, Endpoint, Refused, at_most
+from lineclear.control.endpoint import API_ROOT, WAITING_CALLS_MAX, AdminCode, Call, Endpoint, Reach, Refused, at_most
 from lineclear.control.keys.keys import Keys
 from lineclear.control.publish import read_desired
+from lineclear.control.scopes import scope_of_app
 from lineclear.domain.exchange import OPERATION_PATH, Operation
 from lineclear.domain.permissions import Permission
 from lineclear.domain.sample_call import sample_body, sample_operation
@@ -84,7 +85,10 @@ def endpoints(
             raise Refused(AdminCode.INVALID_REQUEST, f"a route and 1 to {TEXT_CHARS_MAX} characters of text are needed")
         actor = call.principal.name
         with database.read() as tx:
-            operation = _operation(read_desired(tx), message.route)
+            desired = read_desired(tx)
+        scope, unknown = scope_of_app(desired, message.app, ENVIRONMENT), f"there is no app {message.app!r}"
+        call.require(Permission.TEST_MESSAGE_SEND, scope, Refused(AdminCode.NOT_FOUND, unknown))
+        operation = _operation(desired, message.route)
         made = keys.create(actor, message.app, ENVIRONMENT, KEY_DAYS)
         try:
             return _send(_Port(gateway_url, made.key, tls()), message, operation, clock)
@@ -95,6 +99,7 @@ def endpoints(
         Endpoint(
             "POST", f"{API_ROOT}/test-messages", Permission.TEST_MESSAGE_SEND, at_most(WAITING_CALLS_MAX, send),
             "Send one message through the data port with a key made for it", body=TestMessage, answer=TestAnswer,
+            reach=Reach.OBJECT,
         ),
     )  # fmt: skip
 
