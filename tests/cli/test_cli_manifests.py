@@ -95,7 +95,7 @@ def test_a_kept_plan_holds_no_secret(terminal: Any) -> None:
     assert terminal.run("apply", str(kept), environment=given).exit_code == 0
 
 
-@pytest.mark.parametrize("option", ["--prune", "--take-ownership", "--plan=abc"])
+@pytest.mark.parametrize("option", ["--prune=platform", "--take-ownership", "--plan=abc"])
 def test_a_kept_plan_takes_no_other_terms(terminal: Any, option: str) -> None:
     kept = terminal.directory / "terms.plan"
     kept.write_text(json.dumps({"lineclear_plan": 1}))
@@ -127,10 +127,10 @@ def test_pruning_shows_what_goes(terminal: Any) -> None:
     terminal.run("apply", "-f", terminal.write("gone.yaml", TEAM.format(name="gone")))
     path = terminal.write("all.yaml", everything)
     assert "gone" not in terminal.run("plan", "-f", path, environment={"KEPT_KEY": "sk-secret-value"}).stdout
-    pruned = terminal.run("plan", "-f", path, "--prune")
+    pruned = terminal.run("plan", "-f", path, "--prune", "platform")
     assert "- Team/gone delete" in pruned.stdout.splitlines()
     assert "1 to delete" in pruned.stdout
-    assert terminal.run("apply", "-f", path, "--prune").exit_code == 0
+    assert terminal.run("apply", "-f", path, "--prune", "platform").exit_code == 0
     assert terminal.run("export", "team/gone").exit_code == ExitCode.NOT_FOUND
 
 
@@ -154,7 +154,7 @@ def test_the_schema_is_served_and_printed_the_same(terminal: Any) -> None:
 
 
 def test_only_known_keepers_are_taken(terminal: Any) -> None:
-    wrong: tuple[dict[str, Any], ...] = ({"managed_by": "bootstrap"}, {"managed_by": "console", "prune": True})
+    wrong: tuple[dict[str, Any], ...] = ({"managed_by": "bootstrap"}, {"managed_by": "console", "prune": "platform"})
     for more in wrong:
         with pytest.raises(AdminError) as caught:
             post(terminal, "plans", TEAM.format(name="x"), **more)

@@ -9,10 +9,10 @@ import pytest
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import ManifestFile
 from lineclear.control.audit_http import endpoints as audit_endpoints
-from lineclear.control.changes.apply import ChangeState
 from lineclear.control.changes.plan import Action
 from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.domain.access import Principal
+from lineclear.domain.change_request import ChangeState
 from lineclear.domain.snapshot import CatalogueSection, CredentialsSection, LimitsSection, RouteSection, RuntimesSection
 from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import compile_snapshot

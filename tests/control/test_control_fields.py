@@ -47,6 +47,8 @@ class Where(StrEnum):
     RUNTIMES = "runtimes"
     FACT = "fact"
     """For people: shown by API and command line, said so in docs/manifests.md."""
+    PROTECTION = "protection"
+    """Control holds changes to it; `test_control_requests` shows how."""
     REFUSED = "refused"
     """Other values are `not_yet_supported`."""
 
@@ -148,7 +150,11 @@ EFFECTS: Mapping[str, Effect] = {
     "Guardrail.rules.*.json_schema": Effect(Where.ROUTES, {"type": "object"}, "Guardrail shape"),
     "Environment.name": Effect(Where.ENVIRONMENTS, "other", is_name=True),
     "Environment.class": Effect(Where.ENVIRONMENTS, "live"),
-    "Environment.approvals": Effect(Where.REFUSED, 1),
+    "Environment.approvals": Effect(Where.PROTECTION, 1),
+    "Environment.freeze.*.from": Effect(Where.PROTECTION, "2026-12-19T00:00:00Z"),
+    "Environment.freeze.*.to": Effect(Where.PROTECTION, "2026-12-28T00:00:00Z"),
+    "Environment.freeze.*.reason": Effect(Where.PROTECTION, "b"),
+    "Environment.allowed_statuses": Effect(Where.PROTECTION, ["approved", "test"]),
     "Environment.description": fact(),
     "Environment.guardrails": Effect(Where.ENVIRONMENTS, ["house"]),
     "Route.name": Effect(Where.ROUTES, "other", is_name=True),
@@ -258,7 +264,7 @@ def test_a_change_of_the_field_is_seen(path: str) -> None:
     effect = EFFECTS[path]
     before, after = documents(), documents(path, effect)
     was, will_be = compiled(before), compiled(after)
-    if effect.where is not Where.FACT:
+    if effect.where not in (Where.FACT, Where.PROTECTION):
         changed = {name for name in was.keys() | will_be.keys() if was.get(name) != will_be.get(name)}
         assert [name for name in changed if name.startswith(effect.where)], changed
     old, new = (

@@ -469,7 +469,7 @@ name: «invalid_value»D
 kind: Environment
 name: «invalid_value»Production
 class: «invalid_value»prod
-approvals: «not_yet_supported»2
+approvals: «invalid_value»11
 ---
 kind: Environment
 name: live
@@ -479,7 +479,7 @@ approvals: «invalid_value»-1
 «missing_field»kind: Environment
 name: «invalid_value»a-b
 «unknown_field»class_: live
-«not_yet_supported»freeze_windows: []
+«not_yet_supported»approver_roles: []
 """,
     "the-class-of-an-environment-never-changes": """
 kind: Environment
@@ -581,7 +581,7 @@ environments: {live: {targets: [{model: fresh@1}, {model: «unknown_reference»f
 kind: Environment
 name: night
 class: test
-approvals: «not_yet_supported»1
+approvals: 0
 ---
 kind: Route
 name: a

@@ -7,11 +7,13 @@ import yaml
 
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import ManifestFile, Reading
-from lineclear.control.changes.apply import Applied, Author, ChangeState
+from lineclear.control.changes.apply import Applied, Author
 from lineclear.control.changes.drift import Drift
 from lineclear.control.changes.plan import Action, ChangeTerms, Plan
 from lineclear.control.endpoint import Refused
 from lineclear.control.releases import PREVIOUS_MAX
+from lineclear.domain.access import PLATFORM
+from lineclear.domain.change_request import ChangeState
 from lineclear.domain.manifest import ManagedBy
 from lineclear.store import control_rows as rows
 from lineclear.testing.control_plane import ControlPlane
@@ -41,7 +43,7 @@ APP = "kind: App\nname: shop\nteam: support\nroutes: [chat]\nlimits: {concurrenc
 SHOP = BASE + "---" + ROUTE + "---\n" + APP
 BY_CONSOLE = ChangeTerms(ManagedBy.CONSOLE)
 TAKING = ChangeTerms(take_ownership=True)
-PRUNING = ChangeTerms(prune=True)
+PRUNING = ChangeTerms(prune=PLATFORM)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from lineclear.control.audit import verify
 from lineclear.control.bootstrap import make_first_keys
-from lineclear.control.changes.apply import ChangeState
 from lineclear.control.endpoint import Refused
+from lineclear.domain.change_request import ChangeState
 from lineclear.store import control_rows as rows
 from lineclear.testing.control_plane import ControlPlane
 from lineclear.testing.postgres import PostgresCluster

@@ -26,6 +26,8 @@ class Purpose(StrEnum):
     SEAL = "seal"
     SNAPSHOT_MAC = "snapshot-mac"
     ENVIRONMENT_MAC = "environment-mac"
+    APPROVAL_MAC = "approval-mac"
+    AUDIT_SIGN = "audit-sign"
 
 
 class SealBroken(Exception):

@@ -26,6 +26,7 @@ EXIT_BY_CODE: Mapping[str, ExitCode] = {
     "not_found": ExitCode.NOT_FOUND,
     "conflict": ExitCode.CONFLICT,
     "stale_plan": ExitCode.CONFLICT,
+    "frozen": ExitCode.CONFLICT,
     "request_timeout": ExitCode.UNAVAILABLE,
     "body_too_large": ExitCode.USAGE,
     "rate_limited": ExitCode.UNAVAILABLE,

@@ -34,7 +34,9 @@ more_files = click.argument("more", nargs=-1, type=click.Path(exists=True, path_
 
 def terms_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options that say how a change is meant."""
-    function = click.option("--prune", is_flag=True, help="Delete what files keep and these leave out.")(function)
+    function = click.option(
+        "--prune", default="", metavar="SCOPE", help="Delete what files keep in `platform` or `team:NAME`."
+    )(function)
     return click.option(
         "--take-ownership", is_flag=True, help="Let the files win over what was changed elsewhere (see `drift`)."
     )(function)
@@ -80,7 +82,7 @@ def find_files(paths: Sequence[Path], more: Sequence[Path]) -> Files:
     return Files(tuple(files), tuple(findings))
 
 
-def request_of(files: Iterable[ManifestFile], *, take_ownership: bool, prune: bool) -> dict[str, Any]:
+def request_of(files: Iterable[ManifestFile], *, take_ownership: bool, prune: str) -> dict[str, Any]:
     """What the server is asked to plan or apply, with the credentials that are set here."""
     sent = list(files)
     return {

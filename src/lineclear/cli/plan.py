@@ -23,7 +23,7 @@ from lineclear.cli.output import ExitCode, Output, shown_text
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.config.settings import process_environment
 
-PLAN_FILE_VERSION = 1
+PLAN_FILE_VERSION = 2
 VALUE_CHARS_MAX = 60
 
 _MARKS = {"create": ("+", "green"), "update": ("~", "yellow"), "unchanged": (" ", None), "delete": ("-", "red")}
@@ -42,7 +42,7 @@ def plan(
     more: tuple[Path, ...],
     out: Path | None,
     take_ownership: bool,
-    prune: bool,
+    prune: str,
 ) -> None:
     """Show what applying manifest files would change; changes nothing. Exits with 3 if there is something to do."""
     files = find_files(paths, more)
@@ -113,6 +113,8 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
     lines += [_styled(f"* credential {name}: new value", "cyan") for name in facts["credentials"]]
     lines += [line for item in facts["drift"] for line in drift_lines(item)]
     lines += [_styled(f"! {warning}", "magenta") for warning in facts["warnings"]]
+    lines += [line for item in facts.get("radius", ()) for line in _radius_lines(item)]
+    lines += [_styled(line, "yellow") for line in _need_lines(facts)]
     return [*lines, _summary(facts), f"plan {facts['digest'][:16]} on revision {facts['base_revision']}"]
 
 
@@ -135,6 +137,31 @@ def _noun_lines(item: Mapping[str, Any]) -> Iterator[str]:
             yield f"    {field['path']}: {field['words'] or change}"
     for part in item["kept"]:
         yield f"    keeps {part}, which the file leaves out"
+
+
+def _radius_lines(item: Mapping[str, Any]) -> Iterator[str]:
+    """Who feels the move of one route."""
+    apps = ", ".join(f"{app} {count:,}" for app, count in item["apps"].items())
+    yield f"  {item['environment']}/{item['route']}: {item['requests_per_day']:,} requests a day ({apps or 'no app'})"
+    if item["requests_per_day"]:
+        before, after = (_usd(item[name]) for name in ("cost_usd_per_day", "new_cost_usd_per_day"))
+        yield f"    cost of that traffic a day: {before} → {after}"
+    for exposed in item["newly_exposed"]:
+        yield f"    newly exposed: {exposed}"
+    for operation in item["contract_breaks"]:
+        yield _styled(f"    breaks: the route will no longer answer {operation}", "red")
+
+
+def _need_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    for need in facts.get("needs", ()):
+        people = "1 other person" if need["approvals"] == 1 else f"{need['approvals']} other people"
+        yield f"? {need['environment']} is protected: {people} must approve {', '.join(need['touches'])}"
+    for window in facts.get("frozen", ()):
+        yield f"? {window['environment']} is frozen until {window['until']} {window['reason']}".rstrip()
+
+
+def _usd(text: str | None) -> str:
+    return "unpriced" if text is None else f"${text}"
 
 
 def _summary(facts: Mapping[str, Any]) -> str:

@@ -39,6 +39,8 @@ from lineclear.control.bootstrap import DEFAULT, bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
 from lineclear.control.changes.apply import Author, Changes, refusal
+from lineclear.control.changes.owners import OWNERS_OF_THE_SERVER
+from lineclear.control.changes.recorded import LedgerRecorded
 from lineclear.control.endpoint import Endpoint, Refused
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
@@ -56,6 +58,7 @@ from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.control.trials import http as trials_http
 from lineclear.domain.access import Principal
+from lineclear.domain.change_request import ChangeState
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
@@ -77,6 +80,8 @@ YOUNG_OBJECTS_MAX = 50_000
 CALLERS_DRAIN_S = 1.0
 """Longest wait at the end for callers' questions; a gateway answers 503 to what is cut."""
 DATABASE_FILE = "lineclear.db"
+UP = Author("up", owners=OWNERS_OF_THE_SERVER)
+"""Who applies the files of `up -f`."""
 
 
 class StartRefused(Exception):
@@ -230,7 +235,7 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
         price_of=publisher.price_of,
         revision=publisher.revision,
     )
-    changes, keys = Changes(publisher, process_variables()), Keys(publisher)
+    changes, keys = Changes(publisher, process_variables(), LedgerRecorded(ledger.recorded, clock)), Keys(publisher)
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
     return Core(database, publisher, changes, keys, ledger, sessions, access)
@@ -278,7 +283,9 @@ def apply_files(core: Core, paths: Sequence[Path]) -> None:
         # Together with what is wrong in the others, so that one look at the log finds all of it.
         reading = parse_manifests(files)
         raise refusal(InvalidManifest([*unreadable, *in_order(reading.findings, reading.files)]))
-    applied = core.changes.apply(core.changes.read(files), {}, Author("up"))
+    applied = core.changes.apply(core.changes.read(files), {}, UP, note="files of this server's start")
+    if applied.state is ChangeState.OPEN:
+        _log.warning("the files of `up -f` wait for approval as %s: `lineclear approve %s`", *[applied.change] * 2)
     for drift in applied.plan.drift:
         _log.warning("%s was changed elsewhere and stays as it is; see `lineclear drift`", drift.object)
 

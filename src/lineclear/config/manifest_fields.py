@@ -27,14 +27,16 @@ FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
     "ModelVersion": frozenset({"capabilities"}),
     "Route": frozenset({"contract"}),
     "RouteEnvironment": frozenset({"tools", "cache", "review", "hedge"}),
-    "Environment": frozenset({"freeze_windows", "approver_roles", "allowed_statuses"}),
+    "Environment": frozenset({"approver_roles"}),
 }
 """Fields the design names whose effect is not built; they are refused as such and not as spelling mistakes."""
 
 MENDS_MAX = 40
 """Rounds of mending; a document that is still wrong then is not asked further."""
 
-_FILE_NAMES = {"class_": "class", "class__": "class_"}
+_FILE_NAMES = {"class_": "class", "class__": "class_", "from_": "from", "from__": "from_"}
+_FIELD_NAMES = {file: ours for ours, file in _FILE_NAMES.items()}
+"""Words of the language that files use as names of fields; the escaped form is no field of the file."""
 _DEPENDENT: Mapping[str, tuple[str, ...]] = {
     "engine": ("artifact", "sha256", "settings", "replicas", "upstream_id", "provider"),
     "provider": ("engine", "upstream_id", "artifact", "sha256", "settings", "replicas"),
@@ -74,7 +76,7 @@ def check_fields(kind: Kind, values: Mapping[str, Any], spare_name: str) -> Chec
         values: the document without `kind`; keys as files write them.
         spare_name: what the noun is called if its own name is missing or no text.
     """
-    fields = {_field_name(kind, name): copy.deepcopy(value) for name, value in values.items()}
+    fields = _field_names(kind, values)
     mistakes: dict[tuple[PlainPath, str], FieldMistake] = {}
     muted: set[PlainPath] = set()
     for _ in range(MENDS_MAX):
@@ -113,11 +115,19 @@ def _adapter(kind: Kind) -> TypeAdapter[Any]:
     return TypeAdapter(KIND_CLASSES[kind])
 
 
-def _field_name(kind: Kind, name: str) -> str:
-    # `class` is a word of the language; only Environment has it. The escaped form is no field of the file.
-    if kind is Kind.ENVIRONMENT:
-        return {"class": "class_", "class_": "class__"}.get(name, name)
-    return name
+def _field_names(kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with the names that our classes have for its fields; only Environment has other ones."""
+    fields: dict[str, Any] = copy.deepcopy(dict(values))
+    if kind is not Kind.ENVIRONMENT:
+        return fields
+    windows = fields.get("freeze")
+    if isinstance(windows, list):
+        fields["freeze"] = [_renamed(item) if isinstance(item, dict) else item for item in windows]
+    return _renamed(fields)
+
+
+def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {_FIELD_NAMES.get(name, name): value for name, value in fields.items()}
 
 
 def _mistakes(kind: Kind, error: ValidationError, fields: Any, values: Any) -> Iterator[tuple[FieldMistake, PlainPath]]:
@@ -215,7 +225,8 @@ def _type_at(kind: Any, path: PlainPath) -> Any:
     for part in path:
         noun = _noun_of(kind)
         if noun is not None:
-            kind = typing.get_type_hints(noun).get("class_" if part == "class" else str(part))
+            hints = typing.get_type_hints(noun)
+            kind = hints.get(str(part)) or hints.get(_FIELD_NAMES.get(str(part), ""))
         else:
             kind = _element(kind, part)
     return kind

@@ -6,6 +6,7 @@ In: one noun. Out: (path, code, message) per mistake. Pure; whether a named thin
 import re
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import assert_never
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from lineclear.domain.manifest import (
     BudgetMode,
     CaptureMode,
     Environment,
+    FreezeWindow,
     Guardrail,
     Limits,
     Manifest,
@@ -57,6 +59,7 @@ BUILT_STRATEGIES = frozenset({Strategy.WEIGHTED, Strategy.PRIORITY})
 LIMIT_MAX = 1_000_000_000_000
 TIMEOUT_S_MAX = 3_600.0
 WEIGHT_MAX = 1_000_000
+APPROVALS_MAX = 10
 TEXT_CHARS_MAX = 262_144
 
 
@@ -305,11 +308,30 @@ def _environment(environment: Environment) -> Iterator[Mistake]:
     built_in = BUILT_IN_ENVIRONMENTS.get(environment.name)
     if built_in not in (None, environment.class_):
         yield ("class",), "invalid_value", f"the environment {environment.name!r} has class {environment.name}"
-    if environment.approvals < 0:
-        yield ("approvals",), "invalid_value", "must be 0 or more"
-    elif environment.approvals > 0:
-        yield ("approvals",), "not_yet_supported", "approvals other than 0 are not yet supported"
+    if not 0 <= environment.approvals <= APPROVALS_MAX:
+        yield ("approvals",), "invalid_value", f"must be from 0 to {APPROVALS_MAX}"
+    for at, window in enumerate(environment.freeze):
+        yield from _freeze(window, ("freeze", at))
+    yield from _unique(environment.allowed_statuses, ("allowed_statuses",))
     yield from _unique(environment.guardrails, ("guardrails",))
+
+
+def _freeze(window: FreezeWindow, path: PlainPath) -> Iterator[Mistake]:
+    moments = {"from": window.from_, "to": window.to}
+    flaws = {name: _moment_flaw(text) for name, text in moments.items()}
+    for name, flaw in flaws.items():
+        if flaw:
+            yield (*path, name), "invalid_value", flaw
+    if not any(flaws.values()) and datetime.fromisoformat(window.from_) >= datetime.fromisoformat(window.to):
+        yield (*path, "to"), "invalid_value", "must be later than `from`"
+
+
+def _moment_flaw(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return f"{text!r} is no time such as 2026-12-20T00:00:00+01:00"
+    return "" if moment.tzinfo is not None else f"{text!r} names no offset; write e.g. {text}+00:00"
 
 
 def _route(route: Route) -> Iterator[Mistake]:

@@ -126,7 +126,13 @@ def without_other_parts(noun: Manifest, pinned: Collection[str]) -> Manifest | N
 def plain(noun: Manifest) -> dict[str, Any]:
     """The noun as JSON values with the field names of files, `kind` first."""
     fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(noun))
-    return {"kind": kind_of(noun).value, **{name.removesuffix("_"): value for name, value in fields.items()}}
+    if isinstance(noun, Environment):
+        fields["freeze"] = [_file_names(window) for window in fields["freeze"]]
+    return {"kind": kind_of(noun).value, **_file_names(fields)}
+
+
+def _file_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removesuffix("_"): value for name, value in fields.items()}
 
 
 def noun_digest(noun: Manifest) -> str:

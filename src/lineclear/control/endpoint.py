@@ -38,6 +38,7 @@ class AdminCode(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     STALE_PLAN = "stale_plan"
+    FROZEN = "frozen"
     REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     RATE_LIMITED = "rate_limited"
@@ -53,6 +54,7 @@ HTTP_STATUS: Mapping[AdminCode, int] = {
     AdminCode.NOT_FOUND: 404,
     AdminCode.CONFLICT: 409,
     AdminCode.STALE_PLAN: 409,
+    AdminCode.FROZEN: 409,
     AdminCode.REQUEST_TIMEOUT: 408,
     AdminCode.BODY_TOO_LARGE: 413,
     AdminCode.RATE_LIMITED: 429,

@@ -102,6 +102,22 @@ class Publisher:
             self._publish(compiled, revision)
         return result, revision.revision
 
+    def rehearse(self, work: Callable[[Connection], T], keep: Callable[[Connection, T], None]) -> T:
+        """Run `work`, compile what results, undo both, then run `keep` on the result and commit that alone.
+
+        Raises:
+            Refused: if the resulting state does not compile; nothing was changed. Whatever `work` or `keep` raises.
+        """
+        with self._lock, self.database.write() as tx:
+            attempt = tx.begin_nested()
+            try:
+                result = work(tx)
+                self._compile(tx)
+            finally:
+                attempt.rollback()
+            keep(tx, result)
+        return result
+
     def price_of(self, version: str) -> Price | None:
         """The price in force of a model version (`name@version`); None if it has none."""
         return self._prices_in_force.get(version)

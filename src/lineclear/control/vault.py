@@ -22,6 +22,7 @@ _VARIABLE_PREFIX = "variable:"
 _TAKEN_PREFIX = "taken:"
 SECRET_PREFIX = "secret:"  # noqa: S105 - how names of secrets begin, as in manifests
 _SECTION_PREFIX = "control/secrets/"
+_CONTENT_PREFIX = "control/changes/"
 
 
 class Vault:
@@ -60,6 +61,22 @@ class Vault:
         """Remember the value of `VARIABLE` or of `secret:NAME`, and who gave it."""
         name = reference if reference.startswith(SECRET_PREFIX) else _VARIABLE_PREFIX + reference
         self._put(tx, name, value.reveal(), set_by)
+
+    def seal_content(self, change_id: str, content: bytes) -> bytes:
+        """What came with a change request, as it is stored while the request waits."""
+        return self._keys.seal(_CONTENT_PREFIX + change_id, 0, content)
+
+    def open_content(self, change_id: str, sealed: bytes) -> bytes:
+        """What `seal_content` made.
+
+        Raises:
+            SealBroken: if the database was written under another master key, or altered.
+        """
+        return self._keys.unseal(_CONTENT_PREFIX + change_id, 0, sealed)
+
+    def approval_mac(self, approval: bytes) -> str:
+        """Proves that this platform wrote an approval."""
+        return self._keys.mac(Purpose.APPROVAL_MAC, approval)
 
     def changed_values(self, tx: Connection, environment: Mapping[str, Secret]) -> dict[str, Secret]:
         """The variables of the server's own environment that say something else than when they were last taken."""

@@ -321,12 +321,28 @@ class Guardrail(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FreezeWindow(Noun):
+    """A time in which nothing that serves in an environment is changed. In files `from_` is written `from`."""
+
+    from_: str
+    """ISO 8601 with its offset, e.g. `2026-12-20T00:00:00+01:00`."""
+    to: str
+    """As `from`, and later."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment(Noun):
     """Where a route is deployed. In files `class_` is written `class`."""
 
     name: str
     class_: EnvironmentClass
     approvals: int = 0
+    """How many other people have to approve what changes here; 0 = none, protection is off."""
+    freeze: tuple[FreezeWindow, ...] = ()
+    """Times in which no change of routes, models, prompts or policies here is carried out; rollbacks are."""
+    allowed_statuses: tuple[ModelStatus, ...] = ()
+    """Statuses that a model version may have which a new release here names; empty = any."""
     description: str = ""
     guardrails: tuple[str, ...] = ()
     """In force on every route of it, whatever a release says."""

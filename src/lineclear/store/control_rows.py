@@ -43,6 +43,15 @@ class ChangeRow:
     """JSON."""
     base_revision: int
     revision: int
+    content_digest: str = ""
+    needs: str = "[]"
+    scopes: str = "[]"
+    co_authors: str = "[]"
+    owners: str = "[]"
+    expires_us: int = 0
+    closed_us: int = 0
+    closed_by: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,8 @@ def add_change(tx: Connection, row: ChangeRow) -> None:
 
 def read_changes(tx: Connection, row_limit: int) -> list[ChangeRow]:
     """Newest first."""
-    query = select(tables.changes).order_by(tables.changes.c.revision.desc(), tables.changes.c.created_us.desc())
+    made = tables.changes.c
+    query = select(tables.changes).order_by(made.created_us.desc(), made.revision.desc(), made.id)
     return [ChangeRow(**row) for row in tx.execute(query.limit(min(row_limit, LIST_ROWS_MAX))).mappings()]
 
 

@@ -35,8 +35,39 @@ changes = Table(
     Column("plan", Text, nullable=False),
     Column("base_revision", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("content_digest", Text, nullable=False),
+    Column("needs", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("co_authors", Text, nullable=False),
+    Column("owners", Text, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("closed_us", BigInteger, nullable=False),
+    Column("closed_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
 )
-"""Change requests; `revision` is the one the change led to."""
+"""Change requests; `revision` is the one the change led to, 0 while it led to none. `needs`, `scopes`, `co_authors` and
+`owners` are JSON lists; `approver` holds the names of those who approved, the author's own where nobody had to."""
+
+change_approvals = Table(
+    "change_approvals",
+    CONTROL,
+    Column("change_id", Text, primary_key=True),
+    Column("principal", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("content_digest", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("mac", Text, nullable=False),
+)
+"""Who approved what content of a change request, for which scopes; each row authenticated under the master key."""
+
+change_contents = Table(
+    "change_contents",
+    CONTROL,
+    Column("change_id", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Documents and values that came with a change request that waits, sealed; gone when it is closed."""
 
 releases = Table(
     "releases",

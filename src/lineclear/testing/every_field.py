@@ -74,7 +74,8 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         "rules": [{"id": "shape", "on": ["output"], "json_schema": {"type": "array"}}],
     },
     "Environment": {"kind": "Environment", "name": "stage", "class": "test", "approvals": 0, "description": "a",
-        "guardrails": ["size"],
+        "guardrails": ["size"], "allowed_statuses": ["approved"],
+        "freeze": [{"from": "2026-12-20T00:00:00Z", "to": "2026-12-27T00:00:00Z", "reason": "a"}],
     },
     "Route": {
         "kind": "Route", "name": "chat", "team": "payers", "tasks": ["x"], "data_class": "public", "description": "a",

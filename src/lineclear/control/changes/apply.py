@@ -1,49 +1,46 @@
-"""Carries out a change: nouns, releases, deployments, audit and the change request in one transaction, then publishes.
+"""Plans changes and carries them out in one transaction, or opens a change request where somebody else has to approve.
 
-In: manifest files or plain documents. Out: what was done and which gateways have it. Deletes only what a plan with
-`prune` names.
+In: manifest files or plain documents. Out: what was done, or what it waits for, and which gateways have it. Deletes
+only what a plan with `prune` names.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-import msgspec
 from sqlalchemy import Connection
 
 from lineclear.base.ids import random_id
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import InvalidManifest, ManifestFile, Reading, parse_manifests
 from lineclear.config.manifest_names import secret_name
-from lineclear.control import audit
-from lineclear.control.audit import AuditAction, AuditEvent
+from lineclear.control.changes import opening
+from lineclear.control.changes.carry_out import Cause, applied_row, carry_out
+from lineclear.control.changes.content import Content
 from lineclear.control.changes.drift import Drift, deployment_drift, stored_drift, went_back
 from lineclear.control.changes.plan import FILE_TERMS, Before, ChangeTerms, Plan, Prepared, prepare
+from lineclear.control.changes.protection import frozen_by
+from lineclear.control.changes.radius import Recorded
+from lineclear.control.changes.reach import scopes_of
+from lineclear.control.changes.recorded import callers_of, radius
 from lineclear.control.credentials import flaw_of
-from lineclear.control.desired import Desired, decode, encode, noun_digest
+from lineclear.control.desired import Desired, decode
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Acknowledgement, Publisher
-from lineclear.control.releases import build_releases, move, release_id
-from lineclear.domain.manifest import Kind, ManagedBy, Manifest, kind_of
+from lineclear.control.releases import build_releases
+from lineclear.domain.access import Scope
+from lineclear.domain.change_request import ChangeState
+from lineclear.domain.manifest import Kind, ManagedBy
+from lineclear.domain.permissions import Permission
 from lineclear.store import control_rows as rows
-from lineclear.store.control_rows import ChangeRow, ManifestRow, ReleaseRow
 
 CHANGE_PREFIX = "chg_"
 NOTE_CHARS_MAX = 2_000
 
 
-class ChangeState(StrEnum):
-    """Where a change request stands."""
-
-    APPLIED = "applied"
-    UNCHANGED = "unchanged"
-    """There was nothing to do; no change request was kept."""
-
-
 @dataclass(frozen=True)
 class Applied:
-    """What a change did."""
+    """What a change did, or that it waits."""
 
     change: str | None
     """The change request's id; None if there was nothing to do."""
@@ -59,6 +56,21 @@ class Author:
 
     name: str
     terms: ChangeTerms = FILE_TERMS
+    co_authors: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    """Who owns the key, token or service account that it comes with; like co-authors, they may not approve it."""
+    require: Callable[[Permission, Scope], None] | None = field(default=None, repr=False, compare=False)
+    """Refuses what the author may not do where; None for the platform itself."""
+
+    def demand(self, permission: Permission, prepared: Prepared) -> None:
+        """Go on only if it is allowed on everything that the change touches.
+
+        Raises:
+            Refused: as `Call.require`.
+        """
+        if self.require is not None:
+            for scope in sorted(scopes_of(prepared)):
+                self.require(permission, scope)
 
 
 class NothingToDo(Exception):
@@ -69,30 +81,47 @@ class NothingToDo(Exception):
         self.plan = plan
 
 
+class MustWait(Exception):
+    """Somebody else has to approve: leave the transaction without a new revision."""
+
+
 class Changes:
     """Plans and applies."""
 
-    def __init__(self, publisher: Publisher, environment: Mapping[str, str]) -> None:
-        """Change requests against one publisher; credential variables are also looked up in `environment`."""
-        self._publisher = publisher
+    def __init__(self, publisher: Publisher, environment: Mapping[str, str], recorded: Recorded | None = None) -> None:
+        """Change requests against one publisher.
+
+        Args:
+            publisher: what carries changes out.
+            environment: where credential variables are also looked up.
+            recorded: what the ledger knows of the past; None where there is no ledger, as in a new directory.
+        """
+        self.publisher = publisher
         self._environment = environment
+        self._recorded = recorded
 
     def read(self, files: Sequence[ManifestFile]) -> Reading:
         """What files hold; their mistakes are told with those that only the state shows, by `plan` or `apply`."""
         return parse_manifests(files)
 
-    def plan(self, reading: Reading, variables: Mapping[str, Secret], terms: ChangeTerms = FILE_TERMS) -> Plan:
-        """What applying would do now.
+    def plan(
+        self, reading: Reading, variables: Mapping[str, Secret], terms: ChangeTerms = FILE_TERMS, *,
+        author: Author | None = None,
+    ) -> Plan:  # fmt: skip
+        """What applying would do now, and who would feel it.
 
         Raises:
             Refused: `invalid_manifest` with all findings.
         """
-        with self._publisher.database.read() as tx:
-            return self._prepare(tx, reading, variables, terms).plan
+        with self.publisher.database.read() as tx:
+            prepared = self.prepare(tx, Content(reading, variables, terms))
+        if author is not None:
+            author.demand(Permission.CHANGE_PLAN, prepared)
+        return self.with_radius(prepared)
 
     def drift(self) -> tuple[Drift, ...]:
         """What stands otherwise than files said last: nouns changed elsewhere, deployments that went back."""
-        with self._publisher.database.read() as tx:
+        with self.publisher.database.read() as tx:
             before = self._before(tx)
         built = build_releases(before.desired)
         gone_back = (
@@ -110,22 +139,27 @@ class Changes:
         *,
         note: str = "",
         plan_digest: str | None = None,
+        is_forced: bool = False,
     ) -> Applied:
-        """Carry out what was read and wait for gateways.
+        """Carry out what was read and wait for gateways; where somebody else has to approve it, open a request.
 
         Args:
             reading: what the files hold, mistakes included.
             variables: credential values that came with the request.
-            author: who asks; approves the change as well, since no environment asks for another person yet.
-            note: why; file names and digest if empty.
+            author: who asks; approves the change as well where no environment asks for another person.
+            note: why; needed where somebody has to approve it, else file names and digest if empty.
             plan_digest: the plan that was looked at; another one now is refused.
+            is_forced: delete also what apps called lately.
 
         Raises:
-            Refused: `invalid_manifest`, `stale_plan`, or `conflict` if the result does not compile.
+            Refused: `invalid_manifest`, `stale_plan`, `frozen`, or `conflict` if the result does not compile or what
+                would be deleted is still called.
         """
+        content = Content(reading, variables, author.terms, is_forced)
+        change_id = random_id(CHANGE_PREFIX)
 
-        def work(tx: Connection) -> tuple[str, Plan]:
-            prepared = self._prepare(tx, reading, variables, author.terms)
+        def checked(tx: Connection) -> Prepared:
+            prepared = self.prepare(tx, content)
             plan = prepared.plan
             if plan_digest is not None and plan_digest != plan.digest:
                 raise Refused(
@@ -135,24 +169,40 @@ class Changes:
                 )
             if not plan.has_changes:
                 raise NothingToDo(plan)
-            change_id = random_id(CHANGE_PREFIX)
-            self._write(tx, prepared, author, change_id, _note(note, reading, plan))
-            return change_id, plan
+            author.demand(Permission.CHANGE_APPLY, prepared)
+            if not is_forced:
+                self.refuse_called(prepared)
+            return prepared
+
+        def work(tx: Connection) -> Plan:
+            prepared = checked(tx)
+            if prepared.plan.needs:
+                raise MustWait
+            refuse_frozen(prepared.plan)
+            cause = _cause(change_id, author, _note(note, reading, prepared.plan))
+            self.carry_out(tx, prepared, cause)
+            rows.add_change(tx, applied_row(prepared, cause, self.publisher.clock.unix_us()))
+            return prepared.plan
 
         try:
-            (change_id, plan), revision = self._publisher.commit(f"change by {author.name}", work)
+            plan, revision = self.publisher.commit(f"change by {author.name}", work)
         except NothingToDo as nothing:
-            revision = self._publisher.revision()
-            gateways = self._publisher.wait_acknowledged(revision)
+            revision = self.publisher.revision()
+            gateways = self.publisher.wait_acknowledged(revision)
             return Applied(None, ChangeState.UNCHANGED, revision, nothing.plan, gateways)
-        return Applied(change_id, ChangeState.APPLIED, revision, plan, self._publisher.wait_acknowledged(revision))
+        except MustWait:
+            return self._open(change_id, content, author, note, checked)
+        return Applied(change_id, ChangeState.APPLIED, revision, plan, self.publisher.wait_acknowledged(revision))
 
-    def _prepare(
-        self, tx: Connection, reading: Reading, variables: Mapping[str, Secret], terms: ChangeTerms
-    ) -> Prepared:
+    def prepare(self, tx: Connection, content: Content) -> Prepared:
+        """Work out what a content would do to the state that this transaction sees.
+
+        Raises:
+            Refused: `invalid_manifest` with all findings.
+        """
         before = self._before(tx)
         said = self._said()
-        changed = self._publisher.vault.changed_values(tx, said)
+        changed = self.publisher.vault.changed_values(tx, said)
         # As at the start of control: a value of the server's own displaces a known one only if it is another than
         # when it was last taken, and can be sent.
         own = {
@@ -161,9 +211,67 @@ class Changes:
             if name not in before.variables or (name in changed and not flaw_of(value))
         }
         try:
-            return prepare(before, reading, {**own, **variables}, self._publisher.prices, terms)
+            prepared = prepare(
+                before, content.reading, {**own, **content.variables}, self.publisher.prices, content.terms
+            )
         except InvalidManifest as error:
             raise refusal(error) from error
+        if not prepared.plan.has_changes:
+            return prepared
+        frozen = frozen_by(prepared.move, self.publisher.clock.unix_us())
+        return replace(prepared, plan=replace(prepared.plan, frozen=frozen))
+
+    def carry_out(self, tx: Connection, prepared: Prepared, cause: Cause) -> None:
+        """Write a prepared change; the request's own row is the caller's."""
+        carry_out(tx, self.publisher, prepared, self._said(), cause)
+
+    def with_radius(self, prepared: Prepared) -> Plan:
+        """The plan with who feels it."""
+        if self._recorded is None:
+            return prepared.plan
+        return replace(prepared.plan, radius=radius(prepared.move, self.publisher.prices, self._recorded))
+
+    def _open(
+        self,
+        change_id: str,
+        content: Content,
+        author: Author,
+        note: str,
+        checked: Callable[[Connection], Prepared],
+    ) -> Applied:
+        """Keep a change that somebody else has to approve; the same one is kept once."""
+        opener = opening.Opener(change_id, author.name, author.co_authors, author.owners, note.strip()[:NOTE_CHARS_MAX])
+        kept: list[tuple[str, ChangeState, Plan]] = []
+
+        def rehearsed(tx: Connection) -> Prepared:
+            prepared = checked(tx)
+            self.carry_out(tx, prepared, _cause(change_id, author, note))
+            return prepared
+
+        def keep(tx: Connection, prepared: Prepared) -> None:
+            plan = self.with_radius(prepared)
+            row = opening.open_request(tx, self.publisher, replace(prepared, plan=plan), content, opener)
+            kept.append((row.id, ChangeState(row.state), plan))
+
+        self.publisher.rehearse(rehearsed, keep)
+        kept_id, state, plan = kept[0]
+        revision = self.publisher.revision()
+        gateways = self.publisher.acknowledgement(revision)
+        return Applied(kept_id, state, revision, plan, gateways)
+
+    def refuse_called(self, prepared: Prepared) -> None:
+        """Let nothing be deleted that apps called lately.
+
+        Raises:
+            Refused: `conflict`, naming the apps.
+        """
+        called = [] if self._recorded is None else callers_of(prepared.move, prepared.deleted, self._recorded)
+        if called:
+            raise Refused(
+                AdminCode.CONFLICT,
+                f"what would be deleted is still called: {'; '.join(called)}",
+                hint="move these apps first, or say `force` to delete it all the same",
+            )
 
     def _said(self) -> dict[str, Secret]:
         """What the server's own environment says."""
@@ -181,82 +289,25 @@ class Changes:
             deployments=deployments,
             releases={digest: row.manifest for digest, row in rows.read_releases(tx).items() if digest in named},
             keys=rows.count_keys(tx),
-            variables=self._publisher.vault.credentials(tx),
+            variables=self.publisher.vault.credentials(tx),
             revision=last.revision if last else 0,
         )
 
-    def _write(self, tx: Connection, prepared: Prepared, author: Author, change_id: str, note: str) -> None:
-        now_us = self._publisher.clock.unix_us()
-        before = {(row.kind, row.name): row for row in rows.read_manifests(tx)}
-        for noun in prepared.changed:
-            was = before.get((kind_of(noun).value, noun.name))
-            rows.put_manifest(tx, _row(noun, was, author.terms.managed_by, change_id, now_us))
-        for noun in prepared.deleted:
-            rows.delete_manifest(tx, kind_of(noun).value, noun.name)
-        for environment, route in prepared.removed:
-            rows.delete_deployment(tx, environment, route)
-        for name, value in prepared.variables.items():
-            self._publisher.vault.put_credential(tx, name, value, author.name)
-        for name, value in self._said().items():
-            if name in prepared.named and not flaw_of(value):
-                self._publisher.vault.mark_taken(tx, name, value, author.name)
-        moved = list(self._deploy(tx, prepared, change_id, now_us))
-        plan = prepared.plan
-        rows.add_change(
-            tx,
-            ChangeRow(
-                id=change_id,
-                created_us=now_us,
-                author=author.name,
-                approver=author.name,
-                state=ChangeState.APPLIED.value,
-                note=note,
-                plan_digest=plan.digest,
-                plan=msgspec.json.encode(plan).decode(),
-                base_revision=plan.base_revision,
-                revision=plan.base_revision + 1,
-            ),
-        )
-        events = [
-            *(_noun_event(before, noun) for noun in prepared.changed),
-            *(
-                AuditEvent(AuditAction.MANIFEST_DELETED, f"{kind_of(noun).value}/{noun.name}", encode(noun))
-                for noun in prepared.deleted
-            ),
-            *(_credential_event(reference) for reference in sorted(prepared.variables)),
-            *moved,
-            *(
-                AuditEvent(
-                    AuditAction.DEPLOYMENT_REMOVED, f"deployment/{item.environment}/{item.route}", item.before or ""
-                )
-                for item in plan.releases
-                if item.after is None
-            ),
-            AuditEvent(AuditAction.CHANGE_APPLIED, f"change/{change_id}", after=plan.digest),
-        ]
-        chained = [_with_cause(event, note, change_id) for event in events]
-        audit.record(tx, self._publisher.clock, author.name, chained)
 
-    def _deploy(self, tx: Connection, prepared: Prepared, change_id: str, now_us: int) -> Iterator[AuditEvent]:
-        deployments = rows.read_deployments(tx)
-        for (environment, route), release in sorted(prepared.releases.items()):
-            was = deployments.get((environment, route))
-            row = move(was, environment, release, change_id, now_us)
-            if row is None:
-                continue
-            rows.add_release(
-                tx, ReleaseRow(release.digest, release.id, release.route, release.manifest, now_us, change_id)
-            )
-            if not rows.move_deployment(tx, row):
-                raise Refused(
-                    AdminCode.CONFLICT, f"route {route!r} in {environment} was moved meanwhile", hint="plan again"
-                )
-            yield AuditEvent(
-                AuditAction.DEPLOYMENT_MOVED,
-                f"deployment/{environment}/{route}",
-                before=release_id(was.stable) if was else "",
-                after=release.id,
-            )
+def refuse_frozen(plan: Plan) -> None:
+    """Let nothing through while a freeze window is open.
+
+    Raises:
+        Refused: `frozen`.
+    """
+    if plan.frozen:
+        window = plan.frozen[0]
+        why = f" ({window.reason})" if window.reason else ""
+        raise Refused(
+            AdminCode.FROZEN,
+            f"environment {window.environment!r} is frozen until {window.until}{why}",
+            hint="apply it again then; a rollback is possible all the time",
+        )
 
 
 def refusal(error: InvalidManifest) -> Refused:
@@ -271,31 +322,8 @@ def refusal(error: InvalidManifest) -> Refused:
     )
 
 
-def _row(noun: Manifest, was: ManifestRow | None, managed_by: ManagedBy, change_id: str, now_us: int) -> ManifestRow:
-    document = encode(noun)
-    filed = document if managed_by is ManagedBy.FILE else was.filed if was else ""
-    return ManifestRow(
-        kind_of(noun).value, noun.name, document, noun_digest(noun), managed_by.value, change_id, now_us, filed
-    )
-
-
-def _noun_event(before: Mapping[tuple[str, str], ManifestRow], noun: Manifest) -> AuditEvent:
-    kind = kind_of(noun).value
-    was = before.get((kind, noun.name))
-    action = AuditAction.MANIFEST_CREATED if was is None else AuditAction.MANIFEST_UPDATED
-    return AuditEvent(action, f"{kind}/{noun.name}", was.document if was else "", encode(noun))
-
-
-def _credential_event(reference: str) -> AuditEvent:
-    """What came is named, the value is nowhere."""
-    secret = secret_name(reference)
-    if secret is not None:
-        return AuditEvent(AuditAction.SECRET_SET, f"secret/{secret}")
-    return AuditEvent(AuditAction.CREDENTIAL_SET, f"variable/{reference}")
-
-
-def _with_cause(event: AuditEvent, note: str, change_id: str) -> AuditEvent:
-    return AuditEvent(event.action, event.object, event.before, event.after, note, change_id)
+def _cause(change_id: str, author: Author, note: str) -> Cause:
+    return Cause(change_id, author.name, author.name, (), note, author.terms.managed_by)
 
 
 def _note(note: str, reading: Reading, plan: Plan) -> str:

@@ -1,9 +1,7 @@
 """The admin API's endpoints for plans and changes."""
 
-import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import ManifestFile
@@ -13,16 +11,19 @@ from lineclear.config.manifest_schema import manifest_schema
 from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.drift import Drift
 from lineclear.control.changes.export import ExportedManifests, export_manifests
+from lineclear.control.changes.owners import owners_of
 from lineclear.control.changes.plan import ChangeTerms, Plan
-from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused, row_limit
-from lineclear.domain.access import PLATFORM
+from lineclear.control.changes.requests import ChangeRequests
+from lineclear.control.changes.requests_http import endpoints as request_endpoints
+from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Reach, Refused
+from lineclear.domain.access import PLATFORM, Scope, parse_scope
+from lineclear.domain.change_request import ChangeState
 from lineclear.domain.manifest import ManagedBy
 from lineclear.domain.permissions import Permission
 from lineclear.store import control_rows as rows
 from lineclear.store.database import Database
 
 FILES_MAX = 1_000
-ROW_LIMIT_DEFAULT = 50
 
 
 @dataclass(frozen=True)
@@ -54,27 +55,12 @@ class ChangeRequest:
     """Where the documents are kept: `file`, `console` or `cli`."""
     take_ownership: bool = False
     """Files win over what was changed elsewhere; without it that is told as drift and stays."""
-    prune: bool = False
-    """What files keep and these leave out is deleted."""
-
-
-@dataclass(frozen=True)
-class ChangeFacts:
-    """A change that was made."""
-
-    id: str
-    created_at: str
-    author: str
-    approver: str
-    state: str
-    note: str
-    revision: int
-    plan: Any  # Any: the plan as it was stored
-
-
-@dataclass(frozen=True)
-class ChangeList:
-    changes: list[ChangeFacts]
+    prune: str = ""
+    """What files keep in this scope and these leave out is deleted: `platform` or `team:NAME`; empty = nothing."""
+    co_authors: list[str] = field(default_factory=list)
+    """Who else worked on it; like the author they may not approve it."""
+    force: bool = False
+    """Delete also what apps called in the last 30 days."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +69,35 @@ class DriftList:
 
 
 def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
-    """Plan, apply, list, drift, export, schema."""
+    """Plan, apply, drift, export, schema, and the requests that wait."""
+    requests = ChangeRequests(changes)
+
+    def author(call: Call) -> Author:
+        request: ChangeRequest = call.body
+        # What the documents touch is known only once they are worked out; each of it is asked for then.
+        call.asked.append(Permission.CHANGE_PLAN)
+        owners = owners_of(database, call.principal)
+        return Author(call.principal.name, _terms(request), tuple(request.co_authors), owners, call.require)
 
     def plan(call: Call) -> Plan:
         request: ChangeRequest = call.body
-        return changes.plan(changes.read(_files(request)), _credentials(call, request), _terms(request))
+        who = author(call)
+        return changes.plan(changes.read(_files(request)), _credentials(call, request), who.terms, author=who)
 
     def apply(call: Call) -> Applied:
         request: ChangeRequest = call.body
-        reading = changes.read(_files(request))
-        author = Author(call.principal.name, _terms(request))
-        return changes.apply(reading, _credentials(call, request), author, note=request.note, plan_digest=request.plan)
-
-    def list_changes(call: Call) -> ChangeList:
-        with database.read() as tx:
-            found = rows.read_changes(tx, row_limit(call, ROW_LIMIT_DEFAULT, rows.LIST_ROWS_MAX))
-        return ChangeList([_facts(row) for row in found])
+        done = changes.apply(
+            changes.read(_files(request)),
+            _credentials(call, request),
+            author(call),
+            note=request.note,
+            plan_digest=request.plan,
+            is_forced=request.force,
+        )
+        if done.state is ChangeState.APPROVED and done.change is not None:
+            # The same was asked for before, and has been approved since.
+            return requests.apply(done.change, call.principal, call.require)
+        return done
 
     def drift(_call: Call) -> DriftList:
         return DriftList(list(changes.drift()))
@@ -110,16 +109,14 @@ def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
     return (
         Endpoint(
             "POST", f"{API_ROOT}/plans", Permission.CHANGE_PLAN, plan, "What applying manifests would change",
-            body=ChangeRequest, answer=Plan,
+            body=ChangeRequest, answer=Plan, reach=Reach.OBJECT,
         ),
         Endpoint(
-            "POST", f"{API_ROOT}/changes", Permission.CHANGE_APPLY, apply, "Apply manifests",
-            body=ChangeRequest, answer=Applied,
+            "POST", f"{API_ROOT}/changes", Permission.CHANGE_APPLY, apply,
+            "Apply manifests, or open a change that somebody else has to approve",
+            body=ChangeRequest, answer=Applied, reach=Reach.OBJECT,
         ),
-        Endpoint(
-            "GET", f"{API_ROOT}/changes", Permission.CHANGE_READ, list_changes, "Changes made, newest first",
-            answer=ChangeList, query=(QueryParameter("limit", f"At most so many; default {ROW_LIMIT_DEFAULT}."),),
-        ),
+        *request_endpoints(requests, database),
         Endpoint(
             "GET", f"{API_ROOT}/drift", Permission.CHANGE_READ, drift, "What stands otherwise than files say",
             answer=DriftList,
@@ -131,7 +128,7 @@ def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
         ),
         Endpoint(
             "GET", f"{API_ROOT}/manifest-schema", Permission.CATALOGUE_READ, lambda _call: manifest_schema(),
-            "JSON Schema of manifests",
+            "JSON Schema of manifests", reach=Reach.SHARED,
         ),
     )  # fmt: skip
 
@@ -149,9 +146,21 @@ def _terms(request: ChangeRequest) -> ChangeTerms:
         raise Refused(
             AdminCode.INVALID_REQUEST, f"managed_by must be one of {', '.join(asked)}, not {request.managed_by!r}"
         )
-    if request.prune and managed_by is not ManagedBy.FILE:
+    if not request.prune:
+        return ChangeTerms(managed_by, request.take_ownership)
+    if managed_by is not ManagedBy.FILE:
         raise Refused(AdminCode.INVALID_REQUEST, "prune deletes what files keep; only a change of files may ask for it")
-    return ChangeTerms(managed_by, request.take_ownership, request.prune)
+    return ChangeTerms(managed_by, request.take_ownership, _prune_scope(request.prune))
+
+
+def _prune_scope(text: str) -> Scope:
+    try:
+        scope = parse_scope(text)
+    except ValueError as error:
+        raise Refused(AdminCode.INVALID_REQUEST, f"prune: {error}") from error
+    if scope.environment or scope.route:
+        raise Refused(AdminCode.INVALID_REQUEST, f"prune takes platform or team:NAME, not {text!r}")
+    return scope
 
 
 def _credentials(call: Call, request: ChangeRequest) -> dict[str, Secret]:
@@ -163,10 +172,3 @@ def _credentials(call: Call, request: ChangeRequest) -> dict[str, Secret]:
         raise Refused(AdminCode.INVALID_REQUEST, f"{wrong[0]!r} is no variable; values of secrets stand in `secrets`")
     sent = {**request.variables, **{SECRET_SCHEME + name: value for name, value in request.secrets.items()}}
     return {name: Secret(value) for name, value in sent.items()}
-
-
-def _facts(row: rows.ChangeRow) -> ChangeFacts:
-    created_at = datetime.fromtimestamp(row.created_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
-    return ChangeFacts(
-        row.id, created_at, row.author, row.approver, row.state, row.note, row.revision, json.loads(row.plan)
-    )

@@ -4,7 +4,7 @@ In: the state now, what was read, credential values at hand. Out: a Plan, or all
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from lineclear.base.canonical import JSONValue, digest_hex
@@ -16,14 +16,20 @@ from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
 from lineclear.control.changes.check import check_credentials, check_keys, check_schemas
 from lineclear.control.changes.drift import Drift, deployment_drift, held_drift, went_back
 from lineclear.control.changes.fields import FieldChange, field_changes
+from lineclear.control.changes.protection import Frozen, Move, check_statuses, needs_of
+from lineclear.control.changes.radius import RouteRadius
+from lineclear.control.changes.served import rests_on
 from lineclear.control.compile import price_of_version
 from lineclear.control.desired import Desired, kept_parts, noun_digest, without_other_parts
 from lineclear.control.pins import check_pins
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.references import check_references
 from lineclear.control.releases import Release, build_releases, named_versions, release_id
+from lineclear.control.scopes import scope_of_noun
 from lineclear.control.statuses import check_status_moves
+from lineclear.domain.access import Scope
 from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
+from lineclear.domain.change_request import Need
 from lineclear.domain.findings import Finding
 from lineclear.domain.manifest import Kind, ManagedBy, Manifest, Route, kind_of
 from lineclear.store.control_rows import DeploymentRow
@@ -82,6 +88,14 @@ class Plan:
     warnings: tuple[str, ...]
     drift: tuple[Drift, ...] = ()
     """What stands otherwise than the files say and stays so: it was changed elsewhere."""
+    content: str = ""
+    """SHA-256 over what it does and over everything that this rests on, whatever else moved. Approvals sign it."""
+    needs: tuple[Need, ...] = ()
+    """Approvals by somebody else that it needs; empty = it is carried out at once."""
+    frozen: tuple[Frozen, ...] = ()
+    """Freeze windows that are open now and in its way."""
+    radius: tuple[RouteRadius, ...] = ()
+    """Who feels it, as the ledger knows them."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +106,8 @@ class ChangeTerms:
     """Where what it writes is kept."""
     take_ownership: bool = False
     """Files win over what was changed elsewhere."""
-    prune: bool = False
-    """What files keep and these leave out goes."""
+    prune: Scope | None = None
+    """What files keep there and these leave out goes; None = nothing does."""
 
 
 FILE_TERMS = ChangeTerms()
@@ -144,6 +158,8 @@ class Prepared:
     """Credentials that providers of this change name; a change does not touch others."""
     variables: Mapping[str, Secret] = field(repr=False)
     """Values to remember."""
+    move: Move
+    """What protection is judged by."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +201,13 @@ def prepare(
     findings = [*reading.findings, *_findings(before, taken, values)]
     if findings:
         raise InvalidManifest(in_order(findings, reading.files))
+    moving, gone_back = _moving(before, taken.wanted, terms)
+    removed = tuple(key for key in sorted(before.deployments) if not _is_deployed(taken.wanted, key))
+    manifests = {key: release.manifest for key, release in moving.items()}
+    move = Move(before.desired, taken.wanted, before.deployments, before.releases, manifests, removed)
+    findings = [*check_statuses(move, taken.documents)]
+    if findings:
+        raise InvalidManifest(in_order(findings, reading.files))
     changes = [_noun_change(before, taken.wanted, document.manifest, terms) for document in taken.documents]
     changes += [NounChange(Action.DELETE, kind_of(noun).value, noun.name, field_changes(noun, None))
                 for noun in taken.pruned]  # fmt: skip
@@ -213,7 +236,9 @@ def prepare(
         ),
         (*(held_drift(before.desired, item, before.managers[item.kind, item.name]) for item in taken.held), *gone_back),
     )
-    return Prepared(plan, taken.wanted, changed, taken.pruned, moving, removed, named, rotated)
+    if plan.has_changes:
+        plan = replace(plan, content=_content(before, plan), needs=needs_of(move))
+    return Prepared(plan, taken.wanted, changed, taken.pruned, moving, removed, named, rotated, move)
 
 
 def _take(before: Before, reading: Reading, terms: ChangeTerms) -> _Taken:
@@ -221,9 +246,9 @@ def _take(before: Before, reading: Reading, terms: ChangeTerms) -> _Taken:
     held = [document for document in documents if _is_held(before, document, terms)]
     documents = [document for document in documents if document not in held]
     wanted = before.desired.merged(document.manifest for document in documents)
-    if not terms.prune:
+    if terms.prune is None:
         return _Taken(tuple(documents), tuple(held), wanted, (), ())
-    return _prune(before, documents, held, wanted)
+    return _prune(before, documents, held, wanted, terms.prune)
 
 
 def _is_held(before: Before, document: Document, terms: ChangeTerms) -> bool:
@@ -234,12 +259,14 @@ def _is_held(before: Before, document: Document, terms: ChangeTerms) -> bool:
     return noun_digest(merged.nouns[key]) != noun_digest(before.desired.nouns[key])
 
 
-def _prune(before: Before, documents: Sequence[Document], held: Sequence[Document], wanted: Desired) -> _Taken:
-    """Leave out what files keep and these do not name, but for versions that a deployment may go back to."""
+def _prune(
+    before: Before, documents: Sequence[Document], held: Sequence[Document], wanted: Desired, scope: Scope
+) -> _Taken:
+    """Leave out what files keep in a scope and these do not name, but for versions a deployment may go back to."""
     written = {(document.kind, document.name): document for document in (*documents, *held)}
     nouns = dict(wanted.nouns)
     for key, document in written.items():
-        if document not in held:
+        if document not in held and scope.covers(scope_of_noun(document.manifest)):
             nouns[key] = document.manifest
     gone = [
         key
@@ -247,6 +274,7 @@ def _prune(before: Before, documents: Sequence[Document], held: Sequence[Documen
         if key not in written
         and before.managers[key] is ManagedBy.FILE
         and not (key[0] is Kind.ENVIRONMENT and key[1] in BUILT_IN_ENVIRONMENTS)
+        and scope.covers(scope_of_noun(before.desired.nouns[key]))
     ]
     for key in gone:
         del nouns[key]
@@ -341,6 +369,27 @@ def _plan(
         "drift": [item.object for item in drift],
     }
     return Plan(digest_hex(content), before.revision, has_changes, changes, releases, credentials, warnings, drift)
+
+
+def _content(before: Before, plan: Plan) -> str:
+    """What is approved: every step of the plan, and the state of all that these steps name and touch."""
+    keys = [(Kind(item.kind), item.name) for item in plan.objects if item.action is not Action.UNCHANGED]
+    keys += [(Kind.ROUTE, item.route) for item in plan.releases]
+    keys += [(Kind.ENVIRONMENT, item.environment) for item in plan.releases]
+    moves = {(item.environment, item.route) for item in plan.releases}
+    return digest_hex(
+        {
+            "objects": [
+                [item.action.value, item.kind, item.name, _fields_text(item)]
+                for item in plan.objects
+                if item.action is not Action.UNCHANGED
+            ],
+            "releases": [[item.environment, item.route, item.before, item.after] for item in plan.releases],
+            "credentials": list(plan.credentials),
+            "rests_on": dict(rests_on(before.desired, keys)),
+            "generations": [[*key, row.generation] for key, row in sorted(before.deployments.items()) if key in moves],
+        }
+    )
 
 
 def _fields_text(change: NounChange) -> list[JSONValue]:

@@ -38,6 +38,9 @@ class LedgerService:
             PlatformFault: if it cannot be opened, or a newer program wrote it.
         """
         self._ledger = Ledger.open(data_dir / "ledger" if database.is_sqlite else database)
+        self.recorded = self._ledger
+        """What happened, for whoever only reads."""
+        self._clock = clock
         self._metrics = Metrics(clock, lineclear.__version__, revision)
         checkpoint = data_dir / "accountant" / "checkpoint"
         self.ingest = Ingest(

@@ -1,0 +1,101 @@
+"""`lineclear changes list|show|reject|withdraw|rebase` and `lineclear approve`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from lineclear.cli.connect import admin_command
+from lineclear.cli.offered import names_of
+from lineclear.cli.output import Output
+from lineclear.cli.plan import plan_lines
+from lineclear.cli.table import NounGroup
+from lineclear.client.admin import AdminClient, path_of
+
+COLUMNS = ["id", "state", "author", "approver", "created_at", "note"]
+STATES = ("open", "approved", "applied", "stale", "rejected", "withdrawn", "expired")
+
+change_argument = click.argument("change", shell_complete=names_of("changes"))
+
+
+@click.command()
+@change_argument
+@click.option("--reason", default="", help="What to say with it; kept with the change.")
+@admin_command
+def approve(client: AdminClient, output: Output, change: str, reason: str) -> None:
+    """Approve what a change of somebody else would do now."""
+    answer = client.post(path_of("changes", change, "approvals"), {"reason": reason})
+    lines = [f"{need['missing']} more for {need['environment']}" for need in answer["needs"] if need["missing"]]
+    done = [f"approved; carry it out with `lineclear apply {change}`"]
+    output.value(answer, lines or done)
+
+
+@click.group(cls=NounGroup)
+def changes() -> None:
+    """List, show, reject, withdraw and rebase changes."""
+
+
+@changes.command("list")
+@click.option("--state", type=click.Choice(STATES), default=None, help="Only those in this state.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True, help="At most so many.")
+@admin_command
+def list_changes(client: AdminClient, output: Output, state: str | None, limit: int) -> None:
+    """List changes, newest first."""
+    found = client.get(path_of("changes"), {"state": state, "limit": limit})["changes"]
+    output.rows(found, COLUMNS, {"changes": found})
+
+
+@changes.command()
+@change_argument
+@admin_command
+def show(client: AdminClient, output: Output, change: str) -> None:
+    """Show what a change does, who has to approve it, and who has."""
+    _tell(output, client.get(path_of("changes", change)))
+
+
+@changes.command()
+@change_argument
+@click.option("--reason", required=True, help="Why; its author reads it.")
+@admin_command
+def reject(client: AdminClient, output: Output, change: str, reason: str) -> None:
+    """Close a change for good, as an approver."""
+    _tell(output, client.post(path_of("changes", change, "rejections"), {"reason": reason}))
+
+
+@changes.command()
+@change_argument
+@click.option("--reason", default="", help="Why; kept with the change.")
+@admin_command
+def withdraw(client: AdminClient, output: Output, change: str, reason: str) -> None:
+    """Close a change for good, as its author."""
+    _tell(output, client.post(path_of("changes", change, "withdrawals"), {"reason": reason}))
+
+
+@changes.command()
+@change_argument
+@admin_command
+def rebase(client: AdminClient, output: Output, change: str) -> None:
+    """Work a change out again on what stands now; approvals stay if it would do the same."""
+    _tell(output, client.post(path_of("changes", change, "rebases"), None))
+
+
+def _tell(output: Output, answer: Mapping[str, Any]) -> None:
+    facts = answer["change"]
+    closed = f", closed {facts['closed_at']} by {facts['closed_by']} {facts['reason']}" if facts["closed_at"] else ""
+    waits = f", until {facts['expires_at']}" if facts["expires_at"] and not closed else ""
+    with_others = f" with {', '.join(facts['co_authors'])}" if facts["co_authors"] else ""
+    lines = [
+        f"{facts['id']} {facts['state']}{closed or waits}".rstrip(),
+        f"by {facts['author']}{with_others}, {facts['created_at']}: {facts['note']}",
+        *plan_lines(facts["plan"]),
+        *(
+            f"approval of {need['environment']}: {need['missing']} of {need['approvals']} missing"
+            for need in answer["needs"]
+        ),
+        *(
+            f"approved by {item['principal']}, {item['at']}{'' if item['is_current'] else ' (of what it did before)'}"
+            f"{': ' + item['note'] if item['note'] else ''}"
+            for item in answer["approvals"]
+        ),
+    ]
+    output.value(answer, lines)

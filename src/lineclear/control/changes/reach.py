@@ -1,0 +1,41 @@
+"""Where everything lies that a change touches, so that doors can ask whether a principal may do it there.
+
+In: a prepared change. Out: scopes. Pure.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lineclear.control.changes.plan import Prepared
+from lineclear.control.scopes import scope_of_noun, scope_of_route
+from lineclear.domain.access import Scope
+from lineclear.domain.manifest import Kind, Manifest, Route, kind_of
+
+
+def scopes_of(prepared: Prepared) -> frozenset[Scope]:
+    """The scope of every noun that is written or deleted and of every deployment that moves."""
+    return frozenset(_scopes(prepared))
+
+
+def _scopes(prepared: Prepared) -> Iterator[Scope]:
+    before, wanted = prepared.move.before, prepared.wanted
+    for noun in (*prepared.changed, *prepared.deleted):
+        was = before.get(kind_of(noun), noun.name)
+        yield from _scopes_of_noun(was, noun if noun in prepared.changed else None)
+    for environment, route in (*prepared.releases, *prepared.removed):
+        for state in (before, wanted):
+            if (Kind.ROUTE, route) in state.nouns:
+                yield scope_of_route(state, environment, route)
+
+
+def _scopes_of_noun(was: Manifest | None, will_be: Manifest | None) -> Iterator[Scope]:
+    if isinstance(was, Route) and isinstance(will_be, Route) and _differs_in_environments_only(was, will_be):
+        for name in sorted(was.environments.keys() | will_be.environments.keys()):
+            if was.environments.get(name) != will_be.environments.get(name):
+                yield Scope(will_be.team, name, will_be.name)
+        return
+    yield from (scope_of_noun(noun) for noun in (was, will_be) if noun is not None)
+
+
+def _differs_in_environments_only(was: Route, will_be: Route) -> bool:
+    return was != will_be and replace(was, environments=will_be.environments) == will_be
