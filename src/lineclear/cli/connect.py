@@ -4,7 +4,8 @@ In: a command function taking `(client, output, …)`. Out: a click command body
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -86,11 +87,8 @@ def local_command(function: Callable[Concatenate[Output, P], None]) -> Callable[
     return command
 
 
-def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None]) -> Callable[..., None]:
-    """Give a command `--url --token --data -o --fields -q`, a client and an output; map refusals to exit codes.
-
-    Put it right above the function, below click's own decorators.
-    """
+def server_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--url --token --data --ca`."""
 
     @click.option("--url", default=None, help="Admin address; else LINECLEAR_URL or the data directory.")
     @click.option("--token", default=None, help="Admin token; else LINECLEAR_TOKEN or the data directory.")
@@ -108,6 +106,20 @@ def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None])
         default=None,
         help="PEM file of the authorities to trust; else LINECLEAR_CA or the system's.",
     )
+    @functools.wraps(function)
+    def command(*args: Any, **options: Any) -> None:  # Any: click passes the command's own through
+        function(*args, **options)
+
+    return command
+
+
+def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None]) -> Callable[..., None]:
+    """Give a command `--url --token --data -o --fields -q`, a client and an output; map refusals to exit codes.
+
+    Put it right above the function, below click's own decorators.
+    """
+
+    @server_options
     @local_command
     @functools.wraps(function)
     def command(
@@ -120,23 +132,30 @@ def admin_command(function: Callable[Concatenate[AdminClient, Output, P], None])
         ca_file: Path | None,
         **options: Any,  # Any: as above
     ) -> None:
-        try:
+        with server_errors(output):
             server = find_server(command_settings(), url, token, data_dir, ca_file)
             client = AdminClient(server, around=lambda words: sign_of_life(output, words))
             function(client, output, *args, **options)
-        except (ServerInvalid, CallInvalid) as error:
-            raise click.UsageError(str(error)) from error
-        except ServerNotRunning as error:
-            output.fail(ExitCode.UNAVAILABLE, str(error), hint=NOT_RUNNING, kind="unreachable")
-        except ServerNotFound as error:
-            hint = "start one with `lineclear up`, or give --token and --url, or --data"
-            output.fail(ExitCode.NOT_AUTHORISED, str(error), hint=hint, kind="no_server")
-        except AdminUnreachable as error:
-            output.fail(ExitCode.UNAVAILABLE, str(error), hint=NOT_RUNNING, kind="unreachable")
-        except AdminError as error:
-            fail_refused(output, error)
 
     return command
+
+
+@contextmanager
+def server_errors(output: Output) -> Iterator[None]:
+    """Exit with the code and the words of whatever goes wrong between a command and its server."""
+    try:
+        yield
+    except (ServerInvalid, CallInvalid) as error:
+        raise click.UsageError(str(error)) from error
+    except ServerNotRunning as error:
+        output.fail(ExitCode.UNAVAILABLE, str(error), hint=NOT_RUNNING, kind="unreachable")
+    except ServerNotFound as error:
+        hint = "start one with `lineclear up`, or give --token and --url, or --data"
+        output.fail(ExitCode.NOT_AUTHORISED, str(error), hint=hint, kind="no_server")
+    except AdminUnreachable as error:
+        output.fail(ExitCode.UNAVAILABLE, str(error), hint=NOT_RUNNING, kind="unreachable")
+    except AdminError as error:
+        fail_refused(output, error)
 
 
 def fail_refused(output: Output, error: AdminError) -> None:

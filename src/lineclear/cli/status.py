@@ -52,9 +52,26 @@ def _show(output: Output, answer: Mapping[str, Any]) -> None:
             f"{shown_text(part.get('name'))}: {shown_text(part['reason'])}" for part in parts if part.get("reason")
         ]
         lines += ["", *reasons] if reasons else []
+    lines += _overrides(answer.get("overrides"))
     if answer.get("demo"):
         lines.insert(0, DEMO_WORDS)
     output.value(answer, lines)
+
+
+def _overrides(state: Mapping[str, Any] | None) -> list[str]:
+    """What is stopped, what could not go back at once, and what is wrong with overrides; empty if there is nothing."""
+    if not state:
+        return []
+    lines = [
+        f"{stop['scope']}: stopped by {stop['actor']}: {stop['reason'] or 'no reason was given'}"
+        for stop in state["stops"]
+    ]
+    lines += [
+        f"route {row['route']} in {row['environment']} could not go back at once: {row['reason']}"
+        for row in state["not_ready"]
+    ]
+    lines += [f"overrides: {problem}" for problem in state["problems"]]
+    return ["", *lines] if lines else []
 
 
 def _parts(processes: Any) -> list[dict[str, Any]]:

@@ -42,11 +42,13 @@ from lineclear.control.changes.apply import Author, Changes, refusal
 from lineclear.control.changes.owners import OWNERS_OF_THE_SERVER
 from lineclear.control.changes.recorded import LedgerRecorded
 from lineclear.control.endpoint import Endpoint, Refused
+from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.ledger.service import LedgerService
 from lineclear.control.lifecycle import http as lifecycle_http
 from lineclear.control.lifecycle.callers import Callers
+from lineclear.control.overrides import http as overrides_http
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
 from lineclear.control.providers.trial import ProviderTrials
@@ -63,6 +65,8 @@ from lineclear.domain.errors import LineclearError
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
 from lineclear.handover.demo_mark import is_demo
+from lineclear.handover.override_desk import OverrideDesk
+from lineclear.handover.overrides import journal_path
 from lineclear.net.limits import ServerLimits
 from lineclear.net.server import HTTPServer
 from lineclear.net.tls import ServerContext, server_context
@@ -99,6 +103,7 @@ class Core:
     ledger: LedgerService
     sessions: Sessions
     access: Access
+    overrides: Overrides
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,7 @@ async def _run(boot: Boot, life: Life) -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
     core.ledger.start()
+    core.overrides.start()
     callers = CallersDoor(core.ledger.explain_own)
     callers_server = HTTPServer(callers, clock=SystemClock(), limits=ServerLimits(), refuse=callers.refuse)
     callers_server.serve(callers_listener(boot.run_dir / CONTROL_SOCKET))
@@ -175,6 +181,7 @@ async def _run(boot: Boot, life: Life) -> None:
         follower.cancel()
         await callers_server.drain(CALLERS_DRAIN_S)
         callers.close()
+        core.overrides.close()
         core.ledger.close()
         core.database.close()
         os.close(lock_fd)
@@ -226,8 +233,10 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     database = Database.open(read_settings().database_url or boot.data_dir / DATABASE_FILE)
     migrate(database, Lineage.CONTROL)
     data = boot.data_dir
-    directories = Directories(data / "snapshot", data / "acks", boot.run_dir, data / "spool")
+    directories = Directories(data / "snapshot", data / "acks", boot.run_dir, data / "spool", journal_path(data))
     publisher = Publisher(database, clock, MasterKeys(boot.master_key), directories, committed_prices())
+    desk = OverrideDesk(boot.data_dir, boot.run_dir, MasterKeys(boot.master_key), clock)
+    overrides = Overrides(publisher, desk)
     ledger = LedgerService(
         boot.data_dir,
         database,
@@ -238,7 +247,7 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     changes, keys = Changes(publisher, process_variables(), LedgerRecorded(ledger.recorded, clock)), Keys(publisher)
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
-    return Core(database, publisher, changes, keys, ledger, sessions, access)
+    return Core(database, publisher, changes, keys, ledger, sessions, access, overrides)
 
 
 def first_state(core: Core, boot: Boot) -> FirstState:
@@ -309,6 +318,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
             core.publisher,
             boot.run_dir / "state.json",
             shown_url,
+            core.overrides,
             core.access.emergencies.announced,
             is_demo=is_demo(boot.data_dir),
         ),
@@ -319,6 +329,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),
         *audit_http.endpoints(core.database),
+        *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(
             core.sessions,

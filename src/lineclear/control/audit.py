@@ -29,6 +29,11 @@ class AuditAction(StrEnum):
     MANIFEST_DELETED = "manifest.deleted"
     DEPLOYMENT_MOVED = "deployment.moved"
     DEPLOYMENT_REMOVED = "deployment.removed"
+    DEPLOYMENT_ROLLED_BACK = "deployment.rolled-back"
+    ROLLBACK_DRILLED = "rollback.drilled"
+    MODEL_BLOCKED = "model.blocked"
+    AI_STOPPED = "ai.stopped"
+    AI_STARTED = "ai.started"
     CREDENTIAL_SET = "credential.set"
     SECRET_SET = "secret.set"  # noqa: S105 - an action's name
     SECRET_REMOVED = "secret.removed"  # noqa: S105 - as above
@@ -77,8 +82,13 @@ class AuditEvent:
     change_id: str = ""
 
 
-def record(tx: Connection, clock: Clock, actor: str, events: Iterable[AuditEvent]) -> None:
-    """Append events to the chain inside the transaction of the change they tell about."""
+def record(
+    tx: Connection, clock: Clock, actor: str, events: Iterable[AuditEvent], at_us: int | None = None
+) -> None:
+    """Append events to the chain inside the transaction of the change they tell about.
+
+    `at_us` is for what happened before it could be written down: an override that was in force already.
+    """
     last = rows.last_audit(tx)
     number, previous = (last.number, last.hash) if last else (0, GENESIS_HASH)
     chained: list[AuditRow] = []
@@ -87,7 +97,7 @@ def record(tx: Connection, clock: Clock, actor: str, events: Iterable[AuditEvent
         row = AuditRow(
             number=number,
             format=AUDIT_FORMAT,
-            at_us=clock.unix_us(),
+            at_us=clock.unix_us() if at_us is None else at_us,
             actor=actor,
             action=event.action.value,
             object=event.object,

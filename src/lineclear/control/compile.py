@@ -46,11 +46,14 @@ from lineclear.domain.snapshot import (
     RuntimeSpec,
     RuntimesSection,
     Section,
+    StopEntry,
+    StopsSection,
     access_section_name,
     access_shard,
     route_section_name,
 )
 from lineclear.store.control_rows import DeploymentRow, KeyRow
+from lineclear.store.override_rows import StopRow
 
 RUNTIME_BASE_URL = "runtime:"
 RUNTIME_NAME_CHARS_MAX = 40
@@ -76,6 +79,7 @@ class State:
     pepper: str
     credentials: Mapping[str, Secret]
     """Values of the variables and secrets that providers name, by reference (`config.manifest_names`)."""
+    stops: Sequence[StopRow] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,9 @@ def compile_state(state: State, prices: PriceBook) -> Compiled:
         "catalogue": CatalogueSection(catalogue),
         "limits": LimitsSection(dict(sorted(_limits(desired).items()))),
         "runtimes": RuntimesSection(_runtimes(state, runtimes)),
+        "stops": StopsSection(
+            {row.scope: StopEntry(row.scope, row.actor, row.reason, row.at_us) for row in state.stops}
+        ),
         **_routes(state),
         **_access(state),
     }
@@ -260,6 +267,8 @@ def _routes(state: State) -> dict[str, RouteSection]:
             description=route.description,
             generation=deployment.generation,
             stable=release_entry(deployment.stable, state.releases[deployment.stable]),
+            previous=tuple(release_entry(digest, state.releases[digest]) for digest in deployment.previous),
+            rolled_back_from="" if deployment.stable == deployment.asked else release_id(deployment.asked),
         )
     return sections
 

@@ -24,15 +24,18 @@ from lineclear.control.compile import Compiled, CompileRefused, State, compile_s
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired, decode
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.control.fold import fold_entries
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.vault import Vault
 from lineclear.domain.manifest import Kind
 from lineclear.domain.money import Price
 from lineclear.handover.acks import forget_dead_acks, read_acks
+from lineclear.handover.overrides import JournalReader, rotate_journal
 from lineclear.handover.poke import poke_all, poke_directory
 from lineclear.handover.segment import source_is_alive
 from lineclear.handover.snapshot_dir import SnapshotRefused, SnapshotWriter
 from lineclear.store import control_rows as rows
+from lineclear.store import override_rows
 from lineclear.store.control_rows import RevisionRow
 from lineclear.store.database import Database
 
@@ -41,6 +44,8 @@ T = TypeVar("T")
 ACK_WAIT_S = 5.0
 """How long a change waits for gateways before it reports the silent ones."""
 ACK_LOOK_S = 0.01
+OVERTAKEN_MAX = 5
+"""How often a change is worked out anew because an override came meanwhile."""
 REPOKE_S = 0.5
 FIRST_EPOCH = 1
 START_ACTOR = "start"
@@ -67,6 +72,12 @@ class Directories:
     run: Path
     spool: Path
     """Where gateways write; a held segment tells that its source lives."""
+    journal: Path
+    """The override journal."""
+
+
+class _Overtaken(Exception):
+    """An override was written while a change was being worked out: what it saw is no longer so."""
 
 
 class Publisher:
@@ -83,6 +94,9 @@ class Publisher:
         self._writer = SnapshotWriter(directories.snapshot, keys, clock)
         self._lock = threading.Lock()
         self._epoch = FIRST_EPOCH
+        self._journal = JournalReader(directories.journal)
+        self._folded = 0
+        self._published = 0
         self._prices_in_force: Mapping[str, Price | None] = {}
 
     def commit(self, cause: str, work: Callable[[Connection], T]) -> tuple[T, int]:
@@ -91,16 +105,69 @@ class Publisher:
         Returns:
             The work's result and the revision that holds it, durable in the snapshot directory.
 
+        What the override journal says beyond the database is taken over first, and work that an override overtook
+        is done anew: a change that was under way loses against an emergency.
+
         Raises:
             Refused: if the resulting state does not compile; nothing was changed. Whatever `work` raises.
         """
         with self._lock:
-            with self.database.write() as tx:
-                result = work(tx)
-                revision = self._next_revision(tx, cause)
-                compiled = self._compile(tx)
-            self._publish(compiled, revision)
-        return result, revision.revision
+            for _ in range(OVERTAKEN_MAX):
+                self._fold()
+                try:
+                    with self.database.write() as tx:
+                        result = work(tx)
+                        revision = self._next_revision(tx, cause)
+                        compiled = self._compile(tx)
+                        self._demand_not_overtaken()
+                except _Overtaken:
+                    continue
+                self._publish(compiled, revision)
+                return result, revision.revision
+        raise Refused(
+            AdminCode.CONFLICT,
+            f"{OVERTAKEN_MAX} overrides came while this change was being made; nothing of it was done",
+            hint="`lineclear status` shows them; try again then",
+        )
+
+    def _demand_not_overtaken(self) -> None:
+        if self._journal.changed() and self._journal.read(self._folded):
+            raise _Overtaken
+
+    def fold(self) -> int:
+        """Take over what the override journal says beyond the database, and publish it.
+
+        Returns:
+            The last entry that database and audit trail hold.
+
+        Raises:
+            Refused: the snapshot cannot be written. Whatever the database says if it cannot be used.
+        """
+        with self._lock:
+            self._fold()
+            return self._folded
+
+    @property
+    def is_journal_ahead(self) -> bool:
+        """Whether the journal may say more than the database does. One stat call; takes no lock."""
+        return self._journal.changed() or self._journal.sequence > self._folded
+
+    @property
+    def journal_problem(self) -> str:
+        """Why not everything in the journal counts; empty if it does."""
+        return self._journal.problem
+
+    def _fold(self) -> None:
+        entries = self._journal.read(self._folded)
+        if not entries:
+            return
+        with self.database.write() as tx:
+            folded = fold_entries(tx, self.clock, entries)
+            revision = self._next_revision(tx, "overrides")
+            compiled = self._compile(tx)
+        self._folded = folded
+        self._publish(compiled, revision)
+        rotate_journal(self._directories.journal, folded)
 
     def rehearse(self, work: Callable[[Connection], T], keep: Callable[[Connection, T], None]) -> T:
         """Run `work`, compile what results, undo both, then run `keep` on the result and commit that alone.
@@ -142,17 +209,20 @@ class Publisher:
             with self.database.write() as tx:
                 last = rows.last_revision(tx)
                 self._epoch = self._rise_above_directory(last)
+                self._folded = override_rows.last_override(tx)
                 if last is None:
                     # Nothing was ever said: gateways wait for the first real state instead of taking an empty one.
                     return 0
                 rotated = self.put_changed_variables(tx, variables)
                 compiled = self._compile(tx)
                 self._prices_in_force = compiled.prices
-                if not rotated and self._is_published(compiled, last):
+                if not rotated and self._is_published(compiled, last) and not self._journal.read(self._folded):
+                    self._published = last.revision
                     return last.revision
                 revision = self._next_revision(tx, "start")
             self._publish(compiled, revision)
-        return revision.revision
+        self.fold()
+        return self.revision()
 
     def put_changed_variables(self, tx: Connection, variables: Mapping[str, Secret]) -> tuple[str, ...]:
         """Remember the values that a stored provider names and that changed in the environment since they were taken.
@@ -187,6 +257,11 @@ class Publisher:
             for name, flaw in flaws
             if flaw
         )
+
+    @property
+    def last_revision(self) -> int:
+        """The newest revision that was published since control started; asks no database."""
+        return self._published
 
     def wait_acknowledged(self, revision: int, wait_s: float = ACK_WAIT_S) -> Acknowledgement:
         """Wait until every living gateway has `revision` in force, at most `wait_s`."""
@@ -242,8 +317,11 @@ class Publisher:
 
     def _publish(self, compiled: Compiled, revision: RevisionRow) -> None:
         self._prices_in_force = compiled.prices
+        self._published = revision.revision
         try:
-            self._writer.publish(compiled.sections, compiled.sealed, revision.revision, revision.epoch)
+            self._writer.publish(
+                compiled.sections, compiled.sealed, revision.revision, revision.epoch, self._folded
+            )
         except OSError as error:
             raise Refused(
                 AdminCode.UNAVAILABLE,
@@ -268,7 +346,8 @@ class Publisher:
             current = self._writer.current()
         except SnapshotRefused:
             return False
-        if current is None or (current.epoch, current.revision) != (self._epoch, last.revision):
+        stands = (self._epoch, last.revision, self._folded)
+        if current is None or (current.epoch, current.revision, current.overrides_folded) != stands:
             return False
         # Sealed bytes differ at every sealing, so only their names are compared.
         wanted = {name: hashlib.sha256(content).hexdigest() for name, content in compiled.sections.items()}
@@ -303,4 +382,5 @@ def read_state(tx: Connection, vault: Vault) -> State:
         keys=rows.read_keys(tx),
         pepper=vault.pepper(tx),
         credentials=vault.credentials(tx),
+        stops=override_rows.read_stops(tx),
     )

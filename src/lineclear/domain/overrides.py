@@ -80,8 +80,10 @@ class OverrideEntry(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields
 def object_of(override: Override) -> str:
     """What an override is about, as the audit trail names it."""
     match override:
-        case Rollback() | Drill():
+        case Rollback():
             return f"deployment/{override.environment}/{override.route}"
+        case Drill():
+            return f"drill/{override.environment}/{override.route}"
         case Block():
             return f"model-version/{override.model}"
         case Revoke():

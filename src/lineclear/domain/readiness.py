@@ -5,15 +5,15 @@ ready one. A release is ready if every version that it serves with exists, may b
 """
 
 from collections.abc import Callable, Mapping, Sequence
-
-import msgspec
+from dataclasses import dataclass
 
 from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
 from lineclear.domain.overlay import served_versions
 from lineclear.domain.snapshot import ModelVersionEntry, ReleaseEntry, RouteSection, StopEntry
 
 
-class Ready(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class Ready:
     """One release that a rollback could take."""
 
     release: str
@@ -36,7 +36,8 @@ class RollbackImpossible(Exception):
         self.is_unknown = is_unknown
 
 
-class Fitness(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class Fitness:
     """What tells whether a model version could serve at once."""
 
     versions: Mapping[str, ModelVersionEntry]
@@ -86,7 +87,8 @@ def choose(section: RouteSection, candidates: Sequence[Ready], wanted: str | Non
     """
     where = f"-e {section.environment}"
     if wanted is None:
-        if section.rolled_back_from:
+        if section.rolled_back_from or section.candidate is not None:
+            # A rollout under way is what a rollback takes back first: stable never ceased to serve.
             return section.stable.id
         chosen = automatic(section, candidates)
         if chosen is not None:

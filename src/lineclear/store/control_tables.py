@@ -149,6 +149,32 @@ audit = Table(
 )
 """Who changed what; each row's hash covers the row and the hash before it. Never updated, never deleted."""
 
+overrides = Table(
+    "overrides",
+    CONTROL,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+"""Entries of the override journal that were taken over; `problem` says why one changed nothing, empty if it did."""
+
+stops = Table(
+    "stops",
+    CONTROL,
+    Column("scope", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""What is stopped now."""
+
 sign_in_links = Table(
     "sign_in_links",
     CONTROL,

@@ -25,8 +25,10 @@ from lineclear.control.changes import http as changes_http
 from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.plan import Plan
 from lineclear.control.endpoint import Endpoint
+from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
+from lineclear.control.overrides import http as overrides_http
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
 from lineclear.control.providers.trial import ProviderTrials
@@ -38,6 +40,8 @@ from lineclear.control.sessions.sessions import Sessions
 from lineclear.control.status import http as status_http
 from lineclear.control.trials import http as trials_http
 from lineclear.domain.access import Principal, PrincipalKind, with_every_role
+from lineclear.handover.override_desk import OverrideDesk
+from lineclear.handover.overrides import journal_path
 from lineclear.handover.snapshot_dir import LoadedSnapshot, SnapshotReader
 from lineclear.store.database import Database
 from lineclear.store.migrate import Lineage, migrate
@@ -70,10 +74,14 @@ class ControlPlane:
         migrate(self.database, Lineage.CONTROL)
         self.run_dir = directory / "run"
         self.run_dir.mkdir(mode=0o700, exist_ok=True)
-        directories = Directories(directory / "snapshot", directory / "acks", self.run_dir, directory / "spool")
+        directories = Directories(
+            directory / "snapshot", directory / "acks", self.run_dir, directory / "spool", journal_path(directory)
+        )
         self.publisher = Publisher(self.database, self.clock, self.keys_of_master, directories, committed_prices())
         self.changes = Changes(self.publisher, self.environment)
-        self.keys = Keys(self.publisher)
+        desk = OverrideDesk(directory, self.run_dir, self.keys_of_master, self.clock)
+        self.overrides = Overrides(self.publisher, desk)
+        self.keys = Keys(self.publisher, self.overrides)
         self.secrets = Secrets(self.publisher)
         self.access = Access(self.database, self.clock, self.publisher.vault)
         self.sessions = Sessions(
@@ -84,6 +92,7 @@ class ControlPlane:
         """What control does first: catch up, bootstrap."""
         self.publisher.catch_up({name: Secret(value) for name, value in self.environment.items()})
         bootstrap(self.publisher, self.changes, bundled)
+        self.overrides.start()
         return self
 
     def apply(self, text: str, *, file: str = "m.yaml", **variables: str) -> Applied:
@@ -104,7 +113,8 @@ class ControlPlane:
         """The admin API without the ledger's part."""
         return (
             *status_http.endpoints(
-                self.publisher, self.run_dir / "state.json", "http://127.0.0.1:4100", self.access.emergencies.announced
+                self.publisher, self.run_dir / "state.json", "http://127.0.0.1:4100", self.overrides,
+                self.access.emergencies.announced,
             ),
             *changes_http.endpoints(self.changes, self.database),
             *keys_http.endpoints(self.keys),
@@ -112,6 +122,7 @@ class ControlPlane:
             *secrets_http.endpoints(self.secrets),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database),
+            *overrides_http.endpoints(self.overrides, self.database, self.clock),
             *trials_http.endpoints(self.keys, self.database, self.clock, "http://127.0.0.1:4100"),
             *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),
             *self.access.endpoints("http://127.0.0.1:4101", ""),
@@ -122,7 +133,8 @@ class ControlPlane:
         return authenticate_tests(token) or self.access.tokens.find(token)
 
     def close(self) -> None:
-        """Close the database."""
+        """End the thread and close the database."""
+        self.overrides.close()
         self.database.close()
 
 

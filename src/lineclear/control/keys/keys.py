@@ -13,6 +13,7 @@ from lineclear.config.manifest_fields import near_words
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.control.folding import Overrides
 from lineclear.control.keys.key_text import key_mac, make_key
 from lineclear.control.publish import Acknowledgement, Publisher, read_desired
 from lineclear.control.scopes import scope_of_app
@@ -66,8 +67,9 @@ class RevokedKey:
 class Keys:
     """Creates, lists and revokes."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, overrides: Overrides) -> None:
         self._publisher = publisher
+        self._overrides = overrides
 
     def create(self, actor: str, app: str, environment: str, expires_days: int | None = None) -> CreatedKey:
         """A new key; it works at every gateway that acknowledged by the time this returns.
@@ -112,27 +114,29 @@ class Keys:
         return row, made.text.reveal()
 
     def revoke(self, actor: str, key_id: str, reason: str = "") -> RevokedKey:
-        """Take a key out of every gateway; revoking it again changes nothing.
+        """Take a key out of every gateway, with the database unusable too; revoking it again changes nothing.
 
         Raises:
             Refused: `not_found` if there is no such key.
         """
+        try:
+            done = self._overrides.do(lambda desk: desk.revoke(key_id, actor, reason))
+        except Refused as error:
+            if error.code is not AdminCode.NOT_FOUND:
+                raise
+            return self._revoked_before(key_id)
+        app, environment = done.before.split(" ")
+        at = _iso_of_us(self._publisher.clock.unix_us()) or ""
+        answers = done.gateways
+        gateways = Acknowledgement(self._publisher.last_revision, answers.acknowledged, answers.silent)
+        return RevokedKey(key_id, app, environment, at, gateways)
 
-        def work(tx: Connection) -> KeyRow:
-            known = {row.id: row for row in rows.read_keys(tx)}
-            row = known.get(key_id)
-            if row is None:
-                raise Refused(
-                    AdminCode.NOT_FOUND, f"there is no key {key_id!r}", hint="`lineclear keys list` shows ids"
-                )
-            if row.revoked_us is None:
-                rows.revoke_key(tx, key_id, self._publisher.clock.unix_us())
-                event = AuditEvent(AuditAction.KEY_REVOKED, f"key/{key_id}", f"{row.app} {row.environment}", "", reason)
-                audit.record(tx, self._publisher.clock, actor, [event])
-            return next(row for row in rows.read_keys(tx) if row.id == key_id)
-
-        row, revision = self._publisher.commit("key revoked", work)
-        gateways = self._publisher.wait_acknowledged(revision)
+    def _revoked_before(self, key_id: str) -> RevokedKey:
+        with self._publisher.database.read() as tx:
+            row = rows.read_key(tx, key_id)
+        if row is None or row.revoked_us is None:
+            raise Refused(AdminCode.NOT_FOUND, f"there is no key {key_id!r}", hint="`lineclear keys list` shows ids")
+        gateways = self._publisher.acknowledgement(self._publisher.last_revision)
         return RevokedKey(row.id, row.app, row.environment, _iso_of_us(row.revoked_us) or "", gateways)
 
     def facts(self, app: str | None = None, environment: str | None = None) -> list[KeyFacts]:

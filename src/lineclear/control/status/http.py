@@ -11,9 +11,11 @@ from typing import Any
 
 import lineclear
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Reach, Refused, Text
+from lineclear.control.folding import Overrides
 from lineclear.control.publish import Acknowledgement, Publisher
 from lineclear.control.status.processes import ProcessFacts, read_processes
 from lineclear.domain.permissions import Permission
+from lineclear.handover.override_desk import OverrideState
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Status:
     processes: Any  # Any: the supervisor's own list, shown as it is; None while it cannot be read
     demo: bool = False
     """The data directory was made by `lineclear demo`: its history is invented."""
+    overrides: OverrideState | None = None
+    """What is stopped, what could not go back at once, and what is wrong; None before the first snapshot."""
     emergencies: Any = ()  # Any: the openings of `control.access`, shown as they are
     """Sealed roles that are open, or whose opening nobody has reviewed yet."""
 
@@ -41,6 +45,7 @@ def endpoints(
     publisher: Publisher,
     state_file: Path,
     gateway_url: str,
+    overrides: Overrides,
     announced: Callable[[], Sequence[object]] = tuple,
     *,
     is_demo: bool = False,
@@ -59,7 +64,14 @@ def endpoints(
         revision = publisher.revision()
         gateways = publisher.acknowledgement(revision)
         return Status(
-            lineclear.__version__, revision, gateways, gateway_url, _processes(state_file), is_demo, announced()
+            lineclear.__version__,
+            revision,
+            gateways,
+            gateway_url,
+            _processes(state_file),
+            is_demo,
+            overrides.state(),
+            announced(),
         )
 
     def processes(_call: Call) -> ProcessList:
