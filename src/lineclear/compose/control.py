@@ -244,7 +244,8 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
         price_of=publisher.price_of,
         revision=publisher.revision,
     )
-    changes, keys = Changes(publisher, process_variables(), LedgerRecorded(ledger.recorded, clock)), Keys(publisher)
+    changes = Changes(publisher, process_variables(), LedgerRecorded(ledger.recorded, clock))
+    keys = Keys(publisher, overrides)
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
     return Core(database, publisher, changes, keys, ledger, sessions, access, overrides)

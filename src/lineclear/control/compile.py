@@ -19,7 +19,7 @@ from lineclear.config.manifest_rules import RESERVED_PROVIDER
 from lineclear.control.desired import Desired
 from lineclear.control.guardrails import rules_of
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
-from lineclear.control.releases import named_versions, release_entry
+from lineclear.control.releases import named_versions, release_entry, release_id
 from lineclear.domain.capability import askable_operations, engine_operations
 from lineclear.domain.catalogue import Engine, ModelStatus, instant_s
 from lineclear.domain.exchange import Dialect, Operation

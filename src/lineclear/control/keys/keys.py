@@ -170,7 +170,10 @@ class Keys:
         return self.scopes()(app, environment)
 
     def scope_of_key(self, key_id: str) -> Scope:
-        """Where a key lies; one that is not there belongs to no team."""
+        """Where a key lies; one that is not there belongs to no team. Asks the database only of keys out of force."""
+        scope = self._overrides.scope_of_key(key_id)
+        if scope is not None:
+            return scope
         with self._publisher.database.read() as tx:
             row = rows.read_key(tx, key_id)
         return PLATFORM if row is None else self.scope_of_app(row.app, row.environment)
