@@ -4,6 +4,7 @@ In: verified files and the inputs of requests. Out: little-endian float32 vector
 probabilities. Needs the extra `local`; imported by `onnx` when a model is loaded, in its process alone.
 """
 
+import ctypes
 import json
 import logging
 import os
@@ -40,6 +41,9 @@ from lineclear.wire.openai_tensors import TensorForm, read_tensors
 
 LABELS_MAX = 100_000
 EPSILON = 1e-12
+M_MMAP_THRESHOLD = -3
+"""Source: glibc's malloc.h."""
+MMAP_BYTES = 1 << 20
 SCORES = frozenset({"tensor(float)", "tensor(double)", "tensor(float16)"})
 """Element types of an output that may hold scores; a label's number may stand beside them."""
 PROBE_TEXT = "a"
@@ -185,6 +189,7 @@ def load_net(artifact: Path, sha256: str, settings: RuntimeSettings, private_dir
         EngineRefused: a file is no such file, or the parts do not fit together.
         ArtifactRefused: a file is not the one that was named.
     """
+    _give_large_blocks_back()
     content = read_verified(artifact, sha256)
     try:
         session = onnxruntime.InferenceSession(content, _options(settings, private_dir), ["CPUExecutionProvider"])
@@ -231,6 +236,18 @@ def _demand_reach(net: ONNXNet, tokenizer: tokenizers.Tokenizer, context: int, a
         raise EngineRefused(
             f"{artifact} does not read {context} tokens at once; set `context` to what the net was made for"
         ) from error
+
+
+def _give_large_blocks_back() -> None:
+    """Sets from where on freed memory goes back to the system at once.
+
+    glibc raises that mark to the largest block freed so far, up to 32 MiB, unless it was set: the try of a net with its
+    longest input would be enough, and every later batch would stay in the heap. Source: mallopt(3), M_MMAP_THRESHOLD.
+    Another C library has no such mark, and nothing is set.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
 def _options(settings: RuntimeSettings, private_dir: Path) -> Any:
