@@ -23,7 +23,7 @@ TABLES: tuple[tuple[type[StrEnum], Collection[StrEnum]], ...] = (
     (ErrorCode, explained.ADVICE.keys()),
 )
 CELL_CHARS_MAX = 60
-_RULE = re.compile(r'"((?:task|status|use|data-class|operation|dialect|route|guardrail)\.[a-z-]+)"')
+_RULE = re.compile(r'"((?:task|status|use|data-class|operation|dialect|route|guardrail|rollout)\.[a-z-]+)"')
 
 
 @pytest.mark.parametrize(("members", "words"), TABLES, ids=lambda value: getattr(value, "__name__", ""))
@@ -46,7 +46,8 @@ def test_every_rule_of_the_gateway_has_words() -> None:
     }
     assert len(named) > 5
     limits = {"limit.budget", "limit.requests", "limit.tokens", "limit.concurrency"}
-    assert named | limits == set(explained.RULES)
+    stops = {"stop.all", "stop.app", "stop.route", "stop.provider"}
+    assert named | limits | stops == set(explained.RULES)
 
 
 def test_what_stands_in_tables_fits_a_cell() -> None:

@@ -166,6 +166,7 @@ class House:
         self.revision = 0
         self.url = ""
         self.parts: Parts
+        self.live: Live
         self.server: HTTPServer
         self.spool: SpoolWriter
         self.vendor_port = 0
@@ -186,7 +187,7 @@ class House:
             self._accountant.books.apply_limits(LimitsSection(limits))
             await self._accountant.serve(self.directory / "accountant.sock")
         self.spool = SpoolWriter(self.directory / "spool", "local-test-0-0", clock, write=self._write)
-        live = Live(clock)
+        self.live = live = Live(clock)
         journal = JournalReader(journal_path(self.directory))
         current = Current(SnapshotReader(self.directory / "snapshot", keys), journal, self.directory, live)
         self.parts = Parts(

@@ -29,6 +29,7 @@ from lineclear.gateway.forward import FORWARDS_MAX
 from lineclear.gateway.live import Live
 from lineclear.gateway.parts import Parts
 from lineclear.handover.acks import write_ack
+from lineclear.handover.lease import LeaseReader, lease_path
 from lineclear.handover.overrides import JournalReader, journal_path
 from lineclear.handover.poke import PokeListener
 from lineclear.handover.snapshot_dir import SnapshotReader
@@ -69,8 +70,9 @@ class GatewayProcess:
         self._acknowledged = (0, 0, 0, "")
         self._ledger = SpoolWriter(boot.data_dir / "spool", boot.source, self._clock)
         reader = SnapshotReader(boot.data_dir / "snapshot", Keys(boot.master_key))
-        live = Live(self._clock)
-        self._current = Current(reader, JournalReader(journal_path(boot.data_dir)), boot.run_dir, live)
+        self._live = Live(self._clock)
+        self._lease = LeaseReader(lease_path(boot.data_dir))
+        self._current = Current(reader, JournalReader(journal_path(boot.data_dir)), boot.run_dir, self._live)
         resolver = Resolver(self._clock)
         self._parts = Parts(
             clock=self._clock,
@@ -143,6 +145,8 @@ class GatewayProcess:
         return self._current.snapshot().limits.get(account)
 
     def _refresh(self) -> None:
+        if self._lease.is_renewed():
+            self._live.exposure.renew()
         self._current.refresh()
         if not self._current.is_ready:
             return

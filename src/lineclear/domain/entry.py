@@ -56,6 +56,11 @@ class EntryDetail(RecordBase, frozen=True):
     malformed_events: int
     echo: str = ""
     """Release that the app said it was configured by; empty if it said nothing."""
+    arm: str = ""
+    """Of a rollout: `stable` or `candidate`. These four are not written for a request that had none."""
+    rollout: str = ""
+    weight_bp: int = 0
+    unit_hash: str = ""
 
 
 def day_of(at_us: int) -> int:

@@ -157,6 +157,7 @@ RULES: Final[dict[str, str]] = {
     "stop.app": "AI is stopped for the app",
     "stop.route": "AI is stopped on the route",
     "stop.provider": "the model's provider is stopped",
+    "rollout.unmonitored": "nobody was seen to watch, so the candidate got no traffic",
     "limit.budget": "the month's budget does not cover the call",
     "limit.requests": "too many requests a minute",
     "limit.tokens": "too many tokens a minute",

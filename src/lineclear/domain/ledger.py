@@ -75,6 +75,13 @@ class Intent(RecordBase, frozen=True, tag="i"):
     tags: str
     echo: str = ""
     """Release that the app says it was configured by; empty if it says nothing."""
+    arm: str = ""
+    """`stable` or `candidate`; empty where the route has no rollout under way."""
+    rollout: str = ""
+    weight_bp: int = 0
+    """The candidate's weight in basis points when the arm was dealt; 0 while nobody watched."""
+    unit_hash: str = ""
+    """Keyed hash of whom the arm sticks to; empty where the request is its own unit."""
 
 
 class Checkpoint(RecordBase, frozen=True, tag="c"):
@@ -179,6 +186,11 @@ class Refusal(RecordBase, frozen=True, tag="r"):
     task: str
     duration_us: int
     inbound_id: str
+    arm: str = ""
+    """As in `Intent`, for a call that an arm's release refused."""
+    rollout: str = ""
+    weight_bp: int = 0
+    unit_hash: str = ""
 
 
 class Heartbeat(RecordBase, frozen=True, tag="h"):

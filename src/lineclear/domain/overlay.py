@@ -87,7 +87,9 @@ def _roll_back(routes: dict[str, RouteSection], environment: str, route: str, re
 
 
 def rolled_back(section: RouteSection, release: str) -> RouteSection | None:
-    """The route with `release` serving; None if it is none of its releases. The one that serves changes nothing."""
+    """The route with `release` serving everybody; None if it is none of its releases. A rollout under way ends."""
+    if section.candidate is not None:
+        section = msgspec.structs.replace(without_candidate(section), rolled_back_from=section.candidate.id)
     stable = section.stable
     if release == stable.id:
         return section
@@ -102,6 +104,13 @@ def rolled_back(section: RouteSection, release: str) -> RouteSection | None:
         previous=after_rollback(stable, rest, is_undo=is_undo),
         rolled_back_from="" if is_undo else section.rolled_back_from or stable.id,
     )
+
+
+def without_candidate(section: RouteSection) -> RouteSection:
+    """The route with all of its traffic on `stable`."""
+    if section.candidate is None:
+        return section
+    return msgspec.structs.replace(section, candidate=None, weight_bp=0, rollout="")
 
 
 def after_rollback(left: T, rest: Sequence[T], *, is_undo: bool) -> tuple[T, ...]:

@@ -82,6 +82,8 @@ class RolloutEvidence(msgspec.Struct, frozen=True):
     """Requests without a price: the guard `cost` is blind to them."""
     unmonitored: int
     """Requests that went to stable because no control was seen (decision 41)."""
+    other_release: int
+    """Requests of apps that say another release than their arm's configured them: of neither arm, so in no count."""
     watermark_us: int | None
     """Every live source's records up to this instant are in it; None = no source has said so yet."""
     missing: tuple[str, ...]

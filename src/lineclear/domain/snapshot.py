@@ -234,6 +234,14 @@ class RouteSection(Section, frozen=True):
     """What served before, at most ten, in the order in which a rollback takes them."""
     rolled_back_from: str = ""
     """Release id that was asked for and was rolled back; empty where the one asked for serves."""
+    candidate: ReleaseEntry | None = None
+    """The release that a rollout tries beside `stable`; None without one."""
+    weight_bp: int = 0
+    """The candidate's share of units in basis points, up to 9,999; at 0 nothing is dealt."""
+    rollout: str = ""
+    """Rollout id, the salt of the arms; empty without a candidate."""
+    lease_s: float = 300.0
+    """A gateway that has not seen control for so long gives the candidate nothing."""
 
 
 class StopEntry(Section, frozen=True):

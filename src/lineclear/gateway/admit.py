@@ -15,6 +15,7 @@ from lineclear.domain.stopped import stopped_error
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.snapshot import Admission, RouteView, Snapshot
+from lineclear.gateway.split import CANDIDATE, UNMONITORED, Assigned, Split, assign
 
 KNOWN_NAMES_SHOWN = 20
 """How many callable route names a `model_not_found` lists."""
@@ -29,7 +30,9 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     data_class: DataClass
     admission: Admission
     flags: tuple[str, ...] = ()
-    """Guardrail rules that flagged the request."""
+    """Rules that flagged the request: guardrails, and `UNMONITORED`."""
+    assigned: Assigned | None = None
+    """Its arm; None where the route has no rollout. `route` is that arm's."""
 
 
 def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
@@ -47,7 +50,27 @@ def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
     stop = route.stop or identified.app.stop
     if stop is not None:
         raise stopped_error(stop)
-    head = identified.head
+    if route.split is not None:
+        return _admit_dealt(parsed, route, route.split)
+    task, data_class, admission = _admission(route, parsed)
+    return Admitted(parsed, route, task, data_class, admission)
+
+
+def _admit_dealt(parsed: Parsed, route: RouteView, split: Split) -> Admitted:
+    assigned = assign(split, parsed.identified.head)
+    arm = arm_view(route, assigned)
+    task, data_class, admission = _admission(arm, parsed)
+    flags = () if assigned.weight_bp else (UNMONITORED,)
+    return Admitted(parsed, arm, task, data_class, admission, flags, assigned)
+
+
+def arm_view(route: RouteView, assigned: Assigned) -> RouteView:
+    """The route with the release of an arm."""
+    return route.candidate if assigned.arm is CANDIDATE and route.candidate is not None else route
+
+
+def _admission(route: RouteView, parsed: Parsed) -> tuple[str, DataClass, Admission]:
+    head = parsed.identified.head
     task = head.task if head.task in route.tasks else _task(route, head.task)
     data_class = head.data_class
     if data_class is not route.data_class:
@@ -55,13 +78,12 @@ def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
     admission = route.admissions[head.operation, task, data_class]
     if admission.refusal is not None:
         raise admission.refusal.error(route.name)
-    return Admitted(parsed, route, task, data_class, admission)
+    return task, data_class, admission
 
 
-def excluded_targets(snapshot: Snapshot, parsed: Parsed) -> tuple[CandidateRecord, ...]:
+def excluded_targets(route: RouteView | None, parsed: Parsed) -> tuple[CandidateRecord, ...]:
     """Every target of a route that had none left for this call, with its reason; empty if it ended before that."""
     head = parsed.identified.head
-    route = snapshot.routes.get((parsed.identified.environment, parsed.view.model))
     task = head.task or (route.tasks[0] if route is not None and len(route.tasks) == 1 else "")
     if route is None or task not in (route.tasks or ("",)):
         return ()

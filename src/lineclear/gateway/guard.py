@@ -35,7 +35,9 @@ async def guard_input(admitted: Admitted) -> Admitted:
     flags = _check_size(checks, len(admitted.parsed.body))
     if checks.detectors:
         flags += await _check_texts(checks, admitted.parsed.tree)
-    return msgspec.structs.replace(admitted, flags=tuple(dict.fromkeys(flags))) if flags else admitted
+    if not flags:
+        return admitted
+    return msgspec.structs.replace(admitted, flags=tuple(dict.fromkeys((*admitted.flags, *flags))))
 
 
 def _check_size(checks: Checks, body_bytes: int) -> list[str]:

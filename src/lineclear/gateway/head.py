@@ -32,6 +32,7 @@ _DATA_CLASS, _TIMEOUT_MS = b"x-lineclear-data-class", b"x-lineclear-timeout-ms"
 _SIMULATE, _INBOUND_ID, _TRACEPARENT = b"x-lineclear-simulate", b"x-request-id", b"traceparent"
 _RELEASE = b"x-lineclear-release"
 _RELEASE_ID = re.compile(rb"rel_[0-9a-f]{16}")
+_IDEMPOTENCY_KEY = b"idempotency-key"
 _PLAIN = frozenset({_TASK, _DATA_CLASS}) | frozenset(
     b"host authorization content-type content-length accept accept-encoding user-agent connection x-api-key api-key "
     b"x-stainless-lang x-stainless-package-version x-stainless-os x-stainless-arch x-stainless-runtime "
@@ -61,6 +62,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     """Header lines for the vendor, each ending in CRLF."""
     echo: str = ""
     """The release that the app says it was configured by."""
+    idempotency_key: str = ""
 
 
 def read_head(request: Request, operation: Operation, request_id: str) -> Head:
@@ -92,6 +94,7 @@ def read_head(request: Request, operation: Operation, request_id: str) -> Head:
         _text(_TRACEPARENT, fields[_TRACEPARENT]) if _TRACEPARENT in fields else "",
         passed_on,
         _release(fields[_RELEASE]) if _RELEASE in fields else "",
+        _text(_IDEMPOTENCY_KEY, fields[_IDEMPOTENCY_KEY]) if _IDEMPOTENCY_KEY in fields else "",
     )
 
 

@@ -1,10 +1,11 @@
-"""What this worker has lately seen of each target: failures, throttling, load. Outlives snapshot swaps.
+"""What this worker has lately seen of each target and of control. Outlives snapshot swaps.
 
 In: how attempts ended. Out: whether a target may be tried now. Bounded: one small record per target and
 environment. Not shared between workers.
 """
 
 from lineclear.base.clock import Clock
+from lineclear.gateway.exposure import Exposure
 
 CONSECUTIVE_FAILURES_MAX = 5
 """A target is ejected after this many failures in a row. Source: research/reliability-security.md §3."""
@@ -134,10 +135,11 @@ class TargetHealth:
 
 
 class Live:
-    """Health of every target of this worker."""
+    """Health of every target of this worker, and whether anybody watches it."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.exposure = Exposure(clock)
         self._targets: dict[tuple[str, str], TargetHealth] = {}
 
     def target(self, environment: str, model: str) -> TargetHealth:

@@ -14,6 +14,7 @@ from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.snapshot import PromptEntry
 from lineclear.gateway.admit import Admitted
 from lineclear.gateway.snapshot import Admission, Candidate, Order, RouteView
+from lineclear.gateway.split import unit_of
 
 HASH_SPACE = 2**64
 CRC_SPACE = 2**32
@@ -65,11 +66,11 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
 
 
 def _choose(admission: Admission, admitted: Admitted) -> int:
-    """The split's place for this call's unit: user, else session, else the request itself."""
+    """The split's place for this call's unit."""
     if len(admission.weights) == 1:
         return 0
     head = admitted.parsed.identified.head
-    unit = head.user or head.session
+    unit = unit_of(head)
     if unit:
         split = admitted.route.split_hash.copy()
         split.update(unit.encode())

@@ -4,20 +4,25 @@ Unknown callers are only counted, so that guessing keys cannot fill the ledger.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord, Refusal
-from lineclear.gateway.admit import Admitted, excluded_targets
+from lineclear.gateway.admit import Admitted, arm_view, excluded_targets
 from lineclear.gateway.deprecation import successor_link
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.fields import id_fields, policy_fields, snapshot_fields
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.snapshot import RouteView, Snapshot
+from lineclear.gateway.split import Assigned, assign
 from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply
 from lineclear.wire.problems import problem
+
+BEFORE_ARMS: Final = frozenset({ErrorCode.STOPPED, ErrorCode.TASK_REQUIRED, ErrorCode.TASK_NOT_ALLOWED})
+"""Refusals of a route that its releases have no part in, so that they belong to no arm."""
 
 
 @dataclass(slots=True)
@@ -51,12 +56,29 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
     reply.whole(told.status, told.head + fields.encode(), told.body)
 
 
-def _route(reached: Reached, error: LineclearError) -> RouteView | None:
+def _asked_route(reached: Reached, error: LineclearError) -> RouteView | None:
     """The route asked for, unless the caller must not learn that it exists."""
     if reached.snapshot is None or reached.parsed is None or error.code is ErrorCode.MODEL_NOT_FOUND:
         return None
     parsed = reached.parsed
     return reached.snapshot.routes.get((parsed.identified.environment, parsed.view.model))
+
+
+def _route(reached: Reached, error: LineclearError) -> RouteView | None:
+    """The same with the release of the call's arm."""
+    route = _asked_route(reached, error)
+    assigned = _assigned(reached, route, error)
+    return route if route is None or assigned is None else arm_view(route, assigned)
+
+
+def _assigned(reached: Reached, route: RouteView | None, error: LineclearError) -> Assigned | None:
+    """The arm that the refused call was on. Who is refused by an arm's release counts in that arm (decision 40)."""
+    if reached.admitted is not None:
+        return reached.admitted.assigned
+    if route is None or route.split is None or reached.parsed is None or error.code in BEFORE_ARMS:
+        return None
+    # `admit` dealt it in this same moment; nothing that decides can have changed since.
+    return assign(route.split, reached.parsed.identified.head)
 
 
 def _considered(reached: Reached, error: LineclearError, trace: Trace) -> tuple[CandidateRecord, ...]:
@@ -65,7 +87,7 @@ def _considered(reached: Reached, error: LineclearError, trace: Trace) -> tuple[
     if admitted is None:
         if reached.snapshot is None or reached.parsed is None or error.code is ErrorCode.MODEL_NOT_FOUND:
             return ()
-        return excluded_targets(reached.snapshot, reached.parsed)
+        return excluded_targets(_route(reached, error), reached.parsed)
     now_ns = trace.started_ns
     ill = [
         CandidateRecord(candidate.model, 0.0, candidate.health.exclusion(now_ns))
@@ -78,6 +100,7 @@ def _record(reached: Reached, identified: Identified, error: LineclearError, sta
     head = identified.head
     admitted = reached.admitted
     route = _route(reached, error)
+    assigned = _assigned(reached, _asked_route(reached, error), error)
     duration_us = trace.elapsed_us()
     return Refusal(
         id=reached.request_id,
@@ -98,4 +121,8 @@ def _record(reached: Reached, identified: Identified, error: LineclearError, sta
         task=admitted.task if admitted is not None else "",
         duration_us=duration_us,
         inbound_id=head.inbound_id,
+        arm=assigned.arm if assigned is not None else "",
+        rollout=assigned.rollout if assigned is not None else "",
+        weight_bp=assigned.weight_bp if assigned is not None else 0,
+        unit_hash=assigned.unit_hash if assigned is not None else "",
     )

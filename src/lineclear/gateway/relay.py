@@ -109,10 +109,11 @@ async def relay(opened: Opened, line: Line) -> Relayed:
 def rules_of(planned: Planned, opened: Opened | None, error: LineclearError | None) -> tuple[str, ...]:
     """Ids of the rules that refused, redacted or flagged so far."""
     refused = error.rules if error is not None else ()
-    if planned.admitted.route.guardrails is None:
+    flags = planned.admitted.flags
+    if planned.admitted.route.guardrails is None and not flags:
         return refused
     guard = opened.watch.guard if opened is not None else None
-    return tuple(dict.fromkeys((*refused, *planned.admitted.flags, *(guard.flags if guard is not None else ()))))
+    return tuple(dict.fromkeys((*refused, *flags, *(guard.flags if guard is not None else ()))))
 
 
 def unanswered(error: LineclearError, dialect: Dialect, request_id: str) -> Relayed:

@@ -5,6 +5,7 @@ write and must be in the file before a target is called; if either says no, noth
 """
 
 import hmac
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,7 @@ from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, estimated_tokens, usd_
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.plan import Planned
 from lineclear.gateway.snapshot import Snapshot
+from lineclear.gateway.split import Assigned
 from lineclear.gateway.trace import Trace
 
 OUTPUT_TOKENS_DEFAULT = 4_096
@@ -24,6 +26,8 @@ UNKNOWN_OUTPUT_TOKENS = 256
 """Output assumed for a token rate when nothing bounds it; corrected at settle. Source: reliability-security.md §4."""
 STREAM_SLICE_TOKENS = 1_024
 """Output reserved for a stream at first and with each extension (decision 23)."""
+
+NO_ARM: Final = ("", "", 0, "")
 
 ALONE = Granted(txn="")
 """What a call without any limited account is granted: nothing to count."""
@@ -151,7 +155,13 @@ def _intent(reserved: Reserved, trace: Trace) -> Intent:
         user_hash(reserved.snapshot, head.user) if head.user else "",
         head.tags,
         head.echo,
+        *(NO_ARM if admitted.assigned is None else _arm_facts(admitted.assigned)),
     )
+
+
+def _arm_facts(assigned: Assigned) -> tuple[str, str, int, str]:
+    """The last fields of an intent."""
+    return assigned.arm, assigned.rollout, assigned.weight_bp, assigned.unit_hash
 
 
 def user_hash(snapshot: Snapshot, user: str) -> str:

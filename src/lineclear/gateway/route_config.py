@@ -10,17 +10,18 @@ from urllib.parse import unquote
 
 import msgspec
 
+from lineclear.domain.evidence import Arm
 from lineclear.domain.prompts import prompt_text, prompt_variables
 from lineclear.domain.snapshot import PromptEntry
+from lineclear.gateway.admit import arm_view
 from lineclear.gateway.local import Answer, callable_route, identify_caller
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.snapshot import RouteView
+from lineclear.gateway.split import STABLE, assign, unit_of
 from lineclear.net.server import Request
 
 ROUTES_PREFIX = b"/v1/routes/"
 CONFIG_SUFFIX = b"/config"
-STABLE = "stable"
-"""The arm of every unit that no rollout has drawn into its candidate."""
 ETAG_HEX = 32
 
 
@@ -37,8 +38,13 @@ def route_config(parts: Parts, request: Request, request_id: str) -> Answer:
     """
     identified = identify_caller(parts, request, request_id)
     wanted = request.path[len(ROUTES_PREFIX) : -len(CONFIG_SUFFIX)]
-    route = callable_route(parts, identified, unquote(wanted.decode("latin-1")))
-    body = msgspec.json.encode(_config(route))
+    asked = callable_route(parts, identified, unquote(wanted.decode("latin-1")))
+    route, arm = asked, STABLE
+    if asked.split is not None and unit_of(identified.head):
+        # The unit's own arm, so that what the app does itself and what is done here are of one release (decision 42).
+        assigned = assign(asked.split, identified.head)
+        route, arm = arm_view(asked, assigned), assigned.arm
+    body = msgspec.json.encode(_config(route, arm))
     tag = f'"{sha256(body).hexdigest()[:ETAG_HEX]}"'
     fields = f"{route.fields}etag: {tag}\r\ncache-control: private, no-cache\r\n".encode()
     if _holds(request.headers.get(b"if-none-match", b"").decode("latin-1"), tag):
@@ -46,14 +52,14 @@ def route_config(parts: Parts, request: Request, request_id: str) -> Answer:
     return 200, b"content-type: application/json\r\n" + fields, body
 
 
-def _config(route: RouteView) -> dict[str, Any]:
+def _config(route: RouteView, arm: Arm) -> dict[str, Any]:
     # Any: nested JSON values.
     return {
         "route": route.name,
         "environment": route.environment,
         "release": route.release,
         "digest": route.digest,
-        "arm": STABLE,
+        "arm": arm,
         "prompt": None if route.prompt is None else _prompt(route.prompt),
         "parameters": route.parameters,
         "retrieval": route.retrieval,

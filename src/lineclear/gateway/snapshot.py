@@ -16,6 +16,7 @@ from lineclear.domain.admission import Exclusion, judge
 from lineclear.domain.capability import CONVERSATIONS
 from lineclear.domain.catalogue import DATA_CLASS_ORDER, DataClass, EnvironmentClass, data_class_rank
 from lineclear.domain.errors import ErrorCode
+from lineclear.domain.evidence import WEIGHT_BP_MAX
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.ledger import CandidateRecord
@@ -54,6 +55,7 @@ from lineclear.gateway.deprecation import deprecation_fields
 from lineclear.gateway.guardrails import Guardrails, compile_guardrails
 from lineclear.gateway.live import Live, TargetHealth
 from lineclear.gateway.replicas import Replicas
+from lineclear.gateway.split import Split, split_of
 from lineclear.net.upstream import Origin
 from lineclear.providers.address import Address, address, provider_origin
 from lineclear.wire.splice import encoded
@@ -166,6 +168,10 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     """Rules of its environment and its release; None where there are none."""
     stop: StopEntry | None
     """Set if AI is stopped on it."""
+    split: Split | None = None
+    """How calls are dealt to this release and to `candidate`; None without a rollout under way."""
+    candidate: "RouteView | None" = None
+    """The same route with the release that the rollout tries; set if `split` is."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
@@ -241,7 +247,7 @@ def compile_snapshot(
         environment_class = environments.get(section.environment)
         if environment_class is None:
             raise SnapshotError(f"section {name!r} names environment {section.environment!r}, which is not there")
-        routes[section.environment, section.route] = _route_view(
+        routes[section.environment, section.route] = _dealt_view(
             section, environment_class, book, limits, manifest.revision
         )
     names: dict[str, list[str]] = {}
@@ -317,6 +323,9 @@ class _CandidateBook:
 
     def stop(self, scope: str) -> StopEntry | None:
         return self._stops.get(scope)
+
+    def split(self, section: RouteSection) -> Split:
+        return split_of(section.rollout, section.weight_bp, section.lease_s, self._pepper, self._live.exposure)
 
     def guardrails(self, environment: str, release: ReleaseEntry) -> Guardrails | None:
         """An environment's own rules, and those of a release; made once for all routes that have the same."""
@@ -394,6 +403,27 @@ class _CandidateBook:
     def _credential_id(self, entry: CredentialEntry) -> str:
         """Another value is another credential: what was parked or pooled under the old one is not the new one's."""
         return f"{entry.id}#{hmac.digest(self._pepper, entry.secret.encode(), 'sha256').hex()[:8]}"
+
+
+def _dealt_view(
+    section: RouteSection,
+    environment_class: EnvironmentClass,
+    book: _CandidateBook,
+    limits: dict[str, AccountLimits],
+    revision: int,
+) -> RouteView:
+    """The route with its stable release and, while a rollout gives it traffic, with its candidate beside it."""
+    stable = _route_view(section, environment_class, book, limits, revision)
+    if section.candidate is None or section.weight_bp == 0:
+        return stable
+    if not (0 < section.weight_bp < WEIGHT_BP_MAX and section.rollout and section.lease_s > 0):
+        raise SnapshotError(
+            f"route {section.route!r} in {section.environment} has a candidate with a weight of {section.weight_bp} "
+            f"basis points, a lease of {section.lease_s} s and the rollout {section.rollout!r}: no rollout at all"
+        )
+    tried = msgspec.structs.replace(section, stable=section.candidate)
+    candidate = _route_view(tried, environment_class, book, limits, revision)
+    return msgspec.structs.replace(stable, split=book.split(section), candidate=candidate)
 
 
 def _route_view(

@@ -16,6 +16,9 @@ _BY_RULE = {"task": Check.TASK, "limit": Check.LIMIT, "guardrail": Check.GUARDRA
 """Checks by the first part of a rule's id; the other rules are about candidates."""
 
 
+ROLLOUT_RULES = "rollout."
+
+
 @dataclass(frozen=True)
 class CheckRow:
     """One check of one request."""
@@ -46,8 +49,9 @@ def _stage(entry: Entry, detail: EntryDetail) -> Check | None:
     code = entry.facts["error_code"]
     if not code:
         return None
-    if detail.rules:
-        ruled = _BY_RULE.get(detail.rules[0].partition(".")[0], Check.CANDIDATE)
+    rules = _refusing(detail)
+    if rules:
+        ruled = _BY_RULE.get(rules[0].partition(".")[0], Check.CANDIDATE)
         # With an intent the request itself had passed its guardrails.
         return Check.ANSWER if ruled is Check.GUARDRAIL and entry.kind is not EntryKind.REFUSAL else ruled
     advice = advice_on(code)
@@ -56,6 +60,11 @@ def _stage(entry: Entry, detail: EntryDetail) -> Check | None:
         return stage
     # With an intent only the reservation is left to say no; what comes after is attempts.
     return stage if stage in (Check.LIMIT, Check.RECORD) else None
+
+
+def _refusing(detail: EntryDetail) -> tuple[str, ...]:
+    """The rules that can say no; which arm a request was dealt never is one."""
+    return tuple(rule for rule in detail.rules if not rule.startswith(ROLLOUT_RULES))
 
 
 def _verdict(check: Check, stage: Check | None, *, is_known: bool) -> Verdict:
@@ -69,7 +78,7 @@ def _verdict(check: Check, stage: Check | None, *, is_known: bool) -> Verdict:
 
 
 def _rows(check: Check, verdict: Verdict, entry: Entry, detail: EntryDetail) -> Iterator[CheckRow]:
-    rule = detail.rules[0] if verdict is Verdict.REFUSED and detail.rules else None
+    rule = next(iter(_refusing(detail)), None) if verdict is Verdict.REFUSED else None
     says = RULES.get(rule_kind(rule or "")) or (_meaning(entry) if verdict is Verdict.REFUSED else CHECKS[check])
     if check is Check.CANDIDATE:
         yield from _candidate_rows(verdict, says, rule, entry, detail)

@@ -76,6 +76,7 @@ def explain_entry(entry: Entry, price_of: PriceOf, background: Background | None
         "request_bytes": entry.request_bytes,
         "response_bytes": entry.response_bytes,
         "malformed_events": detail.malformed_events,
+        "rollout": _rollout(detail),
         **_names_elsewhere(detail),
         **(asdict(background) if background is not None else {}),
     }
@@ -98,7 +99,15 @@ def explain_open(intent: Intent) -> dict[str, Any]:
         "accounts": list(intent.accounts),
         "inbound_id": intent.inbound_id or None,
         "traceparent": intent.traceparent or None,
+        "rollout": _rollout(intent),
     }
+
+
+def _rollout(of: EntryDetail | Intent) -> dict[str, Any] | None:
+    """The arm that the request was dealt; None without a rollout. Any: as `explain`."""
+    if not of.rollout:
+        return None
+    return {"id": of.rollout, "arm": of.arm, "weight_percent": of.weight_bp / 100, "is_monitored": of.weight_bp > 0}
 
 
 def usage_shown(usage: Usage) -> dict[str, Any]:

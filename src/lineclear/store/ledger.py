@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from lineclear.domain.entry import check_number
+from lineclear.domain.exposed import Exposed
 from lineclear.store.database import Database, Durability
 from lineclear.store.day_rollups import fold_day, forget_day, has_hours, is_folded
 from lineclear.store.ledger_tables import (
@@ -33,6 +34,7 @@ from lineclear.store.ledger_tables import (
     anomalies,
     arrivals,
     entries,
+    exposures,
     facets,
     positions,
     rollups,
@@ -136,6 +138,8 @@ class LedgerBatch:
     """At least the facets that the rows name."""
     positions: Sequence[Position] = ()
     anomalies: Sequence[Anomaly] = ()
+    exposed: Mapping[str, Exposed] = field(default_factory=dict)
+    """Those of the rows that have a rollout, by id."""
 
 
 @dataclass(frozen=True)
@@ -382,7 +386,9 @@ class Ledger:
         _upsert(tx, facets, new_facets, update=False)
         if rows:
             _insert_entries(tx, rows, is_sqlite=is_sqlite)
-            _note_arrival(tx, batch.day, rows)
+            number = _note_arrival(tx, batch.day, rows)
+            if batch.exposed:
+                _insert_exposures(tx, batch, rows, number)
             forget_day(tx, batch.day)
         _write_rollups(tx, self._standing.add(tx, folded))
         _upsert(tx, positions, [vars(position) for position in batch.positions])
@@ -455,10 +461,29 @@ def _insert_entries(tx: Connection, rows: Sequence[EntryRow], *, is_sqlite: bool
         raise DataError(_POSTGRES_COPY, None, error) from error
 
 
-def _note_arrival(tx: Connection, day: int, rows: Sequence[EntryRow]) -> None:
+def _note_arrival(tx: Connection, day: int, rows: Sequence[EntryRow]) -> int:
     newest = tx.execute(select(func.max(arrivals.c.number)).where(arrivals.c.day == day)).scalar()
     ids = packed_ids([row[0] for row in rows])
-    tx.execute(arrivals.insert().values(day=day, number=(newest or 0) + 1, ids=ids))
+    number = int(newest or 0) + 1
+    tx.execute(arrivals.insert().values(day=day, number=number, ids=ids))
+    return number
+
+
+def _insert_exposures(tx: Connection, batch: LedgerBatch, rows: Sequence[EntryRow], number: int) -> None:
+    """Only of rows that go in: an entry that was there already is evidence already."""
+    found = [batch.exposed[row[0]] for row in rows if row[0] in batch.exposed]
+    if found:
+        values = [
+            {
+                **msgspec.structs.asdict(one),
+                "day": batch.day,
+                "number": number,
+                "duration_us": min(one.duration_us, FIGURE_MAX),
+                "cost_nano_usd": min(one.cost_nano_usd, FIGURE_MAX),
+            }
+            for one in found
+        ]
+        tx.execute(exposures.insert(), values)
 
 
 def packed_ids(ids: Sequence[str]) -> bytes:

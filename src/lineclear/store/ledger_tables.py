@@ -1,4 +1,4 @@
-"""The ledger's tables: entries, the facets they share, hour and day rollups, read positions, anomalies, arrivals.
+"""The ledger's tables: entries, their facets, hour and day rollups, read positions, anomalies, arrivals, exposures.
 
 In and out: names and columns only; `store.ledger` writes them, `observe` reads them. One SQLite file holds
 one UTC day; in PostgreSQL `entries` is partitioned by day.
@@ -162,6 +162,24 @@ arrivals = Table(
     Column("ids", LargeBinary, nullable=False),
 )
 """In which order a day's entries came in: one row for each batch, numbered from 1, with its ids (`packed_ids`)."""
+
+exposures = Table(
+    "exposures",
+    LEDGER,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("rollout", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Text, primary_key=True),
+    Column("arm", Text, nullable=False),
+    Column("weight_bp", SmallInteger, nullable=False),
+    Column("unit_hash", Text, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("cost_nano_usd", BigInteger, nullable=False),
+    Column("marks", SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What evidence reads of each entry that has a rollout; `number` is the batch it arrived in, as in `arrivals`."""
 
 DIMENSIONS: tuple[str, ...] = tuple(column.name for column in rollups.primary_key.columns if column.name != "hour")
 """What `usage` can be asked by, in the order of the first columns of a facet."""

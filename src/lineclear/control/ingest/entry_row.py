@@ -82,7 +82,7 @@ def settled_row(
     number, facet = numbers.number(facet)
     attempts = settle.attempts
     # The fields of EntryDetail by place: naming them costs more than all the rest of the row.
-    detail = (
+    detail: tuple[Any, ...] = (  # Any: as EntryRow
         DETAIL_VERSION,
         "",
         intent.inbound_id,
@@ -101,6 +101,8 @@ def settled_row(
         settle.malformed_events,
         intent.echo,
     )
+    if intent.rollout:
+        detail += (intent.arm, storable(intent.rollout), intent.weight_bp, intent.unit_hash)
     usage = settle.usage
     at_us = settle.at_us
     row = (
@@ -181,6 +183,11 @@ def refused_row(refusal: Refusal, numbers: FacetNumbers) -> tuple[EntryRow, Face
         "",
         "",
         0,
+        "",
+        refusal.arm,
+        storable(refusal.rollout),
+        refusal.weight_bp,
+        refusal.unit_hash,
     )
     number, facet = numbers.number(facet)
     settled_us = refusal.at_us + refusal.duration_us

@@ -17,6 +17,7 @@ import msgspec
 
 from lineclear.base.clock import Clock
 from lineclear.control.ingest.entry_row import FacetNumbers, orphan_row, refused_row, settled_row, storable
+from lineclear.control.ingest.exposed_row import exchange_exposed, orphan_exposed, refusal_exposed
 from lineclear.control.ingest.reading import (
     OpenExchange,
     SegmentReading,
@@ -26,6 +27,7 @@ from lineclear.control.ingest.reading import (
     has_whole_frame,
 )
 from lineclear.domain.entry import day_of
+from lineclear.domain.exposed import Exposed
 from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Record, Refusal, Settle
 from lineclear.handover.checkpoint import CheckpointBroken
 from lineclear.handover.segment import (
@@ -36,6 +38,7 @@ from lineclear.handover.segment import (
     read_segment,
     segment_is_held,
 )
+from lineclear.observe.signals import Standing
 from lineclear.store.ledger import Anomaly, AnomalyKind, Ledger, LedgerBatch
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey
 
@@ -89,6 +92,7 @@ class Ingest:
         *,
         accountant_positions: Callable[[], Mapping[str, int]],
         listener: IngestListener | None = None,
+        on_caught_up: Callable[[], None] | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -99,12 +103,14 @@ class Ingest:
             accountant_positions: how far the accountant has durably read each segment, by file name. A
                 segment is deleted only past that.
             listener: hears what was committed.
+            on_caught_up: called by `run` after each look that read everything; must not raise.
         """
         self._ledger = ledger
         self._spool = spool
         self._clock = clock
         self._accountant_positions = accountant_positions
         self._listener = listener
+        self._on_caught_up = on_caught_up
         self._numbers = FacetNumbers()
         self._lock = threading.Lock()
         self._sources: dict[str, SourceReading] | None = None
@@ -150,6 +156,20 @@ class Ingest:
             marks = [source.segments[-1].watermark_us for source in (self._sources or {}).values() if source.segments]
             return min(marks, default=None)
 
+    @contextmanager
+    def standing(self) -> Iterator[Standing]:
+        """Everything as of the last `catch_up`, as it is inside the block: what the ledger holds meanwhile fits it."""
+        with self._lock:
+            sources = self._sources or {}
+            alive = {name: source for name, source in sources.items() if source.is_alive and source.segments}
+            yield Standing(
+                open=self._open_exchanges(),
+                # A segment that has just begun has no heartbeat yet; the one before it has.
+                marks_us={
+                    name: max(segment.watermark_us for segment in source.segments) for name, source in alive.items()
+                },
+            )
+
     def run(self, stop: threading.Event) -> None:
         """Catch up again and again until `stop` is set. For a thread of its own."""
         is_last = False
@@ -162,6 +182,9 @@ class Ingest:
             except Exception:  # noqa: BLE001 - the edge of this thread: recorded, and tried again
                 _log.exception("the ledger could not take what is in the spool; trying again")
                 pause_s = RETRY_S
+            else:
+                if self._on_caught_up is not None:
+                    self._on_caught_up()
             stop.wait(pause_s)
 
     def _open_exchanges(self) -> dict[str, Intent]:
@@ -210,6 +233,7 @@ class Ingest:
     def _read_source(self, source: SourceReading) -> None:
         # Asked before reading: what a living writer adds meanwhile is read next time, a dead one adds nothing.
         is_alive = any(segment_is_held(segment.name.path) for segment in reversed(source.segments))
+        source.is_alive = is_alive
         last = source.segments[-1]
         for segment in source.segments:
             if not segment.ended and not segment.is_unreadable:
@@ -281,7 +305,8 @@ class Ingest:
             self._note_stray(segment, start, settle)
             return
         # Until the row is added the intent stays open, because adding may commit what came before.
-        self._add(*settled_row(found.intent, settle, self._numbers))
+        exposed = exchange_exposed(found.intent, settle) if found.intent.rollout else None
+        self._add(*settled_row(found.intent, settle, self._numbers), exposed)
         segment.settles += 1
         opened_in = found.segment
         del opened_in.open_starts[settle.id]
@@ -302,7 +327,8 @@ class Ingest:
     def _take_other(self, source: SourceReading, segment: SegmentReading, written: Record) -> None:
         record = _with_storable_id(written)
         if isinstance(record, Refusal):
-            self._add(*refused_row(record, self._numbers))
+            exposed = refusal_exposed(record) if record.rollout else None
+            self._add(*refused_row(record, self._numbers), exposed)
             segment.refusals += 1
         elif isinstance(record, Checkpoint):
             found = source.open.get(record.id)
@@ -318,7 +344,8 @@ class Ingest:
         for exchange, found in list(source.open.items()):
             day = self._ledger.find_day(exchange, day_of(found.intent.at_us))
             if day is None:
-                self._add(*orphan_row(found.intent, found.checkpoint, now_us, self._numbers))
+                exposed = orphan_exposed(found.intent, found.checkpoint) if found.intent.rollout else None
+                self._add(*orphan_row(found.intent, found.checkpoint, now_us, self._numbers), exposed)
                 found.segment.orphans += 1
                 self._work.orphans += 1
             else:
@@ -337,13 +364,15 @@ class Ingest:
 
     # Writing
 
-    def _add(self, row: EntryRow, facet: FacetValues) -> None:
+    def _add(self, row: EntryRow, facet: FacetValues, exposed: Exposed | None) -> None:
         work = self._work
         if row[1] != work.day and work.rows:
             self._flush()
         work.day = row[1]
         work.rows.append(row)
         work.facets[row[3]] = facet
+        if exposed is not None:
+            work.exposed[exposed.id] = exposed
 
     def _note(self, segment: SegmentReading, at: int, kind: AnomalyKind, exchange: str, detail: str) -> None:
         _log.warning("spool segment %s at %d: %s %s: %s", segment.file, at, kind, exchange, detail)
@@ -375,10 +404,11 @@ class Ingest:
                 facet_values=work.facets,
                 positions=[segment.now() for segment in work.touched.values()],
                 anomalies=work.anomalies,
+                exposed=work.exposed,
             )
         )
         work.entries += len(work.rows)
-        work.rows, work.facets, work.anomalies, work.touched = [], {}, [], {}
+        work.rows, work.facets, work.anomalies, work.touched, work.exposed = [], {}, [], {}, {}
         if self._listener is not None and committed.rollups:
             self._listener.committed(committed.rollups)
 
@@ -419,13 +449,26 @@ class Ingest:
 class _Work:
     """What the catch-up under way has folded and not committed, and its counts."""
 
-    __slots__ = ("anomalies", "day", "deleted", "entries", "facets", "orphans", "reading", "records", "rows", "touched")
+    __slots__ = (
+        "anomalies",
+        "day",
+        "deleted",
+        "entries",
+        "exposed",
+        "facets",
+        "orphans",
+        "reading",
+        "records",
+        "rows",
+        "touched",
+    )
 
     def __init__(self) -> None:
         self.rows: list[EntryRow] = []
         self.facets: dict[int, FacetValues] = {}
         self.anomalies: list[Anomaly] = []
         self.touched: dict[str, SegmentReading] = {}
+        self.exposed: dict[str, Exposed] = {}
         self.day: int | None = None
         self.reading: SegmentReading | None = None
         """The segment whose records are being folded."""

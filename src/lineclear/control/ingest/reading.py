@@ -86,10 +86,12 @@ class SegmentReading:
 class SourceReading:
     """One worker life: its segments in order, and its open exchanges."""
 
-    __slots__ = ("name", "open", "segments")
+    __slots__ = ("is_alive", "name", "open", "segments")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_alive = False
+        """Whether its writer lived when it was read last."""
         self.segments: list[SegmentReading] = []
         self.open: dict[str, OpenExchange] = {}
         """By exchange id, in the order of their intents."""
