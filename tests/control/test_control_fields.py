@@ -134,6 +134,8 @@ EFFECTS: Mapping[str, Effect] = {
     "Model.versions.*.deprecated_at": Effect(Where.CATALOGUE, "2026-01-02", "Model leaving"),
     "Model.versions.*.sunset": Effect(Where.CATALOGUE, "2026-06-01T08:00:00Z", "Model leaving"),
     "Model.versions.*.end_of_life": Effect(Where.CATALOGUE, "2026-07-02", "Model leaving"),
+    "Model.versions.*.brownouts.*.starts": Effect(Where.CATALOGUE, "2026-05-01T08:30:00Z", "Model leaving"),
+    "Model.versions.*.brownouts.*.ends": Effect(Where.CATALOGUE, "2026-05-02", "Model leaving"),
     "Prompt.name": Effect(Where.ROUTES, "other", is_name=True),
     "Prompt.text": Effect(Where.ROUTES, "b"),
     "Prompt.mode": Effect(Where.ROUTES, "replace"),

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from gateway_house import KEY, House, Plan, in_house, key_entry, make_key, model, route
 
+from lineclear.base.clock import SystemClock
 from lineclear.domain.catalogue import ModelStatus
-from lineclear.domain.snapshot import AppEntry
+from lineclear.domain.snapshot import AppEntry, ModelVersionEntry
 from lineclear.testing.load import (
     Call,
     chat_call,
@@ -111,6 +113,7 @@ def test_the_link_leads_to_what_a_caller_may_know(tmp_path: Path) -> None:
                 "end_of_life": "2027-07-01",
                 "successor": "good@1",
                 "context": 8192,
+                "brownouts": [],
                 "routes": ["leaving"],
                 "successor_routes": ["good"],
             },
@@ -123,3 +126,54 @@ def test_the_link_leads_to_what_a_caller_may_know(tmp_path: Path) -> None:
         assert (await ask("leaving@1", "lc_live_none"))[0] == 401
 
     in_house(tmp_path, PLAN, play)
+
+
+def browned_out(name: str, from_s: int, until_s: int, **facts: Any) -> ModelVersionEntry:
+    now_s = SystemClock().unix_us() // 1_000_000
+    return msgspec.structs.replace(
+        LEAVING,
+        id=f"{name}@1",
+        model=name,
+        upstream_id=name,
+        brownouts=((now_s - 10_000, now_s - 9_000), (now_s + from_s, now_s + until_s)),
+        **facts,
+    )
+
+
+BROWNOUTS = Plan(
+    models=[browned_out("dim", -60, 3_600), browned_out("bright", 3_600, 7_200)],
+    routes=[
+        route("dim", "dim"),
+        route("bright", "bright"),
+        route("backed", "dim", fallback=("good@1",)),
+        route("half", "dim", "good", weights=(1_000_000, 1)),
+    ],
+)
+
+
+@pytest.mark.parametrize("form", calls(""))
+def test_a_brownout_is_told_as_what_it_is(tmp_path: Path, form: str) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(calls("dim")[form])
+        assert answer.status == 503
+        assert (answer.json["error"]["code"], answer.json["error"]["successor"]) == ("brownout", "good@1")
+        assert (answer.headers["x-lineclear-policy"], answer.headers["x-should-retry"]) == ("status.brownout", "false")
+        assert 3_500 < int(answer.headers["retry-after"]) <= 3_600
+        assert 'rel="successor-version"' in answer.headers["link"]
+        assert house.vendor.dispatches == 0
+        (considered,) = house.refusal_of(answer).candidates
+        assert considered.model == "dim@1"
+        assert considered.exclusion.startswith("deprecated, and not served until 20")
+
+    in_house(tmp_path, BROWNOUTS, play)
+
+
+def test_a_brownout_is_over_at_its_end_and_other_targets_serve_meanwhile(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        bright = await house.call(chat_call(KEY, "bright", "hi"))
+        assert (bright.failure, "deprecation" in bright.headers) == ("", True)
+        for name in ("backed", "half"):
+            answer = await house.call(chat_call(KEY, name, "hi"))
+            assert (answer.failure, answer.headers["x-lineclear-model"]) == ("", "good@1")
+
+    in_house(tmp_path, BROWNOUTS, play)

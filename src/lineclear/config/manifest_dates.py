@@ -16,6 +16,9 @@ LEAVING = frozenset({ModelStatus.DEPRECATED, ModelStatus.RETIRED, ModelStatus.BL
 """Statuses that keep the dates of a deprecation."""
 
 
+BROWNOUTS_MAX = 50
+
+
 def check_dates(version: ModelVersion) -> Iterator[Mistake]:
     """Every mistake of `deprecated_at`, `sunset`, `end_of_life`, and what `deprecated` asks for."""
     seconds: dict[str, int] = {}
@@ -29,13 +32,30 @@ def check_dates(version: ModelVersion) -> Iterator[Mistake]:
             yield (name,), "invalid_value", str(error)
     if version.status is ModelStatus.DEPRECATED:
         yield from _needed(version)
-    elif version.status not in LEAVING:
+    yield from _brownouts(version, seconds.get("sunset"))
+    if version.status not in LEAVING:
         yield from _out_of_place(version)
     sunset_s = seconds.get("sunset")
     if sunset_s is not None and sunset_s < seconds.get("deprecated_at", sunset_s):
         yield ("sunset",), "invalid_value", f"is before deprecated_at, {version.deprecated_at}"
     if sunset_s is not None and sunset_s > seconds.get("end_of_life", sunset_s):
         yield ("sunset",), "invalid_value", f"is after {version.end_of_life}, when the vendor stops serving it"
+
+
+def _brownouts(version: ModelVersion, sunset_s: int | None) -> Iterator[Mistake]:
+    if len(version.brownouts) > BROWNOUTS_MAX:
+        yield ("brownouts",), "too_large", f"at most {BROWNOUTS_MAX}"
+    for at, window in enumerate(version.brownouts):
+        found: dict[str, int] = {}
+        for name, text in (("starts", window.starts), ("ends", window.ends)):
+            try:
+                found[name] = instant_s(text)
+            except ValueError as error:
+                yield ("brownouts", at, name), "invalid_value", str(error)
+        if len(found) == 2 and found["ends"] <= found["starts"]:
+            yield ("brownouts", at, "ends"), "invalid_value", f"is not after {window.starts}"
+        elif len(found) == 2 and sunset_s is not None and found["ends"] > sunset_s:
+            yield ("brownouts", at, "ends"), "invalid_value", f"is after the sunset, {version.sunset}"
 
 
 def check_vendor_record(record: VendorRecord) -> Iterator[Mistake]:
@@ -55,8 +75,8 @@ def check_vendor_record(record: VendorRecord) -> Iterator[Mistake]:
 
 
 def _out_of_place(version: ModelVersion) -> Iterator[Mistake]:
-    for name in ("deprecated_at", "sunset"):
-        if getattr(version, name) is not None:
+    for name in ("deprecated_at", "sunset", "brownouts"):
+        if getattr(version, name):
             message = f"belongs to deprecated versions, and this one is {version.status.value}"
             yield (name,), "invalid_value", f"{message}; a date that the vendor announced is `end_of_life`"
 

@@ -64,6 +64,7 @@ _BOUNDS: Mapping[str, Schema] = {
     "ModelVersion.context": {"minimum": 1},
     "VendorRecord.retention_days": {"minimum": 0},
     "VendorRecord.review_by": {"pattern": _DATE},
+    **{f"Brownout.{name}": {"pattern": _DATE} for name in ("starts", "ends")},
     "Evidence.expires": {"pattern": _DATE},
     "ModelVersion.successor": {"pattern": "@"},
     **{f"ModelVersion.{name}": {"pattern": _DATE} for name in ("deprecated_at", "sunset", "end_of_life")},

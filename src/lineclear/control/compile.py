@@ -196,9 +196,16 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             end_of_life=_date(version.end_of_life),
             prohibited_uses=model.prohibited_uses,
             context=version.context,
+            brownouts=_brownouts(version),
         )
         for id_, (model, version) in sorted(desired.versions.items())
     }
+
+
+def _brownouts(version: ModelVersion) -> tuple[tuple[int, int], ...]:
+    if version.status is not ModelStatus.DEPRECATED:
+        return ()
+    return tuple((instant_s(window.starts), instant_s(window.ends)) for window in version.brownouts)
 
 
 def _date(text: str | None) -> int | None:

@@ -68,8 +68,8 @@ def ask(
     if len(admission.orders) > 1:
         order = chance.choices(admission.orders, admission.weights)[0]
     candidates, considered = order.candidates, order.considered
-    if any(candidate.health.is_suspect for candidate in candidates):
-        candidates, considered = leave_out(route, admission, order, clock.monotonic_ns())
+    if any(candidate.health.is_suspect or candidate.brownouts for candidate in candidates):
+        candidates, considered = leave_out(route, admission, order, clock)
     input_tokens = max(3, int(spread(caller.input_tokens, chance, 0.55)))
     is_stream = chance.random() < caller.stream_share
     tokens, nano_usd = _bounds(app, route, order, input_tokens, is_stream)

@@ -73,6 +73,7 @@ class ErrorCode(StrEnum):
     UPSTREAM_TRUNCATED = "upstream_truncated"
     # ours
     NO_HEALTHY_TARGET = "no_healthy_target"
+    BROWNOUT = "brownout"
     OVERLOADED = "overloaded"
     ACCOUNTANT_UNAVAILABLE = "accountant_unavailable"
     LEDGER_UNAVAILABLE = "ledger_unavailable"

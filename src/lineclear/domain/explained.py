@@ -141,6 +141,7 @@ RULES: Final[dict[str, str]] = {
     "status.test": "a model in status test serves test environments only",
     "status.retired": "the model version is retired",
     "status.blocked": "the model version is blocked",
+    "status.brownout": "the model version is deprecated and was in a brownout",
     "use.not-approved": "the model is not approved for this task",
     "use.prohibited": "the model must not serve this task",
     "data-class.above-card": "the data is more sensitive than the model's card allows",
@@ -252,6 +253,11 @@ ADVICE: Final[dict[ErrorCode, Advice]] = {
     ),
     ErrorCode.MODEL_RETIRED: Advice(
         "every model of the route is retired", "call the successor that the answer named", Check.CANDIDATE
+    ),
+    ErrorCode.BROWNOUT: Advice(
+        "a deprecated model was not served for a while, so that its callers notice before it is gone",
+        "call the successor that the answer named, or `lineclear models replace` on the route",
+        Check.CANDIDATE,
     ),
     ErrorCode.MODEL_NOT_FOUND: Advice(
         "there is no such route that the key may call",

@@ -223,6 +223,16 @@ class PriceRow(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Brownout(Noun):
+    """A time in which a deprecated version is not served, so that those who have not moved notice before it is gone."""
+
+    starts: str
+    """A day or an instant; UTC."""
+    ends: str
+    """As `starts`, and later."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelVersion(Noun):
     """One immutable callable thing: a vendor's model (`provider`) or a hosted one (`engine`)."""
 
@@ -256,6 +266,8 @@ class ModelVersion(Noun):
     """When it is to be retired, as callers are told; not before `deprecated_at`, not after `end_of_life`."""
     end_of_life: str | None = None
     """When its vendor stops serving it; callers are told from now on, whatever the status."""
+    brownouts: tuple[Brownout, ...] = ()
+    """Times before the sunset in which it is not served. For deprecated versions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,8 @@ class ModelVersionEntry(Section, frozen=True):
     """Tasks it must not serve."""
     context: int | None = None
     """Tokens of input and output together that it can hold; None if unknown."""
+    brownouts: tuple[tuple[int, int], ...] = ()
+    """Begin and end in unix seconds of the times in which it is not served; empty unless it is deprecated."""
 
 
 class CatalogueSection(Section, frozen=True):

@@ -44,6 +44,19 @@ def successor_link(successor: str) -> str:
     return f'<{VERSION_PREFIX}{successor}>; rel="successor-version"; type="application/json"'
 
 
+def brownout_end_s(brownouts: tuple[tuple[int, int], ...], now_s: int) -> int | None:
+    """When the brownout that is under way ends; None if there is none."""
+    for starts_s, ends_s in brownouts:
+        if starts_s <= now_s < ends_s:
+            return ends_s
+    return None
+
+
+def brownout_words(ends_s: int) -> str:
+    """Why a version is left out meanwhile."""
+    return f"deprecated, and not served until {instant_text(ends_s)} so that its callers notice"
+
+
 def version_facts(version: ModelVersionEntry, routes: Sequence[str], successor_routes: Sequence[str]) -> dict[str, Any]:
     """What a caller may know of a version: where it stands, until when, and where its successor is served.
 
@@ -58,6 +71,7 @@ def version_facts(version: ModelVersionEntry, routes: Sequence[str], successor_r
         "end_of_life": _date(version.end_of_life),
         "successor": version.successor,
         "context": version.context,
+        "brownouts": [[_date(starts_s), _date(ends_s)] for starts_s, ends_s in version.brownouts],
         "routes": routes,
         "successor_routes": successor_routes,
     }

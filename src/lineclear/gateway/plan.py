@@ -13,6 +13,7 @@ from lineclear.domain.errors import CallerError, ErrorCode, PlatformFault
 from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.snapshot import PromptEntry
 from lineclear.gateway.admit import Admitted
+from lineclear.gateway.deprecation import brownout_end_s, brownout_words
 from lineclear.gateway.snapshot import Admission, Candidate, Order, RouteView
 from lineclear.gateway.split import unit_of
 
@@ -47,8 +48,8 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
     order = admission.orders[_choose(admission, admitted)]
     candidates, considered = order.candidates, order.considered
     for candidate in candidates:
-        if candidate.health.is_suspect:
-            candidates, considered = leave_out(route, admission, order, clock.monotonic_ns())
+        if candidate.health.is_suspect or candidate.brownouts:
+            candidates, considered = leave_out(route, admission, order, clock)
             break
     parsed = admitted.parsed
     if parsed.identified.head.simulate and not all(candidate.is_hosted for candidate in candidates):
@@ -86,24 +87,43 @@ def _choose(admission: Admission, admitted: Admitted) -> int:
 
 
 def leave_out(
-    route: RouteView, admission: Admission, order: Order, now_ns: int
+    route: RouteView, admission: Admission, order: Order, clock: Clock
 ) -> tuple[tuple[Candidate, ...], tuple[CandidateRecord, ...]]:
-    """The order without the targets that are ill or throttled now, and all that was considered.
+    """The order without the targets that are ill, throttled or in a brownout now, and all that was considered.
 
     Raises:
-        PlatformFault: NO_HEALTHY_TARGET if none is left; UPSTREAM_RATE_LIMITED if all asked to be left alone.
+        PlatformFault: NO_HEALTHY_TARGET if none is left; UPSTREAM_RATE_LIMITED if all asked to be left alone;
+            BROWNOUT if one would serve but for its brownout.
     """
+    now_ns, now_s = clock.monotonic_ns(), clock.unix_us() // 1_000_000
+    brownout: tuple[Candidate, int] | None = None
     healthy: list[Candidate] = []
     considered: list[CandidateRecord] = []
     for place, candidate in enumerate(order.candidates):
         exclusion = candidate.health.exclusion(now_ns)
+        ends_s = brownout_end_s(candidate.brownouts, now_s) if candidate.brownouts and not exclusion else None
+        if ends_s is not None:
+            exclusion, brownout = brownout_words(ends_s), brownout or (candidate, ends_s)
         if not exclusion:
             healthy.append(candidate)
         score = 0.0 if exclusion else float(len(order.candidates) - place)
         considered.append(CandidateRecord(candidate.model, score, exclusion))
+    if not healthy and brownout is not None:
+        raise _in_brownout(route, *brownout, (brownout[1] - now_s) * 1_000)
     if not healthy:
         raise _nothing_healthy(route, order.candidates, now_ns)
     return tuple(healthy), (*considered, *admission.excluded)
+
+
+def _in_brownout(route: RouteView, candidate: Candidate, ends_s: int, wait_ms: int) -> PlatformFault:
+    return PlatformFault(
+        ErrorCode.BROWNOUT,
+        f"route {route.name!r} has no other model: {candidate.model} is {brownout_words(ends_s)}",
+        hint=f"move to {candidate.successor}; the version itself is served again after the time in retry-after",
+        rules=("status.brownout",),
+        retry_after_ms=wait_ms,
+        successor=candidate.successor,
+    )
 
 
 def _nothing_healthy(route: RouteView, ranked: tuple[Candidate, ...], now_ns: int) -> PlatformFault:

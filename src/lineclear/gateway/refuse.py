@@ -10,12 +10,12 @@ from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord, Refusal
 from lineclear.gateway.admit import Admitted, arm_view, excluded_targets
-from lineclear.gateway.deprecation import successor_link
+from lineclear.gateway.deprecation import brownout_end_s, brownout_words, successor_link
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.fields import id_fields, policy_fields, snapshot_fields
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.parts import Parts
-from lineclear.gateway.snapshot import RouteView, Snapshot
+from lineclear.gateway.snapshot import Candidate, RouteView, Snapshot
 from lineclear.gateway.split import Assigned, assign
 from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply
@@ -88,12 +88,17 @@ def _considered(reached: Reached, error: LineclearError, trace: Trace) -> tuple[
         if reached.snapshot is None or reached.parsed is None or error.code is ErrorCode.MODEL_NOT_FOUND:
             return ()
         return excluded_targets(_route(reached, error), reached.parsed)
-    now_ns = trace.started_ns
+    now_ns, now_s = trace.started_ns, trace.started_us // 1_000_000
     ill = [
-        CandidateRecord(candidate.model, 0.0, candidate.health.exclusion(now_ns))
+        CandidateRecord(candidate.model, 0.0, _why_not(candidate, now_ns, now_s))
         for candidate in admitted.admission.orders[0].candidates
     ]
     return (*ill, *admitted.admission.excluded)
+
+
+def _why_not(candidate: Candidate, now_ns: int, now_s: int) -> str:
+    ends_s = brownout_end_s(candidate.brownouts, now_s)
+    return candidate.health.exclusion(now_ns) or ("" if ends_s is None else brownout_words(ends_s))
 
 
 def _record(reached: Reached, identified: Identified, error: LineclearError, status: int, trace: Trace) -> Refusal:

@@ -81,6 +81,9 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """Response header lines that name the model and its provider, and say until when it is there."""
     health: TargetHealth
     """What this worker has seen of it; outlives the snapshot."""
+    brownouts: tuple[tuple[int, int], ...]
+    """Begin and end in unix seconds of the times in which it is not served; empty for nearly every one."""
+    successor: str | None
     replicas: Replicas | None
     """Set if there are several processes; `addresses` then has one for each, in their order."""
 
@@ -376,6 +379,8 @@ class _CandidateBook:
                 f"{deprecation_fields(version)}"
             ),
             health=self._live.target(environment, model),
+            brownouts=version.brownouts,
+            successor=version.successor,
             replicas=Replicas(len(origins), self._live.clock) if len(origins) > 1 else None,
         )
 

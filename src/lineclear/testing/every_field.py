@@ -55,6 +55,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         "versions": [{
             "version": "1", "provider": "vendor", "upstream_id": "old", "status": "deprecated", "successor": "small@1",
             "deprecated_at": "2026-01-01", "sunset": "2026-06-01", "end_of_life": "2026-07-01",
+            "brownouts": [{"starts": "2026-05-01T08:00:00Z", "ends": "2026-05-01T09:00:00Z"}],
         }],
     },
     "Prompt": {"kind": "Prompt", "name": "voice", "text": "a", "mode": "prepend", "description": "a"},

@@ -88,6 +88,8 @@ ROWS: Final[dict[ErrorCode, Row]] = {
     ErrorCode.UPSTREAM_BAD_RESPONSE: _BAD_GATEWAY,
     ErrorCode.UPSTREAM_TRUNCATED: _BAD_GATEWAY,
     ErrorCode.NO_HEALTHY_TARGET: _OVERLOADED,
+    # To be noticed, not to be waited for: clients that repeat it by themselves would hide it from their owners.
+    ErrorCode.BROWNOUT: Row(503, "server_error", "api_error"),
     ErrorCode.OVERLOADED: _OVERLOADED,
     ErrorCode.ACCOUNTANT_UNAVAILABLE: _UNAVAILABLE,
     ErrorCode.LEDGER_UNAVAILABLE: _UNAVAILABLE,

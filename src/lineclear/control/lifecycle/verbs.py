@@ -64,7 +64,7 @@ def moved(version: ModelVersion, after: ModelStatus, **dates: str | None) -> Mod
     """The version with another status; what `dates` does not name stays, and a version in service has no sunset."""
     kept: dict[str, Any] = {name: value for name, value in dates.items() if value is not None}
     if after in (ModelStatus.APPROVED, ModelStatus.TEST):
-        kept = {"deprecated_at": None, "sunset": None}
+        kept = {"deprecated_at": None, "sunset": None, "brownouts": ()}
     return dataclasses.replace(version, status=after, **kept)
 
 
@@ -94,7 +94,7 @@ def _reading(nouns: Iterable[Manifest]) -> Reading:
 
 
 _ROUTE_MODELS = re.compile(r"environments\..+\.(targets|fallback)\[[^\]]+\]\.(model|weight)")
-_STATUS = re.compile(rf"versions\[[^\]]+\]\.({'|'.join(STATUS_FIELDS)})")
+_STATUS = re.compile(rf"versions\[[^\]]+\]\.(({'|'.join(STATUS_FIELDS)})|brownouts\[[^\]]+\]\.(starts|ends))")
 
 
 def _demand_narrow(plan: Plan) -> None:
