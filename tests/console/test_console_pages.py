@@ -388,7 +388,7 @@ class _Away:
 )
 def test_failure_is_a_guarded_answer_on_pages_forms_and_streams(error: Exception, status: int) -> None:
     sessions: Any = _Away(error)
-    console = Console(ConsoleParts((), sessions, lambda _token: None, SystemClock(), "test"))
+    console = Console(ConsoleParts((), sessions, lambda _token: None, SystemClock(), "test", sessions))
     served = ServedAPI((), routes=console.routes())
     visitor = Visitor(served.url + "/console/sign-in")
     for answer in (

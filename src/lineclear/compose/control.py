@@ -153,7 +153,7 @@ async def _run(boot: Boot, life: Life) -> None:
     tls = None if boot.certificate is None else server_context(boot.certificate)
     served, known = endpoints(core, boot, tls), authenticator(boot.data_dir, core.access)
     admin_url, root_path = str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
-    parts = ConsoleParts(served, core.sessions, known, SystemClock(), admin_url, root_path)
+    parts = ConsoleParts(served, core.sessions, known, SystemClock(), admin_url, core.access.passwords, root_path)
     console = Console(parts)
     server = AdminServer(under_prefix(build_application(served, known, console.routes()), root_path), tls)
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]

@@ -23,10 +23,12 @@ from lineclear.base.clock import Clock
 from lineclear.console import guard
 from lineclear.console.assets import Asset, read_assets
 from lineclear.console.desk import Desk
+from lineclear.console.entrance import Authenticate, Entrance
 from lineclear.console.live import REFUSED, Streams
 from lineclear.console.page import Action, Feed, Onward, Page, Visit
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
 from lineclear.console.render import CONSOLE, Links, Renderer, part
+from lineclear.control.access.passwords import Passwords
 from lineclear.control.endpoint import API_ROOT, HTTP_STATUS, AdminCode, Endpoint, Refused
 from lineclear.control.sessions.sessions import Session, Sessions
 from lineclear.domain.access import Principal
@@ -40,8 +42,6 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes text that begins so for a formula."""
 
 Handler = Callable[[Request], Awaitable[Response]]
-Authenticate = Callable[[str], Principal | None]
-"""Who an admin token belongs to; None if nobody."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class ConsoleParts:
     clock: Clock
     server_name: str
     """Tells this server's cookie from that of another one on the same host."""
+    passwords: Passwords
+    """Of people with an account here."""
     root_path: str = ""
     """What a proxy puts in front of every path, such as `/ai/gateway`; empty for none."""
 
@@ -69,6 +71,7 @@ class Console:
         self._renderer = Renderer(self._links)
         self._streams = Streams()
         self._cookie = guard.Cookie(parts.server_name, parts.root_path)
+        self._entrance = Entrance(parts.authenticate, parts.passwords, self._links, self._renderer)
 
     def close(self) -> None:
         """End what open pages follow."""
@@ -82,7 +85,9 @@ class Console:
                 Route(path, self._answered(serve, "html", path), methods=[method])
                 for method, path, serve in (
                     ("GET", "/sign-in", self._sign_in),
-                    ("POST", "/sign-in", self._sign_in_with_token),
+                    ("POST", "/sign-in", self._sign_in_with_form),
+                    ("GET", "/password", self._entrance.choose),
+                    ("POST", "/password", self._entrance.choose_with),
                     ("POST", "/sign-out", self._sign_out),
                 )
             ),
@@ -172,8 +177,11 @@ class Console:
             news = await run_in_threadpool(feed.begin, visit)
 
             def look() -> tuple[str, str] | None:
-                if self._who(request)[1] is None:
+                now = self._who(request)[1]
+                if now is None:
                     return REFUSED, "you are signed out; sign in again to go on"
+                if now != principal:
+                    return REFUSED, "what you may see has changed; load the page again to go on"
                 value = news()
                 return None if value is None else (feed.event, self._renderer.render(feed.template, value=value))
 
@@ -205,6 +213,7 @@ class Console:
             "session_id": session.id if session is not None else "",
             "version": status["version"],
             "is_demo": bool(status.get("demo", False)),
+            "emergencies": [item for item in status.get("emergencies", ()) if item["state"] == "open"],
         }
 
     def _demo_fact(self, visit: Visit) -> dict[str, bool]:
@@ -253,7 +262,7 @@ class Console:
         refused = Refused(
             AdminCode.UNAUTHENTICATED,
             "you are not signed in",
-            hint="open the link that `lineclear console` prints, or send the admin token as `Authorization: Bearer`",
+            hint="open the link that `lineclear console` prints, or send a token as `Authorization: Bearer`",
         )
         if twin != "html":
             return self._refusal(refused, twin)
@@ -276,12 +285,13 @@ class Console:
             return self._sign_in_page("", f"{refused.message}; {refused.hint}", HTTP_STATUS[refused.code])
         return self._welcome(request, session, "")
 
-    async def _sign_in_with_token(self, request: Request) -> Response:
+    async def _sign_in_with_form(self, request: Request) -> Response:
         guard.demand_same_origin(request)
         form = await guard.read_form(request)
-        principal = self._parts.authenticate(form.get("admin_token", "").strip())
-        if principal is None:
-            return self._sign_in_page(form.get("next", ""), "that is not the admin token of this server", 401)
+        try:
+            principal = await run_in_threadpool(self._entrance.identify, form)
+        except Refused as refused:
+            return self._sign_in_page(form.get("next", ""), refused.message, HTTP_STATUS[refused.code])
         session = await run_in_threadpool(self._parts.sessions.open, principal)
         return self._welcome(request, session, form.get("next", ""))
 

@@ -46,17 +46,17 @@ class Cookie:
     """The session's cookie: whose it is depends on the server, since ports of one host share cookies."""
 
     def __init__(self, server_name: str, root_path: str) -> None:
-        self._name = "lineclear_" + hashlib.sha256(server_name.encode()).hexdigest()[:8]
+        self._own_name = "lineclear_" + hashlib.sha256(server_name.encode()).hexdigest()[:8]
         self._path = root_path or "/"
 
     def read(self, request: Request) -> str:
         """The token that came, empty if none."""
-        return request.cookies.get(self._name, "")
+        return request.cookies.get(self._name(request), "")
 
     def write(self, request: Request, response: Response, session: Session) -> None:
         """Sign this browser in."""
         response.set_cookie(
-            self._name,
+            self._name(request),
             session.token.reveal(),
             max_age=IDLE_LIFE_S,
             path=self._path,
@@ -68,8 +68,14 @@ class Cookie:
     def remove(self, request: Request, response: Response) -> None:
         """Sign this browser out."""
         response.delete_cookie(
-            self._name, path=self._path, secure=is_encrypted(request), httponly=True, samesite="strict"
+            self._name(request), path=self._path, secure=is_encrypted(request), httponly=True, samesite="strict"
         )
+
+    def _name(self, request: Request) -> str:
+        """Over TLS a name that no other host, path or unencrypted page can set: RFC 6265bis §4.1.3."""
+        if not is_encrypted(request):
+            return self._own_name
+        return ("__Host-" if self._path == "/" else "__Secure-") + self._own_name
 
 
 def is_encrypted(request: Request) -> bool:

@@ -29,10 +29,10 @@ TOKEN_CHARS_MAX = 128
 """A longer text is no token of ours and is not even hashed."""
 LINK_LIFE_S = 600
 """Source: the outside contract, architecture §6: a link is valid for ten minutes."""
-IDLE_LIFE_S = 12 * 3600
-"""A session that nobody uses for so long ends."""
-LIFE_S_MAX = 7 * 24 * 3600
-"""However much it is used, a session ends after this long."""
+IDLE_LIFE_S = 30 * 60
+"""A session that nobody uses for so long ends. Source: security checklist 27."""
+LIFE_S_MAX = 8 * 3600
+"""However much it is used, a session ends after this long. Source: as above."""
 SEEN_STEP_S = 60
 """Use is written down at most this often, so that looking at pages is not a stream of writes."""
 
