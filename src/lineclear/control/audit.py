@@ -82,9 +82,7 @@ class AuditEvent:
     change_id: str = ""
 
 
-def record(
-    tx: Connection, clock: Clock, actor: str, events: Iterable[AuditEvent], at_us: int | None = None
-) -> None:
+def record(tx: Connection, clock: Clock, actor: str, events: Iterable[AuditEvent], at_us: int | None = None) -> None:
     """Append events to the chain inside the transaction of the change they tell about.
 
     `at_us` is for what happened before it could be written down: an override that was in force already.

@@ -319,9 +319,7 @@ class Publisher:
         self._prices_in_force = compiled.prices
         self._published = revision.revision
         try:
-            self._writer.publish(
-                compiled.sections, compiled.sealed, revision.revision, revision.epoch, self._folded
-            )
+            self._writer.publish(compiled.sections, compiled.sealed, revision.revision, revision.epoch, self._folded)
         except OSError as error:
             raise Refused(
                 AdminCode.UNAVAILABLE,

@@ -113,7 +113,10 @@ class ControlPlane:
         """The admin API without the ledger's part."""
         return (
             *status_http.endpoints(
-                self.publisher, self.run_dir / "state.json", "http://127.0.0.1:4100", self.overrides,
+                self.publisher,
+                self.run_dir / "state.json",
+                "http://127.0.0.1:4100",
+                self.overrides,
                 self.access.emergencies.announced,
             ),
             *changes_http.endpoints(self.changes, self.database),

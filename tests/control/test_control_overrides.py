@@ -1,0 +1,233 @@
+"""Overrides at control: taken over as they were written, ahead of other changes; what is ready; a lost database."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from lineclear.base.clock import SystemClock
+from lineclear.control.audit import verify
+from lineclear.domain.overrides import Block, Revoke, Rollback
+from lineclear.domain.snapshot import RouteSection
+from lineclear.handover.override_desk import OverrideRefused
+from lineclear.handover.overrides import append_override, journal_path
+from lineclear.store import control_rows as rows
+from lineclear.store import override_rows
+from lineclear.store.control_rows import AuditRow, DeploymentRow
+from lineclear.testing.control_plane import MASTER_KEY, ControlPlane
+from lineclear.testing.manifests import ACME, SUPPORT
+
+BASE = (
+    SUPPORT
+    + "---"
+    + ACME
+    + """---
+kind: Model
+name: small
+owner: support
+versions:
+  - {version: "1", provider: acme, upstream_id: a, status: approved, price: {input_per_mtok: "0.15"}}
+  - {version: "2", provider: acme, upstream_id: b, status: approved, price: {input_per_mtok: "0.15"}}
+  - {version: "3", provider: acme, upstream_id: c, status: approved, price: {input_per_mtok: "0.15"}}
+---
+kind: Model
+name: own
+owner: support
+versions:
+  - {version: "1", engine: simulated, status: approved}
+---
+kind: App
+name: shop
+team: support
+routes: [chat]
+"""
+)
+KEY = ("live", "chat")
+
+
+def routed(model: str) -> str:
+    return (
+        BASE + "---\nkind: Route\nname: chat\nteam: support\nenvironments:\n"
+        f"  live: {{targets: [{{model: {model}}}]}}\n"
+    )
+
+
+@pytest.fixture
+def shop(plane: ControlPlane) -> ControlPlane:
+    for model in ("own@1", "small@1", "small@2", "small@3"):
+        plane.apply(routed(model), ACME_KEY="sk-1")
+    return plane
+
+
+def deployment(plane: ControlPlane) -> DeploymentRow:
+    with plane.database.read() as tx:
+        return rows.read_deployments(tx)[KEY]
+
+
+def section(plane: ControlPlane) -> RouteSection:
+    found = plane.overrides.desk.standing().route(*KEY)
+    assert found is not None
+    return found
+
+
+def model_of(plane: ControlPlane) -> str:
+    return section(plane).stable.targets[0].model
+
+
+def events(plane: ControlPlane) -> list[AuditRow]:
+    with plane.database.read() as tx:
+        return rows.read_audit(tx, 0, 1_000)
+
+
+def roll_back(plane: ControlPlane, to: str | None = None) -> str:
+    done = plane.overrides.do(lambda desk: desk.rollback("live", "chat", to, "ops", "it lies"))
+    assert done.recorded
+    return done.after
+
+
+def release_of(plane: ControlPlane, model: str) -> str:
+    row = section(plane)
+    return next(entry.id for entry in (row.stable, *row.previous) if entry.targets[0].model == model)
+
+
+def test_a_rollback_is_recorded_as_it_was_written(shop: ControlPlane) -> None:
+    generation, asked = deployment(shop).generation, deployment(shop).asked
+    assert roll_back(shop) == release_of(shop, "small@2")
+    row = deployment(shop)
+    assert (row.generation, row.asked, row.change_id) == (generation + 1, asked, "ovr_1")
+    event = events(shop)[-1]
+    assert (event.actor, event.action, event.reason) == ("ops", "deployment.rolled-back", "it lies")
+    (line,) = journal_path(shop.directory).read_text().splitlines()
+    assert json.loads(line)["at_us"] == event.at_us == row.updated_us
+    assert shop.load().manifest.overrides_folded == 1
+    assert verify(events(shop)).ok
+
+
+def test_what_was_rolled_back_from_is_taken_last_and_undoing_puts_things_back(shop: ControlPlane) -> None:
+    before = section(shop)
+    roll_back(shop)
+    assert [item.targets[0].model for item in section(shop).previous] == ["small@1", "own@1", "small@3"]
+    assert roll_back(shop) == section(shop).stable.id
+    assert model_of(shop) == "small@2"
+    roll_back(shop, release_of(shop, "small@1"))
+    assert [item.targets[0].model for item in section(shop).previous] == ["own@1", "small@3", "small@2"]
+    roll_back(shop, release_of(shop, "small@2"))
+    roll_back(shop, before.stable.id)
+    assert section(shop).rolled_back_from == ""
+    assert model_of(shop) == "small@3"
+    # The database and the sections of gateways went the same way.
+    assert [row.id for row in section(shop).previous] == [f"rel_{digest[:16]}" for digest in deployment(shop).previous]
+
+
+def test_a_change_that_an_override_overtakes_is_worked_out_anew(shop: ControlPlane) -> None:
+    stable, target = deployment(shop).stable, release_of(shop, "small@1")
+    seen: list[str] = []
+
+    def work(tx: Connection) -> str:
+        row = rows.read_deployments(tx)[KEY]
+        seen.append(row.stable)
+        if len(seen) == 1:
+            fact = Rollback("live", "chat", target, row.generation)
+            append_override(journal_path(shop.directory), fact, "ops", "now", SystemClock())
+        return row.stable
+
+    result, revision = shop.publisher.commit("test", work)
+    assert seen[0] == stable
+    assert result == seen[1] == deployment(shop).stable != stable
+    assert model_of(shop) == "small@1"
+    manifest = shop.load().manifest
+    assert (manifest.revision, manifest.overrides_folded) == (revision, 1)
+
+
+def test_a_blocked_version_is_kept_by_the_command_line_and_files_do_not_undo_it(shop: ControlPlane) -> None:
+    shop.overrides.do(lambda desk: desk.block("small@2", "ops", "bad weights"))
+    assert not shop.overrides.desk.block("small@2", "ops", "again").changed
+    applied = shop.apply(routed("small@3"))
+    assert "Model/small" in [drift.object for drift in applied.plan.drift]
+    versions = shop.overrides.desk.standing().ground.catalogue.versions
+    assert versions["small@2"].status.value == "blocked"
+    assert events(shop)[-1].action == "model.blocked"
+    assert roll_back(shop) == release_of(shop, "small@1")
+
+
+def test_unready_releases_say_why_and_what_would_be_next(shop: ControlPlane) -> None:
+    desk = shop.overrides.desk
+    shop.run_dir.joinpath("state.json").write_text(json.dumps({"parts": []}))
+    (row,) = [row for row in desk.readiness() if row.route == "chat"]
+    assert (row.rollback_ready, row.rollback_to) == (True, release_of(shop, "small@2"))
+    assert [item.is_ready for item in row.previous] == [True, True, False]
+    assert "no runtime of own@1 is up" in row.previous[2].reason
+    with pytest.raises(OverrideRefused) as refused:
+        desk.rollback("live", "chat", release_of(shop, "own@1"), "ops", "")
+    assert refused.value.kind == "conflict"
+    assert release_of(shop, "small@2") in refused.value.hint
+    up = {"parts": [{"role": "runtime", "model": "own@1", "state": "ready"}]}
+    shop.run_dir.joinpath("state.json").write_text(json.dumps(up))
+    assert roll_back(shop, release_of(shop, "own@1")) == release_of(shop, "own@1")
+    shop.overrides.do(lambda other: other.stop("provider:acme", "ops", "their outage"))
+    state = shop.overrides.state()
+    assert state is not None
+    assert [item.route for item in state.not_ready] == ["chat"]
+    assert "provider acme of small@1 is stopped" in state.not_ready[0].reason
+    with pytest.raises(OverrideRefused, match="there is no deployment"):
+        desk.rollback("test", "chat", None, "ops", "")
+
+
+def test_a_revoked_key_stays_revoked_whatever_goes_back(shop: ControlPlane) -> None:
+    key = shop.keys.create("ann", "shop", "live")
+    revoked = shop.keys.revoke("ann", key.id, "leaked")
+    assert (revoked.app, revoked.environment) == ("shop", "live")
+    roll_back(shop)
+    assert shop.overrides.desk.standing().key(key.id) is None
+    assert shop.keys.revoke("ann", key.id).id == key.id
+    assert [event.reason for event in events(shop) if event.action == "key.revoked"] == ["leaked"]
+
+
+def test_what_names_nothing_is_recorded_so_and_keeps_nothing_out(shop: ControlPlane) -> None:
+    path = journal_path(shop.directory)
+    for fact in (
+        Rollback("live", "chat", "rel_none", 1),
+        Block("none@1"),
+        Revoke("none"),
+        Rollback("live", "no", "x", 1),
+    ):
+        append_override(path, fact, "ops", "why", SystemClock())
+    assert shop.publisher.fold() == 4
+    with shop.database.read() as tx:
+        problems = [row.problem for row in override_rows.read_overrides(tx, 10)]
+    assert all(problems)
+    assert "changed nothing" in events(shop)[-1].reason
+    assert shop.load().manifest.overrides_folded == 4
+
+
+def test_a_restart_takes_over_what_was_written_meanwhile_and_once(shop: ControlPlane) -> None:
+    target = release_of(shop, "small@1")
+    shop.close()
+    fact = Rollback("live", "chat", target, 1)
+    append_override(journal_path(shop.directory), fact, "owner:root", "control was dead", SystemClock())
+    for _ in range(2):
+        again = ControlPlane(shop.directory, master_key=MASTER_KEY, environment={"ACME_KEY": "sk-1"})
+        again.start()
+        assert model_of(again) == "small@1"
+        done = [event for event in events(again) if event.action == "deployment.rolled-back"]
+        assert [event.actor for event in done] == ["owner:root"]
+        again.close()
+
+
+def test_a_lost_journal_goes_on_above_what_was_taken_over(shop: ControlPlane) -> None:
+    roll_back(shop)
+    journal_path(shop.directory).unlink()
+    shop.overrides.do(lambda desk: desk.stop("all", "ops", "fire"))
+    (line,) = journal_path(shop.directory).read_text().splitlines()
+    assert json.loads(line)["sequence"] == 2
+    assert shop.load().manifest.overrides_folded == 2
+    assert "all" in shop.overrides.desk.standing().ground.stops.stops
+
+
+def test_a_journal_that_cannot_be_written_is_said_and_changes_nothing(shop: ControlPlane, tmp_path: Path) -> None:
+    (tmp_path / "overrides").write_text("a file where a directory belongs")
+    with pytest.raises(OverrideRefused) as refused:
+        shop.overrides.desk.stop("all", "ops", "fire")
+    assert refused.value.kind == "unavailable"
+    assert shop.overrides.desk.standing().ground.stops.stops == {}
