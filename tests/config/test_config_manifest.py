@@ -18,6 +18,8 @@ SHA = "a" * 64
 PROMPT = "kind: Prompt\nname: p\n"
 ENVIRONMENT = "kind: Environment\nname: live\n"
 ROUTE = "kind: Route\nname: r\nteam: t\nenvironments:\n  live:\n    "
+ROLLOUT = "kind: Rollout\nname: r\nsteps: "
+ONE_STEP = "[{weight: {percent: 5}}]\n"
 GUARDRAIL = "kind: Guardrail\nname: g\nrules: [{id: a, on: [input], "
 TARGETS = "targets: [{model: m@1}]\n    "
 
@@ -168,7 +170,27 @@ CASES = [
     (ROUTE + "strategy: priority\n    targets: [{model: m@1, weight: §2}]\n", "invalid_value", "has no effect"),
     (ROUTE + TARGETS + "fallback: [{model: §m}]\n", "invalid_value", "as name@version"),
     (ROUTE + TARGETS + "capture: §full\n", "not_yet_supported", "capture other than none"),
-    (ROUTE + TARGETS + "rollout: §careful\n", "not_yet_supported", "rollout other than immediate"),
+    (ROUTE + TARGETS + "rollout: §Careful One\n", "invalid_value", "is not a name"),
+    # Rollout
+    (ROLLOUT.replace("name: r", "name: §immediate") + "[{weight: {percent: 5}}]\n", "invalid_value", "another name"),
+    (ROLLOUT + "§[]\n", "invalid_value", "from 1 to 20"),
+    (ROLLOUT + "§[{approval: true}]\n", "invalid_value", "give the candidate traffic"),
+    (ROLLOUT + "[§{approval: true, weight: {percent: 5}}, {weight: {percent: 9}}]\n", "invalid_value", "one of"),
+    (ROLLOUT + "[{weight: {percent: §0}}]\n", "invalid_value", "must be from 0.01 to 99"),
+    (ROLLOUT + "[{weight: {percent: §5.005}}]\n", "invalid_value", "at most two digits"),
+    (ROLLOUT + "[{weight: {percent: §\"5\"}}]\n", "invalid_value", "must be a number"),
+    (ROLLOUT + "[{weight: {percent: 5}}, {weight: {percent: §5}}]\n", "invalid_value", "only rise"),
+    (ROLLOUT + "[{weight: {percent: 98}}, {holdback: {percent: §5}}]\n", "invalid_value", "only rise"),
+    (ROLLOUT + "[{holdback: §{}}, {weight: {percent: 99}}]\n", "invalid_value", "last step"),
+    (ROLLOUT + "[{weight: {percent: 5, bake_s: §-1}}]\n", "invalid_value", "must be from 0"),
+    (ROLLOUT + "[{weight: {percent: 5, §bake: 1}}]\n", "unknown_field", "did you mean `bake_s`?"),
+    (ROLLOUT + ONE_STEP + "guards: §{}\n", "invalid_value", "at least one guard"),
+    (ROLLOUT + ONE_STEP + "guards: {error: {ratio: §0.9}}\n", "invalid_value", "must be from 1 to 100"),
+    (ROLLOUT + ONE_STEP + "guards: {error: {floor: §0}}\n", "invalid_value", "above 0"),
+    (ROLLOUT + ONE_STEP + "guards: {cost: {§floor: 0.1}}\n", "unknown_field", "is not a field here"),
+    (ROLLOUT + ONE_STEP + "alpha: §0.5\n", "invalid_value", "must be from 0.0001 to 0.2"),
+    (ROLLOUT + ONE_STEP + "hold_at: §1\n", "invalid_value", "must be from 2"),
+    (ROLLOUT + ONE_STEP + "lease_s: §1\n", "invalid_value", "must be from 5"),
     (ROUTE + TARGETS + "max_tokens: §0\n", "invalid_value", "at least 1"),
     (ROUTE + TARGETS + "timeouts: {total_s: §0}\n", "invalid_value", "seconds"),
     (ROUTE + TARGETS + "timeouts: {total_s: §99999}\n", "invalid_value", "seconds"),

@@ -23,6 +23,7 @@ from lineclear.control.compile import State, compile_state
 from lineclear.control.desired import Desired, plain
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.releases import build_releases, move
+from lineclear.control.rollouts.stored import course_of
 from lineclear.domain import snapshot
 from lineclear.domain.manifest import KIND_CLASSES, Noun
 from lineclear.domain.runtimes import ENGINE_SETTINGS, RuntimeSettings
@@ -49,6 +50,8 @@ class Where(StrEnum):
     """For people: shown by API and command line, said so in docs/manifests.md."""
     PROTECTION = "protection"
     """Control holds changes to it; `test_control_requests` shows how."""
+    COURSE = "course"
+    """What a rollout is held to; `test_domain_rollout` and `test_e2e_rollouts` show how."""
     REFUSED = "refused"
     """Other values are `not_yet_supported`."""
 
@@ -188,7 +191,25 @@ EFFECTS: Mapping[str, Effect] = {
         }.items()
     },
     "Route.environments.*.retrieval": Effect(Where.ROUTES, {"index": "letters"}),
-    "Route.environments.*.rollout": Effect(Where.REFUSED, "careful"),
+    "Route.environments.*.rollout": Effect(Where.COURSE, "quick"),
+    "Rollout.name": Effect(Where.COURSE, "other", is_name=True),
+    "Rollout.description": fact(),
+    "Rollout.alpha": Effect(Where.COURSE, 0.02),
+    "Rollout.hold_at": Effect(Where.COURSE, 80.0),
+    "Rollout.lease_s": Effect(Where.COURSE, 60),
+    "Rollout.steps.*.weight.percent": Effect(Where.COURSE, 6),
+    "Rollout.steps.*.weight.bake_s": Effect(Where.COURSE, 6),
+    "Rollout.steps.*.weight.min_requests": Effect(Where.COURSE, 6),
+    "Rollout.steps.*.weight.max_wait_s": Effect(Where.COURSE, 6),
+    "Rollout.steps.*.approval": Effect(Where.COURSE, value=True),
+    "Rollout.steps.*.holdback.percent": Effect(Where.COURSE, 6, "Rollout last"),
+    "Rollout.steps.*.holdback.duration_s": Effect(Where.COURSE, 6, "Rollout last"),
+    **{
+        f"Rollout.guards.{guard}.{name}": Effect(Where.COURSE, 2 if name == "ratio" else 0.2)
+        for guard in ("error", "slow", "contract")
+        for name in ("ratio", "floor")
+    },
+    "Rollout.guards.cost.ratio": Effect(Where.COURSE, 2),
 }
 
 
@@ -222,6 +243,8 @@ def documents(path: str = "", effect: Effect | None = None) -> list[dict[str, An
             made = {name: renamed(item, before, effect.value) for name, item in made.items()}
         if path == "Model.versions.*.version":
             made = {name: renamed(item, "small@1", "small@9") for name, item in made.items()}
+        if path == "Rollout.steps.*.approval":
+            del holder["weight"]
         if effect.value == "simulated":
             for name in ("artifact", "sha256", "settings"):
                 del holder[name]
@@ -256,6 +279,13 @@ def compiled(made: list[dict[str, Any]]) -> Mapping[str, bytes]:
     return {**result.sections, **result.sealed}
 
 
+def courses(made: list[dict[str, Any]]) -> list[object]:
+    """What rollouts would be held to, and which routes would have which."""
+    desired = Desired().merged(document.manifest for document in read_values(made, "documents"))
+    named = [deployed.rollout for route in desired.routes.values() for deployed in route.environments.values()]
+    return [*(course_of(item) for item in desired.rollouts.values()), *named]
+
+
 def test_the_table_has_every_field_and_no_other() -> None:
     known = [path for kind, noun in KIND_CLASSES.items() for path in leaves(noun, kind.value)]
     assert sorted(EFFECTS) == sorted(known)
@@ -266,7 +296,9 @@ def test_a_change_of_the_field_is_seen(path: str) -> None:
     effect = EFFECTS[path]
     before, after = documents(), documents(path, effect)
     was, will_be = compiled(before), compiled(after)
-    if effect.where not in (Where.FACT, Where.PROTECTION):
+    if effect.where is Where.COURSE:
+        assert courses(before) != courses(after)
+    elif effect.where not in (Where.FACT, Where.PROTECTION):
         changed = {name for name in was.keys() | will_be.keys() if was.get(name) != will_be.get(name)}
         assert [name for name in changed if name.startswith(effect.where)], changed
     old, new = (

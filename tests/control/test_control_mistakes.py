@@ -506,7 +506,7 @@ environments:
     budget: {usd_per_month: «invalid_value»1}
     timeouts: {total_s: «invalid_value»0, «unknown_field»total: 1}
     capture: «not_yet_supported»full
-    rollout: «not_yet_supported»careful
+    rollout: «unknown_reference»careful
     «not_yet_supported»hedge: []
 """,
     "a-route-with-nothing": """

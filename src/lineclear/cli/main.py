@@ -46,6 +46,7 @@ COMMANDS = {
     "block": CommandRow("lineclear.cli.block:block", "Let a model version be called no more."),
     "stop": CommandRow("lineclear.cli.stop:stop", "Stop AI for an app, a route, a provider or everybody."),
     "start": CommandRow("lineclear.cli.stop:start", "Lift a stop."),
+    "rollouts": CommandRow("lineclear.cli.rollouts:rollouts", "Follow, hold, advance and take back rollouts."),
     "usage": CommandRow("lineclear.cli.usage:usage", "Sum requests, tokens and cost."),
     "logs": CommandRow("lineclear.cli.logs:logs", "List exchanges."),
     "explain": CommandRow("lineclear.cli.explain:explain", "Tell what happened to one request and why."),

@@ -53,6 +53,9 @@ from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
 from lineclear.control.providers.trial import ProviderTrials
 from lineclear.control.publish import Directories, Publisher
+from lineclear.control.rollouts import http as rollouts_http
+from lineclear.control.rollouts.service import Rollouts
+from lineclear.control.rollouts.watch import RolloutWatch
 from lineclear.control.secrets import http as secrets_http
 from lineclear.control.secrets.secrets import Secrets
 from lineclear.control.sessions import http as sessions_http
@@ -104,6 +107,7 @@ class Core:
     sessions: Sessions
     access: Access
     overrides: Overrides
+    rollouts: Rollouts
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,8 @@ async def _run(boot: Boot, life: Life) -> None:
     gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
     core.ledger.start()
     core.overrides.start()
+    watch = RolloutWatch(core.rollouts, core.ledger.ingest.catch_up)
+    watch.start()
     callers = CallersDoor(core.ledger.explain_own)
     callers_server = HTTPServer(callers, clock=SystemClock(), limits=ServerLimits(), refuse=callers.refuse)
     callers_server.serve(callers_listener(boot.run_dir / CONTROL_SOCKET))
@@ -181,6 +187,7 @@ async def _run(boot: Boot, life: Life) -> None:
         follower.cancel()
         await callers_server.drain(CALLERS_DRAIN_S)
         callers.close()
+        watch.close()
         core.overrides.close()
         core.ledger.close()
         core.database.close()
@@ -248,7 +255,8 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     keys = Keys(publisher, overrides)
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
-    return Core(database, publisher, changes, keys, ledger, sessions, access, overrides)
+    rollouts = Rollouts(publisher, ledger.recorded, ledger.signals)
+    return Core(database, publisher, changes, keys, ledger, sessions, access, overrides, rollouts)
 
 
 def first_state(core: Core, boot: Boot) -> FirstState:
@@ -331,6 +339,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),
         *audit_http.endpoints(core.database),
         *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
+        *rollouts_http.endpoints(core.rollouts),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(
             core.sessions,

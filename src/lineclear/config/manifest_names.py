@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from lineclear.config.manifest_fields import near_words
 from lineclear.config.manifest_rules import SECRET_REFERENCE, SECRET_SCHEME, VARIABLE
+from lineclear.config.rollout_rules import IMMEDIATE
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.manifest import (
     App,
@@ -20,6 +21,7 @@ from lineclear.domain.manifest import (
     Model,
     Prompt,
     Provider,
+    Rollout,
     Route,
     Team,
     kind_of,
@@ -35,6 +37,7 @@ class Named(StrEnum):
     MODEL_VERSION = "model version"
     PROMPT = "prompt"
     GUARDRAIL = "guardrail"
+    ROLLOUT = "rollout"
     ENVIRONMENT = "environment"
     ROUTE = "route"
 
@@ -61,6 +64,7 @@ _NAMED_KINDS = {
     Kind.PROVIDER: Named.PROVIDER,
     Kind.PROMPT: Named.PROMPT,
     Kind.GUARDRAIL: Named.GUARDRAIL,
+    Kind.ROLLOUT: Named.ROLLOUT,
     Kind.ENVIRONMENT: Named.ENVIRONMENT,
     Kind.ROUTE: Named.ROUTE,
 }
@@ -81,7 +85,7 @@ def mentions_of(manifest: Manifest) -> Iterator[Mention]:
             yield from _mentions_of_route(manifest)
         case Environment():
             yield from _guardrails(manifest.guardrails, ())
-        case Team() | Prompt() | Guardrail():
+        case Team() | Prompt() | Guardrail() | Rollout():
             return
 
 
@@ -120,6 +124,8 @@ def _mentions_of_route(route: Route) -> Iterator[Mention]:
         if deployed.prompt is not None:
             yield Mention((*root, "prompt"), Named.PROMPT, deployed.prompt)
         yield from _guardrails(deployed.guardrails, root)
+        if deployed.rollout != IMMEDIATE:
+            yield Mention((*root, "rollout"), Named.ROLLOUT, deployed.rollout)
 
 
 def known_names(manifests: Iterable[Manifest]) -> Known:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lineclear.config.component_rules import check_parameters, check_retrieval
 from lineclear.config.guardrail_rules import check_guardrail
 from lineclear.config.manifest_dates import Mistake, check_dates, check_vendor_record
+from lineclear.config.rollout_rules import IMMEDIATE, check_rollout
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.catalogue import Engine, EnvironmentClass
 from lineclear.domain.exchange import Dialect
@@ -31,6 +32,7 @@ from lineclear.domain.manifest import (
     PriceRow,
     Prompt,
     Provider,
+    Rollout,
     Route,
     RouteEnvironment,
     Strategy,
@@ -63,7 +65,7 @@ APPROVALS_MAX = 10
 TEXT_CHARS_MAX = 262_144
 
 
-def check_rules(manifest: Manifest) -> Iterator[Mistake]:
+def check_rules(manifest: Manifest) -> Iterator[Mistake]:  # noqa: C901 - one case for each kind
     """Every mistake of one noun."""
     if not isinstance(manifest, Environment | Route):
         yield from _name(manifest.name)
@@ -80,6 +82,8 @@ def check_rules(manifest: Manifest) -> Iterator[Mistake]:
             yield from _prompt(manifest)
         case Guardrail():
             yield from _guardrail(manifest)
+        case Rollout():
+            yield from _rollout(manifest)
         case Environment():
             yield from _environment(manifest)
         case Route():
@@ -302,6 +306,12 @@ def _guardrail(guardrail: Guardrail) -> Iterator[Mistake]:
         yield from _word(rule.id, ("rules", at, "id"))
 
 
+def _rollout(rollout: Rollout) -> Iterator[Mistake]:
+    if rollout.name == IMMEDIATE:
+        yield ("name",), "invalid_value", f"{IMMEDIATE!r} is how changes go without a Rollout; take another name"
+    yield from check_rollout(rollout)
+
+
 def _environment(environment: Environment) -> Iterator[Mistake]:
     if not ENVIRONMENT_NAME.fullmatch(environment.name):
         yield ("name",), "invalid_value", "must be a lower-case letter, then letters and digits, at most 12 in all"
@@ -359,8 +369,8 @@ def _route_environment(deployed: RouteEnvironment) -> Iterator[Mistake]:
         yield ("strategy",), "not_yet_supported", message
     if deployed.capture is not CaptureMode.NONE:
         yield ("capture",), "not_yet_supported", "capture other than none is not yet supported"
-    if deployed.rollout != "immediate":
-        yield ("rollout",), "not_yet_supported", "a rollout other than immediate is not yet supported"
+    if deployed.rollout != IMMEDIATE:
+        yield from _word(deployed.rollout, ("rollout",))
     if deployed.max_tokens is not None and deployed.max_tokens < 1:
         yield ("max_tokens",), "invalid_value", "must be at least 1"
     yield from _unique(deployed.guardrails, ("guardrails",))

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from lineclear.config import component_rules, guardrail_rules
+from lineclear.config import component_rules, guardrail_rules, rollout_rules
 from lineclear.config import manifest_rules as rules
 from lineclear.config.manifest_fields import file_name
 from lineclear.domain import manifest as nouns
@@ -47,7 +47,7 @@ _SETTING: Schema = {
 _SECONDS: Schema = {"minimum": 0.001, "maximum": rules.TIMEOUT_S_MAX}
 
 _BOUNDS: Mapping[str, Schema] = {
-    **{f"{kind}.name": _NAME for kind in ("Team", "App", "Provider", "Model", "Prompt", "Guardrail")},
+    **{f"{kind}.name": _NAME for kind in ("Team", "App", "Provider", "Model", "Prompt", "Guardrail", "Rollout")},
     "Environment.name": {"pattern": f"^{rules.ENVIRONMENT_NAME.pattern}$"},
     "Route.name": _ROUTE_NAME,
     "App.routes": {"items": {"type": "string", "anyOf": [{"const": "*"}, _ROUTE_NAME]}, "uniqueItems": True},
@@ -123,7 +123,20 @@ _BOUNDS: Mapping[str, Schema] = {
     },
     "Parameters.reasoning_effort": {"pattern": f"^{component_rules.EFFORT.pattern}$"},
     "RouteEnvironment.capture": {"enum": [CaptureMode.NONE.value]},
-    "RouteEnvironment.rollout": {"const": "immediate"},
+    "RouteEnvironment.rollout": _NAME,
+    "Rollout.steps": {"minItems": 1, "maxItems": rollout_rules.STEPS_MAX},
+    "Rollout.alpha": {"minimum": rollout_rules.ALPHA_MIN, "maximum": rollout_rules.ALPHA_MAX},
+    "Rollout.hold_at": {"minimum": rollout_rules.HOLD_AT_MIN},
+    "Rollout.lease_s": {"minimum": rollout_rules.LEASE_S_MIN, "maximum": rollout_rules.LEASE_S_MAX},
+    "WeightStep.percent": {"minimum": rollout_rules.PERCENT_MIN, "maximum": rollout_rules.PERCENT_MAX},
+    "WeightStep.bake_s": {"minimum": 0, "maximum": rollout_rules.STEP_S_MAX},
+    "WeightStep.min_requests": {"minimum": 0, "maximum": rollout_rules.REQUESTS_MAX},
+    "WeightStep.max_wait_s": {"minimum": 1, "maximum": rollout_rules.STEP_S_MAX},
+    "HoldbackStep.percent": {"minimum": rollout_rules.PERCENT_MIN, "maximum": rollout_rules.HOLDBACK_PERCENT_MAX},
+    "HoldbackStep.duration_s": {"minimum": 0, "maximum": rollout_rules.STEP_S_MAX},
+    "RolloutCostGuard.ratio": {"minimum": 1, "maximum": rollout_rules.RATIO_MAX},
+    "RolloutGuard.ratio": {"minimum": 1, "maximum": rollout_rules.RATIO_MAX},
+    "RolloutGuard.floor": {"exclusiveMinimum": 0, "maximum": rollout_rules.FLOOR_MAX},
     "Budget.usd_per_month": _MONEY,
     "Budget.mode": {"enum": [BudgetMode.STRICT.value]},
     **{f"PriceRow.{field.name}": _MONEY for field in dataclasses.fields(nouns.PriceRow)},

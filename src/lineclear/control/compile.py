@@ -8,8 +8,9 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,7 @@ from lineclear.control.desired import Desired
 from lineclear.control.guardrails import rules_of
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry, release_id
+from lineclear.control.rollouts.stored import Stored
 from lineclear.domain.capability import askable_operations, engine_operations
 from lineclear.domain.catalogue import Engine, ModelStatus, instant_s
 from lineclear.domain.exchange import Dialect, Operation
@@ -80,6 +82,8 @@ class State:
     credentials: Mapping[str, Secret]
     """Values of the variables and secrets that providers name, by reference (`config.manifest_names`)."""
     stops: Sequence[StopRow] = ()
+    rollouts: Mapping[tuple[str, str], Stored] = field(default_factory=dict)
+    """Those under way, by (environment, route); `releases` has their candidates."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def _hashed(name: str, id_: str) -> str:
 def _check_pins(state: State) -> None:
     known = state.desired.versions
     for (environment, route), deployment in state.deployments.items():
-        for digest in (deployment.stable, *deployment.previous):
+        for digest in (*_candidate(state, (environment, route)), deployment.stable, *deployment.previous):
             missing = named_versions(state.releases[digest]) - known.keys()
             if missing:
                 raise CompileRefused(
@@ -265,6 +269,8 @@ def _routes(state: State) -> dict[str, RouteSection]:
     sections: dict[str, RouteSection] = {}
     for (environment, name), deployment in sorted(state.deployments.items()):
         route = state.desired.routes[name]
+        under_way = state.rollouts.get((environment, name))
+        tried = {} if under_way is None else _tried(state, under_way)
         sections[route_section_name(environment, name)] = RouteSection(
             route=name,
             environment=environment,
@@ -275,9 +281,28 @@ def _routes(state: State) -> dict[str, RouteSection]:
             generation=deployment.generation,
             stable=release_entry(deployment.stable, state.releases[deployment.stable]),
             previous=tuple(release_entry(digest, state.releases[digest]) for digest in deployment.previous),
-            rolled_back_from="" if deployment.stable == deployment.asked else release_id(deployment.asked),
+            rolled_back_from=""
+            if under_way is not None or deployment.stable == deployment.asked
+            else release_id(deployment.asked),
+            **tried,
         )
     return sections
+
+
+def _tried(state: State, under_way: Stored) -> dict[str, Any]:
+    """The fields of a route's section that a rollout fills. Any: they are of several types."""
+    digest = under_way.row.candidate
+    return {
+        "candidate": release_entry(digest, state.releases[digest]),
+        "weight_bp": under_way.weight_bp,
+        "rollout": under_way.row.id,
+        "lease_s": float(under_way.course.lease_s),
+    }
+
+
+def _candidate(state: State, deployment: tuple[str, str]) -> tuple[str, ...]:
+    under_way = state.rollouts.get(deployment)
+    return () if under_way is None else (under_way.row.candidate,)
 
 
 def _access(state: State) -> dict[str, AccessShard]:
@@ -336,10 +361,11 @@ def _reference(text: str) -> str:
 
 
 def _runtimes(state: State, names: Mapping[str, str]) -> tuple[RuntimeSpec, ...]:
-    """What the supervisor runs: the hosted versions that a stable release names, unless retired or blocked."""
+    """What the supervisor runs: hosted versions of stable releases and candidates, unless retired or blocked."""
     wanted: set[str] = set()
-    for deployment in state.deployments.values():
-        wanted |= named_versions(state.releases[deployment.stable])
+    for key, deployment in state.deployments.items():
+        for digest in (deployment.stable, *_candidate(state, key)):
+            wanted |= named_versions(state.releases[digest])
     versions = state.desired.versions
     return tuple(
         _runtime(model, version, names[model_version_id(model.name, version.version)], version.engine.value)

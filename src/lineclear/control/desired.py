@@ -23,13 +23,14 @@ from lineclear.domain.manifest import (
     ModelVersion,
     Prompt,
     Provider,
+    Rollout,
     Route,
     Team,
     kind_of,
     model_version_id,
 )
 
-N = TypeVar("N", Team, App, Provider, Model, Prompt, Guardrail, Environment, Route)
+N = TypeVar("N", Team, App, Provider, Model, Prompt, Guardrail, Rollout, Environment, Route)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Desired:
     @property
     def guardrails(self) -> dict[str, Guardrail]:
         return self._of(Guardrail)
+
+    @property
+    def rollouts(self) -> dict[str, Rollout]:
+        return self._of(Rollout)
 
     @property
     def environments(self) -> dict[str, Environment]:

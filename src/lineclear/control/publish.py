@@ -26,6 +26,7 @@ from lineclear.control.desired import Desired, decode
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.fold import fold_entries
 from lineclear.control.prices.book import PriceBook
+from lineclear.control.rollouts import stored
 from lineclear.control.vault import Vault
 from lineclear.domain.manifest import Kind
 from lineclear.domain.money import Price
@@ -35,7 +36,7 @@ from lineclear.handover.poke import poke_all, poke_directory
 from lineclear.handover.segment import source_is_alive
 from lineclear.handover.snapshot_dir import SnapshotRefused, SnapshotWriter
 from lineclear.store import control_rows as rows
-from lineclear.store import override_rows
+from lineclear.store import override_rows, rollout_rows
 from lineclear.store.control_rows import RevisionRow
 from lineclear.store.database import Database
 
@@ -372,7 +373,9 @@ def _named_variables(tx: Connection) -> set[str]:
 def read_state(tx: Connection, vault: Vault) -> State:
     """Everything that a snapshot is compiled from, as this transaction sees it."""
     deployments = rows.read_deployments(tx)
+    rollouts = {key: stored.read(row) for key, row in rollout_rows.open_rollouts(tx).items()}
     named = {digest for row in deployments.values() for digest in (row.stable, *row.previous)}
+    named |= {one.row.candidate for one in rollouts.values()}
     return State(
         desired=read_desired(tx),
         deployments=deployments,
@@ -381,4 +384,5 @@ def read_state(tx: Connection, vault: Vault) -> State:
         pepper=vault.pepper(tx),
         credentials=vault.credentials(tx),
         stops=override_rows.read_stops(tx),
+        rollouts=rollouts,
     )

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     PROMPT = "Prompt"
     POLICY = "Policy"
     GUARDRAIL = "Guardrail"
+    ROLLOUT = "Rollout"
     ENVIRONMENT = "Environment"
     ROUTE = "Route"
 
@@ -333,6 +334,83 @@ class Guardrail(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightStep(Noun):
+    """A share of traffic for the candidate."""
+
+    percent: float
+    """Of units, from 0.01 to 99; each step has more than the one before."""
+    bake_s: float = 600.0
+    """It lasts at least so long."""
+    min_requests: int = 200
+    """The candidate has to have had so many requests at this share."""
+    max_wait_s: float = 86_400.0
+    """After so long without them it asks a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldbackStep(Noun):
+    """The last step: nearly everything goes to the candidate, and the rest shows how it would have been."""
+
+    percent: float = 5.0
+    """Of units that stay on the release before."""
+    duration_s: float = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutStep(Noun):
+    """One step of a rollout; it has exactly one of these."""
+
+    weight: WeightStep | None = None
+    approval: bool = False
+    """True: it waits until somebody else than who started it says yes."""
+    holdback: HoldbackStep | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutGuard(Noun):
+    """What one guard tolerates."""
+
+    ratio: float | None = None
+    """How much worse than stable the candidate may be; None = the guard's own default."""
+    floor: float | None = None
+    """A rate up to this is no reason to roll back; None = the guard's own default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutCostGuard(Noun):
+    """What the guard of the mean cost tolerates; there is no rate of it to compare with a floor."""
+
+    ratio: float | None = None
+    """How much dearer than stable the candidate may be; None = 1.1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutGuards(Noun):
+    """What is watched; each one that is written may roll back."""
+
+    error: RolloutGuard | None = None
+    slow: RolloutGuard | None = None
+    cost: RolloutCostGuard | None = None
+    contract: RolloutGuard | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout(Noun):
+    """How a route's change reaches its callers. Routes name it; one under way keeps what it said at the start."""
+
+    name: str
+    steps: tuple[RolloutStep, ...]
+    guards: RolloutGuards = RolloutGuards(error=RolloutGuard())
+    alpha: float = 0.01
+    """At most this share of harmless rollouts is rolled back."""
+    hold_at: float = 20.0
+    """Evidence, so many to 1, at which it is held."""
+    lease_s: int = 300
+    """A gateway that has not seen control for so long gives the candidate nothing."""
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FreezeWindow(Noun):
     """A time in which nothing that serves in an environment is changed. In files `from_` is written `from`."""
 
@@ -420,6 +498,7 @@ class RouteEnvironment(Noun):
     timeouts: RouteTimeouts = RouteTimeouts()
     capture: CaptureMode = CaptureMode.NONE
     rollout: str = "immediate"
+    """`immediate`, or a Rollout: how a change of it reaches callers. The first release is always immediate."""
     guardrails: tuple[str, ...] = ()
     """Pinned in the release, with what they say now."""
     parameters: Parameters = Parameters()
@@ -439,7 +518,7 @@ class Route(Noun):
     description: str = ""
 
 
-Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Guardrail | Environment | Route
+Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Guardrail | Rollout | Environment | Route
 
 KIND_CLASSES: dict[Kind, type[Manifest]] = {
     Kind.TEAM: Team,
@@ -448,6 +527,7 @@ KIND_CLASSES: dict[Kind, type[Manifest]] = {
     Kind.MODEL: Model,
     Kind.PROMPT: Prompt,
     Kind.GUARDRAIL: Guardrail,
+    Kind.ROLLOUT: Rollout,
     Kind.ENVIRONMENT: Environment,
     Kind.ROUTE: Route,
 }

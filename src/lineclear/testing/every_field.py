@@ -74,6 +74,20 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         "kind": "Guardrail", "name": "shape",
         "rules": [{"id": "shape", "on": ["output"], "json_schema": {"type": "array"}}],
     },
+    "Rollout": {
+        "kind": "Rollout", "name": "slowly", "description": "a", "alpha": 0.01, "hold_at": 20.0, "lease_s": 300,
+        "steps": [
+            {"weight": {"percent": 5, "bake_s": 5, "min_requests": 5, "max_wait_s": 5}, "approval": False},
+            {"weight": {"percent": 50}},
+        ],
+        "guards": {
+            **{guard: {"ratio": 1.5, "floor": 0.01} for guard in ("error", "slow", "contract")}, "cost": {"ratio": 1.5}
+        },
+    },
+    "Rollout last": {
+        "kind": "Rollout", "name": "last", "steps": [{"holdback": {"percent": 5, "duration_s": 5}}],
+    },
+    "Rollout quick": {"kind": "Rollout", "name": "quick", "steps": [{"weight": {"percent": 50}}]},
     "Environment": {"kind": "Environment", "name": "stage", "class": "test", "approvals": 0, "description": "a",
         "guardrails": ["size"], "allowed_statuses": ["approved"],
         "freeze": [{"from": "2026-12-20T00:00:00Z", "to": "2026-12-27T00:00:00Z", "reason": "a"}],
@@ -85,7 +99,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
             "fallback": [{"model": "own@1"}], "prompt": "voice", "max_tokens": 5, "limits": LIMITS,
             "budget": {"usd_per_month": "1", "mode": "strict"},
             "timeouts": {"connect_s": 1.0, "first_event_s": 1.0, "between_events_s": 1.0, "total_s": 1.0},
-            "capture": "none", "rollout": "immediate", "guardrails": ["house", "words", "shape"],
+            "capture": "none", "rollout": "slowly", "guardrails": ["house", "words", "shape"],
             "parameters": {
                 "temperature": 0.5, "top_p": 0.5, "max_tokens": 5, "stop": ["a"], "seed": 1,
                 "frequency_penalty": 0.5, "presence_penalty": 0.5, "reasoning_effort": "low",

@@ -92,6 +92,7 @@ _PLURALS = {
     Kind.MODEL: "models",
     Kind.PROMPT: "prompts",
     Kind.GUARDRAIL: "guardrails",
+    Kind.ROLLOUT: "rollout-plans",
     Kind.ENVIRONMENT: "environments",
 }
 

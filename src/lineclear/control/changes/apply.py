@@ -33,6 +33,7 @@ from lineclear.domain.change_request import ChangeState
 from lineclear.domain.manifest import Kind, ManagedBy
 from lineclear.domain.permissions import Permission
 from lineclear.store import control_rows as rows
+from lineclear.store import rollout_rows
 
 CHANGE_PREFIX = "chg_"
 NOTE_CHARS_MAX = 2_000
@@ -127,7 +128,7 @@ class Changes:
         gone_back = (
             deployment_drift(key, row, built[key])
             for key, row in sorted(before.deployments.items())
-            if key in built and went_back(row, built[key])
+            if key in built and key not in before.tried and went_back(row, built[key])
         )
         return (*stored_drift(before.desired, before.filed, before.managers), *gone_back)
 
@@ -281,7 +282,8 @@ class Changes:
         last = rows.last_revision(tx)
         found = {(Kind(row.kind), row.name): row for row in rows.read_manifests(tx)}
         deployments = rows.read_deployments(tx)
-        named = {digest for row in deployments.values() for digest in (row.stable, *row.previous)}
+        tried = {key: row.candidate for key, row in rollout_rows.open_rollouts(tx).items()}
+        named = {digest for row in deployments.values() for digest in (row.stable, *row.previous)} | {*tried.values()}
         return Before(
             desired=Desired({key: decode(row.kind, row.document) for key, row in found.items()}),
             managers={key: ManagedBy(row.owner) for key, row in found.items()},
@@ -291,6 +293,7 @@ class Changes:
             keys=rows.count_keys(tx),
             variables=self.publisher.vault.credentials(tx),
             revision=last.revision if last else 0,
+            tried=tried,
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from sqlalchemy import Connection
 
+from lineclear.base.clock import Clock
 from lineclear.base.secret import Secret
 from lineclear.config.manifest_names import secret_name
 from lineclear.control import audit
@@ -17,12 +18,14 @@ from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.changes.plan import Plan, Prepared
 from lineclear.control.changes.reach import scopes_of
 from lineclear.control.credentials import flaw_of
-from lineclear.control.desired import encode, noun_digest
+from lineclear.control.desired import Desired, encode, noun_digest
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Publisher
 from lineclear.control.releases import move, release_id
+from lineclear.control.rollouts.stored import Beginning, begin, end_open
 from lineclear.domain.change_request import ChangeState
-from lineclear.domain.manifest import ManagedBy, Manifest, kind_of
+from lineclear.domain.manifest import ManagedBy, Manifest, Rollout, kind_of
+from lineclear.domain.rollout import cancelled
 from lineclear.store import control_rows as rows
 from lineclear.store.control_rows import ChangeRow, ManifestRow, ReleaseRow
 
@@ -64,13 +67,14 @@ def carry_out(
     for noun in prepared.deleted:
         rows.delete_manifest(tx, kind_of(noun).value, noun.name)
     for environment, route in prepared.removed:
+        _end_rollout(tx, publisher.clock, (environment, route), "its deployment was removed", cause, now_us)
         rows.delete_deployment(tx, environment, route)
     for name, value in prepared.variables.items():
         publisher.vault.put_credential(tx, name, value, cause.author)
     for name, value in said.items():
         if name in prepared.named and not flaw_of(value):
             publisher.vault.mark_taken(tx, name, value, cause.author)
-    moved = list(_deploy(tx, prepared, cause, now_us))
+    moved = list(_deploy(tx, publisher.clock, prepared, cause, now_us))
     events = [
         *(_noun_event(before, noun) for noun in prepared.changed),
         *(
@@ -127,7 +131,7 @@ def scopes_text(prepared: Prepared) -> str:
     return json.dumps(found)
 
 
-def _deploy(tx: Connection, prepared: Prepared, cause: Cause, now_us: int) -> Iterator[AuditEvent]:
+def _deploy(tx: Connection, clock: Clock, prepared: Prepared, cause: Cause, now_us: int) -> Iterator[AuditEvent]:
     deployments = rows.read_deployments(tx)
     for (environment, route), release in sorted(prepared.releases.items()):
         was = deployments.get((environment, route))
@@ -136,16 +140,41 @@ def _deploy(tx: Connection, prepared: Prepared, cause: Cause, now_us: int) -> It
             continue
         stored = ReleaseRow(release.digest, release.id, release.route, release.manifest, now_us, cause.change_id)
         rows.add_release(tx, stored)
+        _end_rollout(tx, clock, (environment, route), f"{release.id} takes its place", cause, now_us)
+        rollout = _rollout_of(prepared.wanted, environment, route)
+        beginning = None
+        if was is not None and was.stable != release.digest and rollout is not None:
+            # Stable stays; what was asked for is tried first.
+            row = replace(
+                was, generation=row.generation, asked=release.digest, change_id=cause.change_id, updated_us=now_us
+            )
+            beginning = Beginning(
+                environment, route, was.stable, release.digest, rollout, cause.author, cause.change_id, now_us
+            )
         if not rows.move_deployment(tx, row):
             raise Refused(
                 AdminCode.CONFLICT, f"route {route!r} in {environment} was moved meanwhile", hint="plan again"
             )
+        if beginning is not None:
+            yield begin(tx, beginning)
+            continue
         yield AuditEvent(
             AuditAction.DEPLOYMENT_MOVED,
             f"deployment/{environment}/{route}",
             before=release_id(was.stable) if was else "",
             after=release.id,
         )
+
+
+def _rollout_of(wanted: Desired, environment: str, route: str) -> Rollout | None:
+    """How changes of a route reach its callers there; None = at once."""
+    return wanted.rollouts.get(wanted.routes[route].environments[environment].rollout)
+
+
+def _end_rollout(
+    tx: Connection, clock: Clock, deployment: tuple[str, str], words: str, cause: Cause, now_us: int
+) -> None:
+    end_open(tx, clock, deployment, lambda progress: cancelled(progress, words), cause.actor, now_us)
 
 
 def _row(noun: Manifest, was: ManifestRow | None, managed_by: ManagedBy, change_id: str, now_us: int) -> ManifestRow:

@@ -130,6 +130,8 @@ class Before:
     variables: Mapping[str, Secret]
     """Values remembered from earlier changes."""
     revision: int
+    tried: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Digests of the candidates of rollouts under way, by (environment, route)."""
 
     def digest(self) -> JSONValue:
         """What a plan rests on: nouns with who keeps them, and deployments. Keys and rotated values move neither."""
@@ -301,9 +303,14 @@ def _pinned(before: Before, wanted: Desired) -> set[str]:
     return {
         version
         for row in rows
-        for digest in (row.stable, *row.previous)
+        for digest in (row.stable, *row.previous, *_tried(before, row))
         for version in named_versions(before.releases[digest])
     }
+
+
+def _tried(before: Before, row: DeploymentRow) -> tuple[str, ...]:
+    digest = before.tried.get((row.environment, row.route))
+    return () if digest is None else (digest,)
 
 
 def _is_deployed(wanted: Desired, key: tuple[str, str]) -> bool:
@@ -326,9 +333,10 @@ def _moving(before: Before, wanted: Desired, terms: ChangeTerms) -> tuple[dict[t
     gone_back: list[Drift] = []
     for key, release in sorted(build_releases(wanted).items()):
         row = before.deployments.get(key)
-        if row is not None and row.stable == row.asked == release.digest:
+        if row is not None and row.asked == release.digest == before.tried.get(key, row.stable):
             continue
-        if row is not None and went_back(row, release) and not terms.take_ownership:
+        is_under_way = key in before.tried
+        if row is not None and not is_under_way and went_back(row, release) and not terms.take_ownership:
             gone_back.append(deployment_drift(key, row, release))
         else:
             moving[key] = release

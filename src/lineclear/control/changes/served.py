@@ -21,6 +21,7 @@ _KINDS: Mapping[Named, Kind] = {
     Named.PROVIDER: Kind.PROVIDER,
     Named.PROMPT: Kind.PROMPT,
     Named.GUARDRAIL: Kind.GUARDRAIL,
+    Named.ROLLOUT: Kind.ROLLOUT,
     Named.ENVIRONMENT: Kind.ENVIRONMENT,
     Named.ROUTE: Kind.ROUTE,
 }

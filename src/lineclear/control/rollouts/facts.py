@@ -1,0 +1,194 @@
+"""A rollout as the admin API tells it: state, steps, each guard with its evidence, and why it does not go on.
+
+In: what stands. Out: plain values, times in ISO 8601 UTC.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from lineclear.control.releases import release_id
+from lineclear.control.rollouts.service import Standing
+from lineclear.domain import rollout as rules
+from lineclear.domain.evidence import WEIGHT_BP_MAX, Arm, e_value
+from lineclear.domain.rollout import Course, Step
+from lineclear.domain.signals import Guard, RolloutEvidence
+from lineclear.domain.verdict import judge
+from lineclear.observe.period import time_text
+
+E_SHOWN_MAX: Final = 1e12
+"""Larger evidence is shown as this: no decision rests on more."""
+
+
+@dataclass(frozen=True)
+class StepFacts:
+    """One step."""
+
+    number: int
+    kind: str
+    percent: float
+    """The candidate's share."""
+    seconds: float
+    """How long it lasts at least."""
+    min_requests: int
+    state: str
+    """done | now | to come"""
+
+
+@dataclass(frozen=True)
+class GuardFacts:
+    """One guard and what speaks against the candidate."""
+
+    guard: str
+    ratio: float
+    """How much worse the candidate may be."""
+    floor: float | None
+    evidence: str
+    """`37 : 1 against`"""
+    e: float
+    hold_at: float
+    roll_back_at: float
+    stable_bad: int | None
+    candidate_bad: int | None
+    """None for cost, which is no count, and for a guard without a frozen value."""
+    floor_e: float | None
+    """Evidence that the candidate's rate lies above the floor; a rollback needs both."""
+    verdict: str
+    """What it asks for now; empty if nothing. A guard that watches nothing says so."""
+
+
+@dataclass(frozen=True)
+class RolloutFacts:
+    """One rollout."""
+
+    id: str
+    name: str
+    environment: str
+    route: str
+    state: str
+    hold: str
+    percent: float
+    """The candidate's share of traffic now."""
+    step: int
+    """From 1; 0 before the first."""
+    steps: int
+    stable: str
+    candidate: str
+    reason: str
+    by_guard: bool
+    """Whether a guard ended it."""
+    started_at: str
+    started_by: str
+    change: str
+    ended_at: str
+
+
+@dataclass(frozen=True)
+class RolloutDetail:
+    """One rollout with everything about it."""
+
+    rollout: RolloutFacts
+    why_not_advancing: list[str]
+    course: list[StepFacts]
+    guards: list[GuardFacts]
+    stable_requests: int
+    candidate_requests: int
+    split_evidence: str
+    """Against "the arms are dealt as the weight says"."""
+    unmonitored: int
+    """Requests that went to stable because no control was seen."""
+    other_release: int
+    """Requests whose app said another release than its arm's: they count for neither."""
+    slow_after_ms: float | None
+    cost_cap_usd: float | None
+    known_until: str
+    """Everything before this is in it; empty if nothing is known yet."""
+    silent: list[str]
+
+
+def facts_of(standing: Standing) -> RolloutFacts:
+    """The line of a list."""
+    one = standing.stored
+    row, progress = one.row, one.progress
+    return RolloutFacts(
+        row.id,
+        one.course.name,
+        row.environment,
+        row.route,
+        progress.state.value,
+        progress.hold.value,
+        one.weight_bp / 100,
+        progress.step + 1,
+        len(one.course.steps),
+        release_id(row.stable),
+        release_id(row.candidate),
+        progress.reason,
+        progress.by_guard,
+        time_text(row.created_us),
+        row.created_by,
+        row.change_id,
+        time_text(row.ended_us) if row.ended_us else "",
+    )
+
+
+def detail_of(standing: Standing) -> RolloutDetail:
+    """Everything."""
+    one, evidence = standing.stored, standing.evidence
+    plan = one.plan
+    known_us = evidence.watermark_us if evidence is not None else None
+    return RolloutDetail(
+        facts_of(standing),
+        list(standing.why),
+        [_step(one.course.steps[at], at, one.progress.step) for at in range(len(one.course.steps))],
+        guards_of(one.course, evidence),
+        _requests(evidence, Arm.STABLE),
+        _requests(evidence, Arm.CANDIDATE),
+        rules.evidence_words(evidence.split_log_e) if evidence is not None else "",
+        evidence.unmonitored if evidence is not None else 0,
+        evidence.other_release if evidence is not None else 0,
+        None if plan is None or plan.slow_us is None else plan.slow_us / 1000,
+        None if plan is None or plan.cost_cap_nano_usd is None else plan.cost_cap_nano_usd / 1e9,
+        time_text(known_us) if known_us else "",
+        list(evidence.missing) if evidence is not None else [],
+    )
+
+
+def guards_of(course: Course, evidence: RolloutEvidence | None) -> list[GuardFacts]:
+    """Each guard, with what it is watching for."""
+    promise = course.promise
+    found = {} if evidence is None else {one.guard: one for one in rules.guard_evidence(course, evidence)}
+    facts = []
+    for watched in course.guards:
+        known = found.get(watched.guard.value)
+        reason = None if known is None else judge(known, promise)
+        verdict = "" if reason is None else reason.cause.value
+        signal = None if evidence is None or watched.guard is Guard.COST else evidence.signal(watched.guard)
+        facts.append(
+            GuardFacts(
+                watched.guard.value,
+                watched.ratio,
+                watched.floor,
+                "nothing is known yet" if known is None else rules.evidence_words(known.log_e),
+                0.0 if known is None else _shown(known.log_e),
+                promise.hold_e,
+                promise.rollback_e,
+                None if signal is None else signal.first_bad.total(Arm.STABLE),
+                None if signal is None else signal.first_bad.total(Arm.CANDIDATE),
+                None if known is None or known.floor_log_e is None else _shown(known.floor_log_e),
+                "not watched: nothing was frozen" if evidence is not None and known is None else verdict,
+            )
+        )
+    return facts
+
+
+def _shown(log_e: float) -> float:
+    return round(min(e_value(log_e), E_SHOWN_MAX), 3)
+
+
+def _requests(evidence: RolloutEvidence | None, arm: Arm) -> int:
+    return 0 if evidence is None else evidence.requests.total(arm)
+
+
+def _step(step: Step, at: int, now: int) -> StepFacts:
+    state = "now" if at == now else "done" if at < now else "to come"
+    share = min(step.weight_bp, WEIGHT_BP_MAX) / 100
+    return StepFacts(at + 1, step.kind.value, share, step.bake_us / 1e6, step.requests_min, state)

@@ -1,0 +1,236 @@
+"""The state machine of a rollout: every transition by evidence and time, by people, and none out of an end."""
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.strategies import integers, sampled_from
+
+from lineclear.domain import rollout as rules
+from lineclear.domain.evidence import Arm, ArmCounts
+from lineclear.domain.floor import FloorCounts
+from lineclear.domain.rollout import (
+    Course,
+    Hold,
+    NotPossible,
+    Progress,
+    RolloutState,
+    Step,
+    StepKind,
+    WatchedGuard,
+)
+from lineclear.domain.signals import CountedSignal, Guard, RolloutEvidence
+
+S = rules.SECOND_US
+START_US = 1_000 * S
+WEIGHT = Step(StepKind.WEIGHT, 1_000, bake_us=60 * S, requests_min=100, wait_max_us=600 * S)
+COURSE = Course(
+    "careful",
+    (
+        WEIGHT,
+        Step(StepKind.APPROVAL, 1_000),
+        Step(StepKind.WEIGHT, 5_000, bake_us=60 * S, requests_min=100, wait_max_us=600 * S),
+        Step(StepKind.HOLDBACK, 9_500, bake_us=120 * S),
+    ),
+    (WatchedGuard(Guard.ERROR, 1.25, 0.005),),
+    alpha=0.01,
+    hold_at=20.0,
+    lease_s=300,
+)
+BEGUN = rules.begun(COURSE, Progress(), START_US)
+OPEN = (
+    Progress(),
+    BEGUN,
+    rules.paused(BEGUN, "by ann"),
+    *(
+        msgspec.structs.replace(BEGUN, state=RolloutState.HELD, hold=hold)
+        for hold in (Hold.ANALYSIS, Hold.NO_DATA, Hold.SPLIT, Hold.APPROVAL)
+    ),
+)
+"""A rollout in each of its open states."""
+
+
+def evidence(
+    known_s: int,
+    *,
+    weight_bp: int = 1_000,
+    requests: tuple[int, int] = (900, 100),
+    bad: tuple[int, int] = (0, 0),
+    missing: tuple[str, ...] = (),
+) -> RolloutEvidence:
+    """What the ledger says so many seconds after the first step began; numbers are of stable and the candidate."""
+    all_ = ArmCounts.counted([(Arm.STABLE, weight_bp, requests[0]), (Arm.CANDIDATE, weight_bp, requests[1])])
+    first = ArmCounts.counted([(Arm.STABLE, weight_bp, bad[0]), (Arm.CANDIDATE, weight_bp, bad[1])])
+    signal = CountedSignal(Guard.ERROR, first, first, FloorCounts(bad[1], requests[1] - bad[1]))
+    return RolloutEvidence(
+        rollout="ro_1",
+        requests=all_,
+        first_requests=all_,
+        counted=(signal,),
+        cost=None,
+        unpriced=ArmCounts(),
+        unmonitored=0,
+        other_release=0,
+        watermark_us=START_US + known_s * S,
+        missing=missing,
+    )
+
+
+def looked(progress: Progress, known: RolloutEvidence | None, after_s: int) -> Progress:
+    return rules.advanced(COURSE, progress, known, START_US + after_s * S)
+
+
+def test_a_step_lasts_until_its_time_is_over_and_its_requests_are_there() -> None:
+    assert rules.weight_bp(COURSE, Progress()) == 0
+    assert rules.weight_bp(COURSE, BEGUN) == 1_000
+    assert looked(BEGUN, evidence(59), 59) == BEGUN
+    few = evidence(61, requests=(891, 99))
+    assert looked(BEGUN, few, 61) == BEGUN
+    assert rules.why_not_advancing(COURSE, BEGUN, few, START_US + 61 * S) == (
+        "the candidate had 99 of 100 requests at this weight",
+    )
+    passed = looked(BEGUN, evidence(61), 61)
+    assert (passed.state, passed.hold, passed.step) == (RolloutState.HELD, Hold.APPROVAL, 1)
+    assert rules.weight_bp(COURSE, passed) == 1_000
+
+
+def test_time_that_the_ledger_does_not_cover_is_not_counted() -> None:
+    assert looked(BEGUN, evidence(55), 62) == BEGUN
+    assert looked(BEGUN, evidence(61, missing=("gateway-1",)), 62) == BEGUN
+
+
+def test_everything_passed_is_complete() -> None:
+    progress = rules.stepped(COURSE, looked(BEGUN, evidence(61), 61), "by bob", START_US + 100 * S)
+    assert (progress.state, progress.step) == (RolloutState.RUNNING, 2)
+    progress = looked(progress, evidence(161, weight_bp=5_000, requests=(100, 100)), 161)
+    assert (progress.step, rules.weight_bp(COURSE, progress)) == (3, 9_500)
+    assert looked(progress, evidence(280, weight_bp=9_500, requests=(5, 95)), 280).step == 3
+    done = looked(progress, evidence(282, weight_bp=9_500, requests=(5, 95)), 282)
+    assert done.state is RolloutState.COMPLETED
+    assert rules.weight_bp(COURSE, done) == 0
+
+
+@pytest.mark.parametrize("progress", OPEN[1:], ids=lambda progress: f"{progress.state}-{progress.hold}")
+def test_a_guard_rolls_back_whatever_it_is_held_by(progress: Progress) -> None:
+    worse = looked(progress, evidence(5, requests=(900, 100), bad=(5, 40)), 5)
+    assert worse.state is RolloutState.ROLLED_BACK
+    assert worse.by_guard
+    assert "error" in worse.reason
+
+
+def test_suspicion_holds_until_a_person_has_seen_it() -> None:
+    suspected = evidence(5, requests=(9_000, 1_000), bad=(20, 10))
+    held = looked(BEGUN, suspected, 5)
+    assert (held.state, held.hold) == (RolloutState.HELD, Hold.ANALYSIS)
+    assert looked(held, evidence(8), 8) == held
+    taken_up = rules.resumed(COURSE, held, suspected, "by ann", START_US + 9 * S)
+    assert taken_up.muted == ("error",)
+    assert looked(taken_up, msgspec.structs.replace(suspected, watermark_us=START_US + 10 * S), 10) == taken_up
+
+
+def test_a_rate_below_the_floor_never_rolls_back() -> None:
+    rare = looked(BEGUN, evidence(5, requests=(900_000, 100_000), bad=(5, 40)), 5)
+    assert (rare.state, rare.hold) == (RolloutState.HELD, Hold.ANALYSIS)
+
+
+def test_arms_that_are_not_dealt_as_they_should_be_hold_for_good() -> None:
+    held = looked(BEGUN, evidence(5, requests=(500, 500), bad=(5, 40)), 5)
+    assert (held.state, held.hold) == (RolloutState.HELD, Hold.SPLIT)
+    with pytest.raises(NotPossible, match="not dealt"):
+        rules.resumed(COURSE, held, None, "by ann", START_US + 9 * S)
+    assert rules.rolled_back(held, "by ann").state is RolloutState.ROLLED_BACK
+
+
+def test_missing_data_holds_and_is_taken_up_by_itself() -> None:
+    held = looked(BEGUN, evidence(5, missing=("gateway-1",)), 16)
+    assert (held.state, held.hold) == (RolloutState.HELD, Hold.NO_DATA)
+    assert "gateway-1" in held.reason
+    assert looked(held, evidence(16), 17).state is RolloutState.RUNNING
+    assert looked(BEGUN, None, 11).hold is Hold.NO_DATA
+
+
+def test_too_few_requests_ask_a_person_in_the_end() -> None:
+    few = evidence(601, requests=(90, 10))
+    held = looked(BEGUN, few, 601)
+    assert (held.state, held.hold) == (RolloutState.HELD, Hold.NO_DATA)
+    waiting = rules.resumed(COURSE, held, few, "by ann", START_US + 602 * S)
+    assert looked(waiting, msgspec.structs.replace(few, watermark_us=START_US + 700 * S), 700) == waiting
+    assert rules.stepped(COURSE, held, "by ann", START_US + 602 * S).step == 1
+
+
+@pytest.mark.parametrize("progress", OPEN, ids=lambda progress: f"{progress.state}-{progress.hold}")
+def test_a_person_rolls_back_and_a_change_cancels_from_every_open_state(progress: Progress) -> None:
+    assert rules.rolled_back(progress, "by ann").state is RolloutState.ROLLED_BACK
+    assert rules.cancelled(progress, "another one").state is RolloutState.CANCELLED
+    assert rules.paused(progress, "by ann").hold is Hold.MANUAL
+
+
+def test_evidence_is_said_as_odds() -> None:
+    assert rules.evidence_words(3.611) == "37 : 1 against"
+    assert rules.evidence_words(1.5) == "4.5 : 1 against"
+    assert rules.evidence_words(-3.0) == "none against"
+
+
+class Life(RuleBasedStateMachine):
+    """Everything that can happen to a rollout, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress = Progress()
+        self.now_s = 0
+        self.seen = [self.progress]
+
+    def become(self, progress: Progress) -> None:
+        self.seen.append(progress)
+        self.progress = progress
+
+    def attempt(self, act: str, *more: object) -> None:
+        try:
+            self.become(getattr(rules, act)(*more))
+        except NotPossible:
+            self.seen.append(self.progress)
+
+    @precondition(lambda self: self.progress.step < 0 and self.progress.state is RolloutState.PENDING)
+    @rule()
+    def begin(self) -> None:
+        self.become(rules.begun(COURSE, self.progress, START_US + self.now_s * S))
+
+    @rule(seconds=integers(1, 700), bad=sampled_from([(0, 0), (5, 40), (20, 10)]), share=sampled_from([1, 5]))
+    def look(self, seconds: int, bad: tuple[int, int], share: int) -> None:
+        self.now_s += seconds
+        weight = rules.weight_bp(COURSE, self.progress) or 1_000
+        split = (10_000 - weight, weight) if share == 1 else (5_000, 5_000)
+        known = evidence(self.now_s, weight_bp=weight, requests=split, bad=bad)
+        self.become(looked(self.progress, known, self.now_s))
+
+    @rule(act=sampled_from(["paused", "rolled_back", "cancelled"]))
+    def act(self, act: str) -> None:
+        self.attempt(act, self.progress, "by ann")
+
+    @rule()
+    def resume(self) -> None:
+        self.attempt("resumed", COURSE, self.progress, None, "by ann", START_US + self.now_s * S)
+
+    @rule()
+    def step(self) -> None:
+        self.attempt("stepped", COURSE, self.progress, "by ann", START_US + self.now_s * S)
+
+    @invariant()
+    def no_way_leads_out_of_an_end(self) -> None:
+        ends = [progress for progress in self.seen if not progress.is_open]
+        assert all(progress == ends[0] for progress in self.seen[self.seen.index(ends[0]) :]) if ends else True
+
+    @invariant()
+    def the_weight_only_rises_until_it_is_nothing(self) -> None:
+        weights = [rules.weight_bp(COURSE, progress) for progress in self.seen if progress.is_open]
+        assert weights == sorted(weights)
+        assert all(weight < 10_000 for weight in weights)
+        assert self.progress.is_open or rules.weight_bp(COURSE, self.progress) == 0
+
+    @invariant()
+    def held_says_by_what(self) -> None:
+        assert (self.progress.state is RolloutState.HELD) == (self.progress.hold is not Hold.NONE)
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
