@@ -145,15 +145,14 @@ def _getter(database: Database, kind: Kind) -> Any:
 def _nouns(call: Call, database: Database, kind: Kind) -> list[NounFacts]:
     with database.read() as tx:
         found, desired = rows.read_manifests(tx), read_desired(tx)
-    return [
     seen = Seen(call, desired)
+    return [
         NounFacts(row.kind, row.name, row.owner, row.change_id, _shown(seen, desired.nouns[kind, row.name]))
         for row in found
         if row.kind == kind.value and seen.is_noun(desired.nouns[kind, row.name])
     ]
 
 
-def _versions(database: Database, prices: PriceBook) -> Any:
 def _shown(seen: Seen, noun: Manifest) -> dict[str, Any]:
     """The noun as files write it; of a route only the environments that are seen."""
     shown = plain(noun)
@@ -163,6 +162,7 @@ def _shown(seen: Seen, noun: Manifest) -> dict[str, Any]:
     return shown
 
 
+def _versions(database: Database, prices: PriceBook) -> Any:
     def list_versions(call: Call) -> VersionList:
         with database.read() as tx:
             desired = read_desired(tx)
@@ -201,9 +201,9 @@ def _deployed_where(desired: Desired, seen: Seen) -> dict[str, list[str]]:
     used: dict[str, list[str]] = {}
     for route in desired.routes.values():
         for environment, deployed in route.environments.items():
-            named = [*(item.model for item in deployed.targets), *(item.model for item in deployed.fallback)]
             if not seen.is_deployment(environment, route.name):
                 continue
+            named = [*(item.model for item in deployed.targets), *(item.model for item in deployed.fallback)]
             for id_ in dict.fromkeys(named):
                 used.setdefault(id_, []).append(f"{environment}/{route.name}")
     return used
@@ -247,5 +247,5 @@ def _release_facts(call: Call, database: Database) -> list[ReleaseFacts]:
             manifest=json.loads(row.manifest),
         )
         for row in sorted(releases.values(), key=lambda row: (row.route, -row.created_us, row.digest))
-    ]
         if seen.is_route(row.route)
+    ]

@@ -207,7 +207,10 @@ def prepare(
     removed = tuple(key for key in sorted(before.deployments) if not _is_deployed(taken.wanted, key))
     manifests = {key: release.manifest for key, release in moving.items()}
     move = Move(before.desired, taken.wanted, before.deployments, before.releases, manifests, removed)
-    findings = [*check_statuses(move, taken.documents)]
+    findings = [
+        *check_statuses(move, taken.documents),
+        *check_pins(before.desired, taken.wanted, _new_releases(before, moving), taken.documents),
+    ]
     if findings:
         raise InvalidManifest(in_order(findings, reading.files))
     changes = [_noun_change(before, taken.wanted, document.manifest, terms) for document in taken.documents]
@@ -218,11 +221,6 @@ def prepare(
         for change, noun in ((change, taken.wanted.get(Kind(change.kind), change.name)) for change in changes)
         if noun is not None and change.action is not Action.UNCHANGED
     )
-    moving, gone_back = _moving(before, taken.wanted, terms)
-    pinned = list(check_pins(before.desired, taken.wanted, _new_releases(before, moving), taken.documents))
-    if pinned:
-        raise InvalidManifest(in_order(pinned, reading.files))
-    removed = tuple(key for key in sorted(before.deployments) if not _is_deployed(taken.wanted, key))
     named = _named(taken.wanted, taken.documents)
     rotated = {name: values[name] for name in named & values.keys() if values[name] != before.variables.get(name)}
     plan = _plan(
