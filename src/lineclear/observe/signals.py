@@ -68,8 +68,16 @@ class Standing(msgspec.Struct, frozen=True):
 class Signals:
     """Reads evidence. Safe to call from several threads; one reads at a time."""
 
-    def __init__(self, ledger: Ledger, standing: Callable[[], AbstractContextManager[Standing]], clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        standing: Callable[[], AbstractContextManager[Standing]],
+        clock: Clock,
+        *,
+        units_max: int = UNITS_MAX,
+    ) -> None:
         """Nothing is read yet; `standing` keeps ingest still inside its block."""
+        self._units_max = units_max
         self._ledger = ledger
         self._standing = standing
         self._clock = clock
@@ -85,7 +93,7 @@ class Signals:
         with self._lock, self._standing() as standing:
             fold = self._folds.pop(plan.rollout, None)
             if fold is None or fold.plan != plan:
-                fold = _Fold(plan)
+                fold = _Fold(plan, self._units_max)
             # Kept only once all was read: what was read in part is forgotten with whatever broke off.
             for day in sorted(day for day in self._ledger.days() if day >= plan.first_day):
                 self._read(fold, day)
@@ -187,8 +195,9 @@ class _Signal:
 class _Fold:
     """What has been read of one rollout."""
 
-    def __init__(self, plan: SignalPlan) -> None:
+    def __init__(self, plan: SignalPlan, units_max: int) -> None:
         self.plan = plan
+        self.units_max = units_max
         self.numbers: dict[int, int] = {}
         """By day: the last batch that was read."""
         self.requests, self.unpriced, self.first = _Cells(), _Cells(), _Cells()
@@ -234,7 +243,7 @@ class _Fold:
             if known is not None and known.rank() <= event.rank():
                 return
             if known is None:
-                if self.units >= UNITS_MAX:
+                if self.units >= self.units_max:
                     self.is_full = True
                     return
                 self.units += 1
