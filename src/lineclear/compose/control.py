@@ -38,9 +38,12 @@ from lineclear.control.access.service import ADMIN, Access
 from lineclear.control.bootstrap import DEFAULT, bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
+from lineclear.control.changes import promotion_http
 from lineclear.control.changes.apply import Author, Changes, refusal
 from lineclear.control.changes.owners import OWNERS_OF_THE_SERVER
 from lineclear.control.changes.recorded import LedgerRecorded
+from lineclear.control.deployments import http as deployments_http
+from lineclear.control.deployments import prompts_http
 from lineclear.control.endpoint import Endpoint, Refused
 from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
@@ -331,10 +334,13 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
             core.access.emergencies.announced,
             is_demo=is_demo(boot.data_dir),
         ),
-        *changes_http.endpoints(core.changes, core.database),
+        *(changes := changes_http.endpoints(core.changes, core.database)),
+        *promotion_http.endpoints(core.database, changes),
         *keys_http.endpoints(core.keys),
         *providers_http.endpoints(ProviderTrials(core.publisher)),
         *secrets_http.endpoints(Secrets(core.publisher)),
+        *deployments_http.endpoints(core.database, core.publisher.clock),
+        *prompts_http.endpoints(core.database),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),
         *audit_http.endpoints(core.database),

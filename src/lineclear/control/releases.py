@@ -64,7 +64,7 @@ def _build(
         "strategy": deployed.strategy.value,
         "targets": [{"model": target.model, "weight": _weight(target.weight)} for target in deployed.targets],
         "fallback": [fallback.model for fallback in deployed.fallback],
-        "prompt": _pinned_prompt(prompts[deployed.prompt]) if deployed.prompt is not None else None,
+        "prompt": pinned_prompt(prompts[deployed.prompt]) if deployed.prompt is not None else None,
         "timeouts": {
             "connect_s": _seconds(deployed.timeouts.connect_s, DEFAULT_TIMEOUTS.connect_s),
             "first_event_s": _seconds(deployed.timeouts.first_event_s, DEFAULT_TIMEOUTS.first_event_s),
@@ -93,7 +93,8 @@ def _weight(weight: int | None) -> int:
     return 1 if weight is None else weight
 
 
-def _pinned_prompt(prompt: Prompt) -> dict[str, JSONValue]:
+def pinned_prompt(prompt: Prompt) -> dict[str, JSONValue]:
+    """A prompt as a release pins it: name, digest, mode, text."""
     content: dict[str, JSONValue] = {"mode": prompt.mode.value, "text": prompt.text}
     return {"name": prompt.name, "digest": digest_hex(content), **content}
 

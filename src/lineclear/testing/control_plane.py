@@ -22,8 +22,11 @@ from lineclear.control.access.service import Access
 from lineclear.control.bootstrap import bootstrap
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
+from lineclear.control.changes import promotion_http
 from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.plan import Plan
+from lineclear.control.deployments import http as deployments_http
+from lineclear.control.deployments import prompts_http
 from lineclear.control.endpoint import Endpoint
 from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
@@ -119,10 +122,13 @@ class ControlPlane:
                 self.overrides,
                 self.access.emergencies.announced,
             ),
-            *changes_http.endpoints(self.changes, self.database),
+            *(changes := changes_http.endpoints(self.changes, self.database)),
+            *promotion_http.endpoints(self.database, changes),
             *keys_http.endpoints(self.keys),
             *providers_http.endpoints(ProviderTrials(self.publisher)),
             *secrets_http.endpoints(self.secrets),
+            *deployments_http.endpoints(self.database, self.clock),
+            *prompts_http.endpoints(self.database),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database),
             *overrides_http.endpoints(self.overrides, self.database, self.clock),

@@ -1,0 +1,165 @@
+"""In what two releases of a route differ, component by component, each in the way in which it is read.
+
+In: two release manifests. Out: `ComponentDiff`s; nothing for equal parts. Weights for targets, words for prompts,
+fields for everything else. Pure.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+# Any, in this file: release manifests are JSON.
+
+TOKENS_MAX = 20_000
+"""Words and spaces of a changed passage that are compared one by one; a longer one is told as replaced whole."""
+
+_TOKEN = re.compile(r"\s+|[^\s]+")
+
+
+class Edit(StrEnum):
+    """What became of a passage."""
+
+    SAME = "same"
+    REMOVED = "removed"
+    ADDED = "added"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a prompt's text; those that are same or removed make the text before, same or added the one after."""
+
+    edit: Edit
+    text: str
+
+
+@dataclass(frozen=True)
+class FieldDiff:
+    """One value; None = it is not there."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class ComponentDiff:
+    """One part of a release that differs."""
+
+    component: str
+    """strategy, targets, fallback, prompt, parameters, retrieval, guardrails, timeouts, max_tokens."""
+    fields: tuple[FieldDiff, ...]
+    passages: tuple[Passage, ...] = ()
+    """Of a prompt whose text differs."""
+
+
+def diff_releases(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ComponentDiff]:
+    """Every component that differs, in the order of the manifest's reading."""
+    made = [
+        _component("strategy", {"strategy": before["strategy"]}, {"strategy": after["strategy"]}),
+        _component("targets", _targets(before), _targets(after)),
+        _component("fallback", {"fallback": before["fallback"]}, {"fallback": after["fallback"]}),
+        _prompt_diff(before["prompt"], after["prompt"]),
+        *(_component(name, _values(before, name), _values(after, name)) for name in ("parameters", "retrieval")),
+        _component("guardrails", _guardrails(before), _guardrails(after)),
+        _component("timeouts", before["timeouts"], after["timeouts"]),
+        _component("max_tokens", {"max_tokens": before["max_tokens"]}, {"max_tokens": after["max_tokens"]}),
+    ]
+    return [item for item in made if item is not None]
+
+
+def diff_texts(before: str, after: str) -> tuple[Passage, ...]:
+    """Two texts as passages: lines first, then the words of those lines that changed."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    passages: list[Passage] = []
+    for edit, at, until, to_at, to_until in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if edit == "equal":
+            passages.append(Passage(Edit.SAME, "".join(old[at:until])))
+        else:
+            passages += _words("".join(old[at:until]), "".join(new[to_at:to_until]))
+    return tuple(_joined(passages))
+
+
+def _words(before: str, after: str) -> Iterator[Passage]:
+    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
+    if len(old) + len(new) > TOKENS_MAX:
+        yield from (Passage(Edit.REMOVED, before), Passage(Edit.ADDED, after))
+        return
+    for edit, at, until, to_at, to_until in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if edit == "equal":
+            yield Passage(Edit.SAME, "".join(old[at:until]))
+        else:
+            yield Passage(Edit.REMOVED, "".join(old[at:until]))
+            yield Passage(Edit.ADDED, "".join(new[to_at:to_until]))
+
+
+def _joined(passages: Sequence[Passage]) -> Iterator[Passage]:
+    """Each change as one removal and one addition; a space between two changed words is part of the change."""
+    same = removed = added = ""
+    for passage in passages:
+        is_changing = bool(removed or added)
+        if passage.edit is Edit.SAME and not (is_changing and passage.text == " "):
+            if is_changing:
+                yield from _change(same, removed, added)
+                same = removed = added = ""
+            same += passage.text
+        else:
+            removed += "" if passage.edit is Edit.ADDED else passage.text
+            added += "" if passage.edit is Edit.REMOVED else passage.text
+    yield from _change(same, removed, added)
+
+
+def _change(same: str, removed: str, added: str) -> Iterator[Passage]:
+    """What stayed, and what came after it."""
+    for edit, text in ((Edit.SAME, same), (Edit.REMOVED, removed), (Edit.ADDED, added)):
+        if text:
+            yield Passage(edit, text)
+
+
+def _component(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> ComponentDiff | None:
+    fields = tuple(
+        FieldDiff(field, before.get(field), after.get(field))
+        for field in dict.fromkeys([*before, *after])
+        if before.get(field) != after.get(field)
+    )
+    return ComponentDiff(name, fields) if fields else None
+
+
+def _prompt_diff(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> ComponentDiff | None:
+    was, now = dict(before or {}), dict(after or {})
+    old, new = str(was.pop("text", "")), str(now.pop("text", ""))
+    found = _component("prompt", was, now)
+    if found is None:
+        return None
+    return ComponentDiff("prompt", found.fields, diff_texts(old, new) if old != new else ())
+
+
+def _targets(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights by model version."""
+    return {item["model"]: item["weight"] for item in manifest["targets"]}
+
+
+def _values(manifest: Mapping[str, Any], part: str) -> dict[str, Any]:
+    return dict(_flat("", manifest.get(part, {}).get("values", {})))
+
+
+def _guardrails(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting of every rule; a rule's own id tells it apart."""
+    return {
+        f"{rule['id']}.{name}": value
+        for guardrail in manifest.get("guardrails", ())
+        for rule in guardrail["rules"]
+        for name, value in rule.items()
+        if name != "id"
+    }
+
+
+def _flat(path: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        where = f"{path}.{name}" if path else name
+        if isinstance(value, dict):
+            yield from _flat(where, value)
+        else:
+            yield where, value
