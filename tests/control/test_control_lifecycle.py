@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from lineclear.client.admin import AdminClient, AdminError, path_of
+from lineclear.config.manifest import ManifestFile
+from lineclear.control.changes.apply import Author, Changes
+from lineclear.control.changes.recorded import LedgerRecorded
+from lineclear.control.endpoint import Refused
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.lifecycle import http as lifecycle_http
 from lineclear.control.lifecycle.callers import Callers
@@ -216,6 +220,35 @@ def test_a_version_is_replaced_on_every_route_that_names_it(client: AdminClient,
     assert refused(client, "small@1", "replace", new="large@1").message == "no route names small@1"
     assert refused(client, "small@1", "replace", new="small@1").code == "invalid_request"
     assert refused(client, "small@1", "replace", new="nothing@1").code == "not_found"
+
+
+def sent(client: AdminClient, *documents: Any, **more: Any) -> Any:
+    files = [{"name": "m.yaml", "text": manifests.text_of(documents)}]
+    return client.post(path_of("changes"), {"files": files, **more})
+
+
+def test_a_file_moves_a_status_only_for_who_may(served: ServedAPI, client: AdminClient) -> None:
+    approved = manifests.model("fresh", "vendor", status="approved")
+    with pytest.raises(AdminError) as caught:
+        sent(served.client("author"), approved)
+    assert (caught.value.code, "model:approve" in caught.value.message) == ("forbidden", True)
+    assert sent(client, approved)["state"] == "applied"
+
+
+def test_a_file_does_not_retire_what_is_called(plane: ControlPlane, spool: Spool, tmp_path: Path) -> None:
+    called(spool, 1, DAY_US)
+    ledger = Ledger.open(tmp_path / "ledger")
+    Ingest(ledger, spool.directory, spool.clock, accountant_positions=dict).catch_up()
+    changes = Changes(plane.publisher, {}, LedgerRecorded(ledger, spool.clock))
+    dates = {"successor": "large@1", "deprecated_at": "2026-11-01", "sunset": "2031-11-01"}
+    plane.apply(manifests.text_of([manifests.model("small", "vendor", status="deprecated", **dates)]))
+    gone = manifests.text_of([manifests.model("small", "vendor", status="retired", **dates)])
+    reading = changes.read([ManifestFile("m.yaml", gone, "")])
+    with pytest.raises(Refused) as caught:
+        changes.apply(reading, {}, Author("tester"))
+    assert "small@1, which would be retired (shop 1 requests in 30 days)" in caught.value.message
+    assert changes.apply(reading, {}, Author("tester"), is_forced=True).change is not None
+    ledger.close()
 
 
 def route(targets: list[tuple[str, int | None]], fallback: list[str] | None = None) -> Route:

@@ -28,7 +28,9 @@ from lineclear.control.desired import Desired, decode
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Acknowledgement, Publisher
 from lineclear.control.releases import build_releases
+from lineclear.control.statuses import status_moves
 from lineclear.domain.access import Scope
+from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
 from lineclear.domain.change_request import ChangeState
 from lineclear.domain.manifest import Kind, ManagedBy
 from lineclear.domain.permissions import Permission
@@ -72,6 +74,27 @@ class Author:
         if self.require is not None:
             for scope in sorted(scopes_of(prepared)):
                 self.require(permission, scope)
+
+    def demand_statuses(self, prepared: Prepared, *, is_forced: bool) -> None:
+        """Go on only if the author may move every version whose status changes.
+
+        Where a live environment is protected, its approvers look at what serves there from now on.
+
+        Raises:
+            Refused: as `Call.require`.
+        """
+        if self.require is None:
+            return
+        environments = prepared.move.before.environments
+        has_approvers = any(
+            environments[need.environment].class_ is EnvironmentClass.LIVE for need in prepared.plan.needs
+        )
+        for move in status_moves(prepared.move.before, prepared.wanted):
+            is_decided_there = has_approvers and move.after is ModelStatus.APPROVED
+            if move.permission is not None and not is_decided_there:
+                self.require(move.permission, Scope(team=move.team))
+            if is_forced and move.after is ModelStatus.RETIRED:
+                self.require(Permission.MODEL_APPROVE, Scope(team=move.team))
 
 
 class NothingToDo(Exception):
@@ -171,6 +194,7 @@ class Changes:
             if not plan.has_changes:
                 raise NothingToDo(plan)
             author.demand(Permission.CHANGE_APPLY, prepared)
+            author.demand_statuses(prepared, is_forced=is_forced)
             if not is_forced:
                 self.refuse_called(prepared)
             return prepared
@@ -261,7 +285,7 @@ class Changes:
         return Applied(kept_id, state, revision, plan, gateways)
 
     def refuse_called(self, prepared: Prepared) -> None:
-        """Let nothing be deleted that apps called lately.
+        """Let nothing be deleted or retired that apps called lately.
 
         Raises:
             Refused: `conflict`, naming the apps.
@@ -270,8 +294,8 @@ class Changes:
         if called:
             raise Refused(
                 AdminCode.CONFLICT,
-                f"what would be deleted is still called: {'; '.join(called)}",
-                hint="move these apps first, or say `force` to delete it all the same",
+                f"what would go is still called: {'; '.join(called)}",
+                hint="move these apps first, or say `force` to let it go all the same",
             )
 
     def _said(self) -> dict[str, Secret]:

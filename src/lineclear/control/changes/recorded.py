@@ -21,6 +21,7 @@ from lineclear.control.changes.radius import (
 from lineclear.control.compile import operations_of, price_of_version
 from lineclear.control.desired import Desired
 from lineclear.control.prices.book import PriceBook
+from lineclear.domain.catalogue import ModelStatus
 from lineclear.domain.manifest import App, Environment, Kind, Manifest, Provider, Strategy, Team, kind_of
 from lineclear.observe.traffic import count_callers, sum_traffic
 from lineclear.store.ledger import Ledger
@@ -60,7 +61,7 @@ def radius(move: Move, prices: PriceBook, recorded: Recorded) -> tuple[RouteRadi
 
 
 def callers_of(move: Move, deleted: Sequence[Manifest], recorded: Recorded) -> list[str]:
-    """What would be deleted although apps called it lately, in words."""
+    """What would be deleted or retired although apps called it lately, in words."""
     asked = [*(_asked(noun) for noun in deleted), *_asked_parts(move, deleted)]
     found: list[str] = []
     for name, only in asked:
@@ -93,8 +94,11 @@ def _asked_parts(move: Move, deleted: Sequence[Manifest]) -> Iterator[tuple[str,
         yield f"Route/{route} in {environment}", {"environment": environment, "route": route}
     gone = {(kind_of(noun), noun.name) for noun in deleted}
     for id_, (model, version) in move.before.versions.items():
-        if id_ not in move.wanted.versions or (Kind.MODEL, model.name) in gone:
+        after = move.wanted.versions.get(id_)
+        if after is None or (Kind.MODEL, model.name) in gone:
             yield f"Model/{model.name} version {version.version}", {"model": id_}
+        elif after[1].status is ModelStatus.RETIRED and version.status is not ModelStatus.RETIRED:
+            yield f"{id_}, which would be retired", {"model": id_}
 
 
 def _shares(desired: Desired, prices: PriceBook, manifest: str) -> list[Share]:

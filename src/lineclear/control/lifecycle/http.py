@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lineclear.base.clock import Clock
-from lineclear.control.changes.apply import Applied, Changes
-from lineclear.control.changes.plan import Plan
+from lineclear.control.changes.apply import Applied, Author, Changes
+from lineclear.control.changes.owners import owners_of
+from lineclear.control.changes.plan import ChangeTerms, Plan
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Reach, Refused
 from lineclear.control.lifecycle import verbs
 from lineclear.control.lifecycle.callers import CallerFacts, Callers, callers_words
@@ -166,7 +167,7 @@ class LifecycleDesk:
             if body.plan != plan.digest:
                 raise Refused(AdminCode.STALE_PLAN, "the routes were changed meanwhile", hint="plan it again")
             note = body.reason or f"replace {old} by {body.new}"
-            applied = verbs.make(self._changes, routes, call.principal.name, managed_by, note)
+            applied = verbs.make(self._changes, routes, self._author(call, managed_by), note=note)
         return Replacement(old, body.new, sorted(route.name for route in routes), plan, applied)
 
     def _found(self, call: Call, permission: Permission) -> tuple[str, Model, ModelVersion]:
@@ -188,7 +189,14 @@ class LifecycleDesk:
         call.require(STATUS_MOVES[version.status, after], Scope(team=model.owner))
         card = verbs.with_version(model, verbs.moved(version, after, **dates))
         note = body.reason or f"{id_}: {version.status.value} to {after.value}"
-        return verbs.make(self._changes, [card], call.principal.name, _managed_by(body.managed_by), note)
+        is_forced = isinstance(body, RetirementRequest) and body.force
+        author = self._author(call, _managed_by(body.managed_by))
+        return verbs.make(self._changes, [card], author, note=note, is_forced=is_forced)
+
+    def _author(self, call: Call, managed_by: ManagedBy) -> Author:
+        # What the principal may do was asked by the verb's own permission; a verb needs no leave to write manifests.
+        owners = owners_of(self._publisher.database, call.principal)
+        return Author(call.principal.name, ChangeTerms(managed_by), owners=owners)
 
 
 def _managed_by(text: str) -> ManagedBy:

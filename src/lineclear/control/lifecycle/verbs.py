@@ -68,17 +68,16 @@ def moved(version: ModelVersion, after: ModelStatus, **dates: str | None) -> Mod
     return dataclasses.replace(version, status=after, **kept)
 
 
-def make(changes: Changes, nouns: Sequence[Manifest], author: str, managed_by: ManagedBy, note: str) -> Applied:
+def make(changes: Changes, nouns: Sequence[Manifest], author: Author, *, note: str, is_forced: bool = False) -> Applied:
     """Write nouns as they are given.
 
     Raises:
         Refused: as `Changes.apply`; `conflict` where more would change than the verb says.
     """
-    terms = ChangeTerms(managed_by)
     reading = _reading(nouns)
-    plan = changes.plan(reading, {}, terms)
+    plan = changes.plan(reading, {}, author.terms)
     _demand_narrow(plan)
-    return changes.apply(reading, {}, Author(author, terms), note=note, plan_digest=plan.digest)
+    return changes.apply(reading, {}, author, note=note, plan_digest=plan.digest, is_forced=is_forced)
 
 
 def plan_of(changes: Changes, nouns: Sequence[Manifest], managed_by: ManagedBy) -> Plan:
