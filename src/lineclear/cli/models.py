@@ -17,6 +17,7 @@ COMMANDS = {
     "approve": CommandRow("lineclear.cli.models_status:approve", "Let a version serve live calls."),
     "deprecate": CommandRow("lineclear.cli.models_status:deprecate", "Tell callers to move on."),
     "retire": CommandRow("lineclear.cli.models_status:retire", "Serve a version no more."),
+    "block": CommandRow("lineclear.cli.block:block", "Let a version be called no more, at once."),
     "unblock": CommandRow("lineclear.cli.models_status:unblock", "Let a blocked version be tested again."),
     "replace": CommandRow("lineclear.cli.models_status:replace", "Put one version in another's place."),
     "serve": CommandRow("lineclear.cli.models_serve:serve", "Serve a model file of your own."),
