@@ -147,7 +147,7 @@ RULES: Final[dict[str, str]] = {
     "data-class.above-card": "the data is more sensitive than the model's card allows",
     "operation.not-offered": "the model cannot do what was asked",
     "operation.no-prompt": "the route's prompt has no place in this operation",
-    "operation.no-parameter": "a parameter that the route sets has no place in this operation",
+    "operation.no-parameter": "a parameter of the route has no place in this operation",
     "dialect.not-spoken": "the model does not speak the call's dialect",
     "route.no-target": "the route has no target",
     "guardrail.detect": "it held what a detector looks for",

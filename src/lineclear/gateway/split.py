@@ -26,7 +26,7 @@ class Split(msgspec.Struct, frozen=True, gc=False):
 
     rollout: str
     weight_bp: int
-    """The candidate's share in basis points, from 1 to 9,999."""
+    """The candidate release's share in basis points, from 1 to 9,999."""
     salt: blake2b
     """See `domain.arms`."""
     unit_salt: blake2b
