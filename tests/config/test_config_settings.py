@@ -39,8 +39,13 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path, name: str) -> None:
     file.write_text("from the file\r\n")
 
     def found(variables: dict[str, str]) -> str | None:
-        settings = read_settings({"HOME": "/h", **variables})
-        return {"LINECLEAR_TOKEN": settings.token, "LINECLEAR_DATABASE_URL": settings.database_url}[name]
+        settings = read_settings({"HOME": "/h", "LINECLEAR_OIDC_ISSUER": "https://id.example", **variables})
+        assert settings.oidc is not None
+        return {
+            "LINECLEAR_TOKEN": settings.token,
+            "LINECLEAR_DATABASE_URL": settings.database_url,
+            "LINECLEAR_OIDC_CLIENT_SECRET": settings.oidc.client_secret,
+        }[name]
 
     assert found({f"{name}_FILE": str(file)}) == "from the file"
     assert found({f"{name}_FILE": str(file), name: "given"}) == "given"

@@ -34,6 +34,7 @@ from lineclear.config.manifest import InvalidManifest, ManifestFile, in_order, p
 from lineclear.config.settings import process_variables, read_settings
 from lineclear.console.application import Console, ConsoleParts
 from lineclear.control import audit_http
+from lineclear.control.access.identity_provider import IdentityProvider, IdentityProviderSettings
 from lineclear.control.access.service import ADMIN, Access
 from lineclear.control.bootstrap import DEFAULT, bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
@@ -90,6 +91,8 @@ YOUNG_OBJECTS_MAX = 50_000
 CALLERS_DRAIN_S = 1.0
 """Longest wait at the end for callers' questions; a gateway answers 503 to what is cut."""
 DATABASE_FILE = "lineclear.db"
+SIGN_IN_CALLBACK = "/console/oidc/callback"
+"""Where an identity provider sends browsers back to."""
 UP = Author("up", owners=OWNERS_OF_THE_SERVER)
 """Who applies the files of `up -f`."""
 
@@ -160,7 +163,10 @@ async def _run(boot: Boot, life: Life) -> None:
     tls = None if boot.certificate is None else server_context(boot.certificate)
     served, known = endpoints(core, boot, tls), authenticator(boot.data_dir, core.access)
     admin_url, root_path = str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))
-    parts = ConsoleParts(served, core.sessions, known, SystemClock(), admin_url, core.access.passwords, root_path)
+    provider = identity_provider(core, f"{shown_admin_url(boot)}{root_path}{SIGN_IN_CALLBACK}")
+    parts = ConsoleParts(
+        served, core.sessions, known, SystemClock(), admin_url, core.access.passwords, provider, root_path
+    )
     console = Console(parts)
     server = AdminServer(under_prefix(build_application(served, known, console.routes()), root_path), tls)
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
@@ -361,6 +367,25 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
 def shown_admin_url(boot: Boot) -> str:
     """Where people reach the admin port, which a proxy or a certificate's name may tell apart from where it listens."""
     return str(boot.options.get("public_admin_url", "") or boot.options.get("admin_url", ""))
+
+
+def identity_provider(core: Core, redirect_uri: str) -> IdentityProvider | None:
+    """The provider that people sign in through, as the environment says it; None if it says nothing.
+
+    Raises:
+        StartRefused: if what it says cannot be used.
+    """
+    said = read_settings().oidc
+    if said is None:
+        return None
+    secret = None if said.client_secret is None else Secret(said.client_secret)
+    try:
+        settings = IdentityProviderSettings(
+            said.issuer, said.client_id, secret, said.algorithm, said.groups_claim, said.scopes, said.private_network
+        )
+    except ValueError as error:
+        raise StartRefused(str(error)) from error
+    return IdentityProvider(settings, redirect_uri, core.database, SystemClock())
 
 
 def authenticator(data_dir: Path, access: Access) -> Callable[[str], Principal | None]:

@@ -51,6 +51,13 @@ SETTINGS = (
     Setting("LINECLEAR_TLS_CERT", "PEM file of the certificate chain of both ports.", "no TLS"),
     Setting("LINECLEAR_TLS_KEY", "PEM file of its key.", "no TLS"),
     Setting("LINECLEAR_BEHIND_PROXY", "`1` says that a proxy in front does TLS.", "0"),
+    Setting("LINECLEAR_OIDC_ISSUER", "Identity provider that people sign in through, `https://…`.", "none"),
+    Setting("LINECLEAR_OIDC_CLIENT_ID", "What the provider calls this server.", "lineclear"),
+    Setting("LINECLEAR_OIDC_CLIENT_SECRET", "Its secret there.", "a public client", is_secret=True),
+    Setting("LINECLEAR_OIDC_ALGORITHM", "What ID tokens are signed with: RS256, PS256 or ES256.", "RS256"),
+    Setting("LINECLEAR_OIDC_GROUPS_CLAIM", "Claim of the ID token that lists a person's groups.", "groups"),
+    Setting("LINECLEAR_OIDC_SCOPES", "Scopes to ask the provider for.", "openid profile email"),
+    Setting("LINECLEAR_OIDC_PRIVATE_NETWORK", "`1` permits a provider on a private address.", "0"),
     Setting("LINECLEAR_DRAIN_S", "Longest wait for running exchanges at a stop.", "600"),
     Setting("LINECLEAR_LOG_FORMAT", "`json`, `human` or `auto`.", "auto"),
     Setting("LINECLEAR_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.", "info"),
@@ -63,6 +70,20 @@ SETTINGS = (
 
 class SettingInvalid(Exception):
     """A variable has a value that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class IdentityProviderVariables:
+    """The provider that people sign in through, as the environment says it."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None
+    """None = a public client."""
+    algorithm: str
+    groups_claim: str
+    scopes: str
+    private_network: bool
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,8 @@ class Settings:
     """Such as `/ai/gateway`, without `/` at its end; empty = none."""
     model_store: Path
     """Where `models pull` puts weights, shared by all data directories."""
+    oidc: IdentityProviderVariables | None
+    """None = people do not sign in through a provider."""
     notify_socket: str
     """Where systemd listens, as it says it: a path, or a name after `@`; empty = nowhere."""
     watchdog_s: float | None
@@ -126,8 +149,24 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         database_url=_secret(variables, "LINECLEAR_DATABASE_URL"),
         root_path=variables.get("LINECLEAR_ROOT_PATH", "").rstrip("/"),
         model_store=share / "models",
+        oidc=_identity_provider(variables),
         notify_socket=variables.get("NOTIFY_SOCKET", ""),
         watchdog_s=int(usec) / 1e6 if (usec := variables.get("WATCHDOG_USEC", "")).isdigit() else None,
+    )
+
+
+def _identity_provider(variables: Mapping[str, str]) -> IdentityProviderVariables | None:
+    issuer = variables.get("LINECLEAR_OIDC_ISSUER", "").strip()
+    if not issuer:
+        return None
+    return IdentityProviderVariables(
+        issuer=issuer,
+        client_id=variables.get("LINECLEAR_OIDC_CLIENT_ID") or "lineclear",
+        client_secret=_secret(variables, "LINECLEAR_OIDC_CLIENT_SECRET"),
+        algorithm=variables.get("LINECLEAR_OIDC_ALGORITHM") or "RS256",
+        groups_claim=variables.get("LINECLEAR_OIDC_GROUPS_CLAIM") or "groups",
+        scopes=variables.get("LINECLEAR_OIDC_SCOPES") or "openid profile email",
+        private_network=variables.get("LINECLEAR_OIDC_PRIVATE_NETWORK") == "1",
     )
 
 

@@ -23,11 +23,12 @@ from lineclear.base.clock import Clock
 from lineclear.console import guard
 from lineclear.console.assets import Asset, read_assets
 from lineclear.console.desk import Desk
-from lineclear.console.entrance import Authenticate, Entrance
+from lineclear.console.entrance import Authenticate, Entrance, EntranceParts
 from lineclear.console.live import REFUSED, Streams
 from lineclear.console.page import Action, Feed, Onward, Page, Visit
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
 from lineclear.console.render import CONSOLE, Links, Renderer, part
+from lineclear.control.access.identity_provider import IdentityProvider
 from lineclear.control.access.passwords import Passwords
 from lineclear.control.endpoint import API_ROOT, HTTP_STATUS, AdminCode, Endpoint, Refused
 from lineclear.control.sessions.sessions import Session, Sessions
@@ -56,6 +57,8 @@ class ConsoleParts:
     """Tells this server's cookie from that of another one on the same host."""
     passwords: Passwords
     """Of people with an account here."""
+    identity_provider: IdentityProvider | None = None
+    """That people sign in through; None = nobody does."""
     root_path: str = ""
     """What a proxy puts in front of every path, such as `/ai/gateway`; empty for none."""
 
@@ -71,7 +74,15 @@ class Console:
         self._renderer = Renderer(self._links)
         self._streams = Streams()
         self._cookie = guard.Cookie(parts.server_name, parts.root_path)
-        self._entrance = Entrance(parts.authenticate, parts.passwords, self._links, self._renderer)
+        doors = EntranceParts(
+            parts.authenticate,
+            parts.passwords,
+            parts.sessions,
+            parts.identity_provider,
+            parts.server_name,
+            parts.root_path,
+        )
+        self._entrance = Entrance(doors, self._links, self._renderer)
 
     def close(self) -> None:
         """End what open pages follow."""
@@ -86,6 +97,8 @@ class Console:
                 for method, path, serve in (
                     ("GET", "/sign-in", self._sign_in),
                     ("POST", "/sign-in", self._sign_in_with_form),
+                    ("GET", "/oidc", self._entrance.depart),
+                    ("GET", "/oidc/callback", self._arrive),
                     ("GET", "/password", self._entrance.choose),
                     ("POST", "/password", self._entrance.choose_with),
                     ("POST", "/sign-out", self._sign_out),
@@ -295,8 +308,25 @@ class Console:
         session = await run_in_threadpool(self._parts.sessions.open, principal)
         return self._welcome(request, session, form.get("next", ""))
 
+    async def _arrive(self, request: Request) -> Response:
+        try:
+            session, onward = await self._entrance.arrive(request)
+        except Refused as refused:
+            response = self._sign_in_page("", refused.message, HTTP_STATUS[refused.code])
+        else:
+            # The cookie is not sent along a redirect that began elsewhere; a step from our own page brings it.
+            target = self._links.page(onward if _is_inner(onward) else "")
+            response = guard.guarded(
+                Response(self._renderer.render("onward.html", target=target), media_type="text/html")
+            )
+            self._cookie.write(request, response, session)
+        self._entrance.forget_binding(request, response)
+        return response
+
     def _sign_in_page(self, onward: str, complaint: str, status: int) -> Response:
-        body = self._renderer.render("sign_in.html", complaint=complaint, next=onward)
+        body = self._renderer.render(
+            "sign_in.html", complaint=complaint, next=onward, has_provider=self._entrance.has_provider
+        )
         return guard.guarded(Response(body, status, media_type="text/html"))
 
     def _welcome(self, request: Request, session: Session, onward: str) -> Response:

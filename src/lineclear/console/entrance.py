@@ -5,6 +5,7 @@ session carries all that its principal has.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -13,22 +14,38 @@ from starlette.responses import RedirectResponse, Response
 from lineclear.base.secret import Secret
 from lineclear.console import guard
 from lineclear.console.render import Links, Renderer
+from lineclear.control.access.identity_provider import IdentityProvider
 from lineclear.control.access.passwords import PASSWORD_CHARS_MIN, Passwords
 from lineclear.control.endpoint import HTTP_STATUS, AdminCode, Refused
+from lineclear.control.sessions.sessions import Session, Sessions
 from lineclear.domain.access import Principal
 
 Authenticate = Callable[[str], Principal | None]
 """Who a bearer token belongs to; None if nobody."""
 
 
+@dataclass(frozen=True)
+class EntranceParts:
+    """What the entrance is made of."""
+
+    authenticate: Authenticate
+    passwords: Passwords
+    sessions: Sessions
+    identity_provider: IdentityProvider | None
+    """None = nobody signs in through one."""
+    server_name: str
+    root_path: str
+
+
 class Entrance:
     """The doors of the sign-in page."""
 
-    def __init__(self, authenticate: Authenticate, passwords: Passwords, links: Links, renderer: Renderer) -> None:
-        self._authenticate = authenticate
-        self._passwords = passwords
+    def __init__(self, parts: EntranceParts, links: Links, renderer: Renderer) -> None:
+        self._parts = parts
+        self._passwords = parts.passwords
         self._links = links
         self._renderer = renderer
+        self._binding = guard.Cookie(f"{parts.server_name} oidc", parts.root_path)
 
     def identify(self, form: Mapping[str, str]) -> Principal:
         """Who sent the form of the sign-in page: a name with its password, or the admin token.
@@ -38,10 +55,42 @@ class Entrance:
         """
         if "name" in form:
             return self._passwords.verify(form["name"].strip(), Secret(form.get("password", "")))
-        principal = self._authenticate(form.get("admin_token", "").strip())
+        principal = self._parts.authenticate(form.get("admin_token", "").strip())
         if principal is None or principal.session:
             raise Refused(AdminCode.UNAUTHENTICATED, "that is not the admin token of this server")
         return principal
+
+    @property
+    def has_provider(self) -> bool:
+        """Whether people sign in through an identity provider."""
+        return self._parts.identity_provider is not None
+
+    async def depart(self, request: Request) -> Response:
+        """Send the browser to the identity provider."""
+        departure = await run_in_threadpool(self._provider().depart, request.query_params.get("next", ""))
+        response = RedirectResponse(departure.url, 303)
+        self._binding.write_binding(request, response, departure.binding)
+        return guard.guarded(response)
+
+    async def arrive(self, request: Request) -> tuple[Session, str]:
+        """Who came back from the identity provider, signed in, and where they wanted to go.
+
+        Raises:
+            Refused: `unauthenticated`, `forbidden`, `unavailable`.
+        """
+        query = dict(request.query_params)
+        binding = self._binding.read(request)
+        principal, onward = await run_in_threadpool(self._provider().arrive, query, binding)
+        return await run_in_threadpool(self._parts.sessions.open, principal), onward
+
+    def forget_binding(self, request: Request, response: Response) -> None:
+        """Take back what the browser carried to the provider and home."""
+        self._binding.remove(request, response)
+
+    def _provider(self) -> IdentityProvider:
+        if self._parts.identity_provider is None:
+            raise Refused(AdminCode.NOT_FOUND, "nobody signs in here through an identity provider")
+        return self._parts.identity_provider
 
     async def choose(self, request: Request) -> Response:
         """The page that an invitation leads to."""

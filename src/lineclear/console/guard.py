@@ -16,6 +16,7 @@ from lineclear.control.sessions.sessions import IDLE_LIFE_S, Session
 
 FORM_BYTES_MAX = 64 * 1024
 FORM_FIELDS_MAX = 64
+BINDING_LIFE_S = 600
 FORM_TOKEN = "form_token"  # noqa: S105 - a field's name
 CONTENT_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -63,6 +64,18 @@ class Cookie:
             secure=is_encrypted(request),
             httponly=True,
             samesite="strict",
+        )
+
+    def write_binding(self, request: Request, response: Response, value: str) -> None:
+        """Mark this browser for its way to an identity provider and back: `lax`, since it comes back from outside."""
+        response.set_cookie(
+            self._name(request),
+            value,
+            max_age=BINDING_LIFE_S,
+            path=self._path,
+            secure=is_encrypted(request),
+            httponly=True,
+            samesite="lax",
         )
 
     def remove(self, request: Request, response: Response) -> None:
