@@ -89,8 +89,8 @@ def scripted(stage: Stage, model: str, error_rate: float, seed: int) -> None:
 
 
 def started(stage: Stage, **more: Any) -> str:
-    """Move the route to the other model by its file, and give the rollout's id."""
-    path = stage.platform.directory / "next.yaml"
+    """Move the route to the other model by the file that a restart applies too, and give the rollout's id."""
+    path = stage.directory / "stage.yaml"
     path.write_text(manifests.text_of(documents(stage.upstream.port, "other", **more)))
     done = stage.platform.cli("apply", "-f", str(path))
     assert done.returncode == 0, done.stderr
@@ -222,7 +222,7 @@ def test_every_open_state_is_rolled_back_by_hand(stage: Stage) -> None:
 
 def again(stage: Stage, steps: Sequence[Document]) -> str:
     """The same change once more, although it was rolled back."""
-    path = stage.platform.directory / "next.yaml"
+    path = stage.directory / "stage.yaml"
     path.write_text(manifests.text_of(documents(stage.upstream.port, "other", steps)))
     done = stage.platform.cli("apply", "-f", str(path), "--take-ownership")
     assert done.returncode == 0, done.stderr
