@@ -240,7 +240,7 @@ def test_a_file_does_not_retire_what_is_called(plane: ControlPlane, spool: Spool
     ledger = Ledger.open(tmp_path / "ledger")
     Ingest(ledger, spool.directory, spool.clock, accountant_positions=dict).catch_up()
     changes = Changes(plane.publisher, {}, LedgerRecorded(ledger, spool.clock))
-    dates = {"successor": "large@1", "deprecated_at": "2026-11-01", "sunset": "2031-11-01"}
+    dates: dict[str, Any] = {"successor": "large@1", "deprecated_at": "2026-11-01", "sunset": "2031-11-01"}
     plane.apply(manifests.text_of([manifests.model("small", "vendor", status="deprecated", **dates)]))
     gone = manifests.text_of([manifests.model("small", "vendor", status="retired", **dates)])
     reading = changes.read([ManifestFile("m.yaml", gone, "")])

@@ -44,9 +44,7 @@ Routes = Sequence[BaseRoute]
 """What another door of this port serves itself."""
 
 
-def build_application(
-    endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Routes = ()
-) -> FastAPI:
+def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Routes = ()) -> FastAPI:
     """The application that serves `endpoints`, and beside them what another door of this port serves itself.
 
     Raises:
