@@ -361,7 +361,8 @@ def test_every_step_of_a_change_is_in_the_audit_trail(plane: ControlPlane) -> No
     assert (change.author, change.approver, change.state) == ("tester", "tester", "applied")
     assert change.note.startswith("m.yaml ")
     assert change.revision == plane.publisher.revision()
-    verdict = next(item for item in audit_endpoints(plane.database) if item.path.endswith("verdict"))
+    audited = audit_endpoints(plane.database, plane.clock, plane.checkpoints)
+    verdict = next(item for item in audited if item.path.endswith("verdict"))
     assert verdict.handler(Call(Principal("x"))).ok  # type: ignore[attr-defined]  # an AuditVerdict
 
 

@@ -10,6 +10,7 @@ import secrets
 from enum import StrEnum
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -77,6 +78,10 @@ class Keys:
     def mac_matches(self, purpose: Purpose, data: bytes, mac: str) -> bool:
         """Compares in constant time."""
         return hmac.compare_digest(self.mac(purpose, data).encode(), mac.encode())
+
+    def audit_key(self) -> Ed25519PrivateKey:
+        """The key that signs checkpoints of the audit trail."""
+        return Ed25519PrivateKey.from_private_bytes(self._subkeys[Purpose.AUDIT_SIGN])
 
     def __repr__(self) -> str:
         return "Keys(***)"

@@ -1,20 +1,27 @@
-"""`lineclear audit list|verify`."""
+"""`lineclear audit list|verify|export|key`."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import click
 
-from lineclear.cli.connect import admin_command
+from lineclear.cli.audit_file import checkpoint_line, event_line, header_line, verify_export
+from lineclear.cli.connect import admin_command, local_command, server_errors, server_options
+from lineclear.cli.environment import command_settings
 from lineclear.cli.output import ExitCode, Output
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
+from lineclear.client.find import find_server
 
 COLUMNS = ["number", "at", "actor", "action", "object", "reason", "change_id"]
 
 
 @click.group(cls=NounGroup)
 def audit() -> None:
-    """List and verify the audit trail."""
+    """List, verify and export the audit trail."""
 
 
 @audit.command("list")
@@ -33,13 +40,88 @@ def list_events(client: AdminClient, output: Output, after: int) -> None:
 
 
 @audit.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
+@click.option("--key", default="", help="Of a FILE: the public key as `audit key` told it; without it the file's own.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="Of a FILE: a signed checkpoint that was kept elsewhere; the file must have all that it signs.",
+)
+@server_options
+@local_command
+def verify(
+    output: Output,
+    file: Path | None,
+    key: str,
+    checkpoint: Path | None,
+    url: str | None,
+    token: str | None,
+    data_dir: Path | None,
+    ca_file: Path | None,
+) -> None:
+    """Check that no event was altered, removed or reordered: of an exported FILE without a server, else of the server.
+
+    Exits with 8 if something does not fit, and says which row is the first.
+    """
+    if file is not None:
+        with file.open("rb") as opened:
+            note = checkpoint.read_text(encoding="utf-8") if checkpoint is not None else ""
+            _tell(output, asdict(verify_export(opened, key, note)))
+        if not key:
+            output.note("held to the key in the file itself; compare it with `lineclear audit key`, or give --key")
+        return
+    if key or checkpoint is not None:
+        raise click.UsageError("--key and --checkpoint are for a FILE")
+    with server_errors(output):
+        client = AdminClient(find_server(command_settings(), url, token, data_dir, ca_file))
+        _tell(output, client.get(path_of("audit-events", "verdict")))
+
+
+@audit.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @admin_command
-def verify(client: AdminClient, output: Output) -> None:
-    """Check that no event was altered, removed or reordered."""
-    verdict = client.get(path_of("audit-events", "verdict"))
+def export(client: AdminClient, output: Output, file: Path) -> None:
+    """Write the whole trail with its signed checkpoints and the public key to FILE, for `audit verify FILE`."""
+    begun = client.post(path_of("audit-exports"), None)
+    try:
+        with file.open("wb") as opened:
+            events = _write(client, begun, opened)
+    except OSError as error:
+        output.fail(ExitCode.FAILURE, f"{file} cannot be written: {error.strerror}")
+    facts = {"file": str(file), "events": events, "public_key": begun["public_key"], "checkpoint": begun["checkpoint"]}
+    output.value(facts, [f"{events} events in {file}", f"public key {begun['public_key']}"])
+
+
+@audit.command()
+@admin_command
+def key(client: AdminClient, output: Output) -> None:
+    """Print the public key of the trail's checkpoints, to be kept elsewhere."""
+    answer = client.get(path_of("audit-key"))
+    output.value(answer, [answer["public_key"]])
+
+
+def _write(client: AdminClient, begun: Mapping[str, Any], file: BinaryIO) -> int:
+    file.write(header_line(begun["public_key"], begun["checkpoint"]))
+    place: int | None = 0
+    events = 0
+    while place is not None:
+        page = client.get(path_of("audit-exports", str(begun["number"])), {"after": place})
+        for row in page["events"]:
+            file.write(event_line(row))
+            events += 1
+            note = page["checkpoints"].get(str(row["number"]))
+            if note is not None:
+                file.write(checkpoint_line(note))
+        place = page["next_after"]
+    return events
+
+
+def _tell(output: Output, verdict: Mapping[str, Any]) -> None:
     if not verdict["ok"]:
         output.fail(ExitCode.GATE_FAILED, f"the audit trail is broken: {verdict['problem']}", kind="audit_broken")
-    output.value(verdict, [f"{verdict['events']} events, unbroken; head {verdict['head']}"])
+    words = f"{verdict['events']} events, unbroken, held to {verdict['checkpoints']} signed checkpoints"
+    output.value(verdict, [f"{words}; head {verdict['head']}"])
 
 
 def _iso(at_us: int) -> str:

@@ -36,6 +36,7 @@ from lineclear.console.application import Console, ConsoleParts
 from lineclear.control import audit_http
 from lineclear.control.access.identity_provider import IdentityProvider, IdentityProviderSettings
 from lineclear.control.access.service import ADMIN, Access
+from lineclear.control.audit_checkpoints import Checkpoints, Housekeeper
 from lineclear.control.bootstrap import DEFAULT, bootstrap, make_first_keys
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
@@ -43,6 +44,7 @@ from lineclear.control.changes import promotion_http
 from lineclear.control.changes.apply import Author, Changes, refusal
 from lineclear.control.changes.owners import OWNERS_OF_THE_SERVER
 from lineclear.control.changes.recorded import LedgerRecorded
+from lineclear.control.changes.requests import ChangeRequests
 from lineclear.control.deployments import http as deployments_http
 from lineclear.control.deployments import prompts_http
 from lineclear.control.endpoint import Endpoint, Refused
@@ -112,6 +114,7 @@ class Core:
     ledger: LedgerService
     sessions: Sessions
     access: Access
+    checkpoints: Checkpoints
     overrides: Overrides
     rollouts: Rollouts
 
@@ -184,6 +187,8 @@ async def _run(boot: Boot, life: Life) -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
     core.ledger.start()
+    housekeeper = Housekeeper(core.checkpoints, SystemClock(), ChangeRequests(core.changes).sweep)
+    housekeeper.start()
     core.overrides.start()
     watch = RolloutWatch(core.rollouts, core.ledger.ingest.catch_up)
     watch.start()
@@ -198,6 +203,7 @@ async def _run(boot: Boot, life: Life) -> None:
         callers.close()
         watch.close()
         core.overrides.close()
+        housekeeper.close()
         core.ledger.close()
         core.database.close()
         os.close(lock_fd)
@@ -264,8 +270,9 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     keys = Keys(publisher, overrides)
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
+    checkpoints = Checkpoints(database, clock, MasterKeys(boot.master_key))
     rollouts = Rollouts(publisher, ledger.recorded, ledger.signals)
-    return Core(database, publisher, changes, keys, ledger, sessions, access, overrides, rollouts)
+    return Core(database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts)
 
 
 def first_state(core: Core, boot: Boot) -> FirstState:
@@ -349,7 +356,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *prompts_http.endpoints(core.database),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),
-        *audit_http.endpoints(core.database),
+        *audit_http.endpoints(core.database, SystemClock(), core.checkpoints),
         *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
         *rollouts_http.endpoints(core.rollouts),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),

@@ -3,7 +3,6 @@
 In: who did what to which object. Out: rows whose order and content cannot be altered unseen. Never updates a row.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,14 +10,13 @@ from enum import StrEnum
 import msgspec
 from sqlalchemy import Connection
 
-from lineclear.base.canonical import canonical_json
 from lineclear.base.clock import Clock
+from lineclear.domain.audit_chain import GENESIS_HASH, AuditVerdict, verify_rows
+from lineclear.domain.audit_chain import row_hash as hash_of
 from lineclear.store import control_rows as rows
 from lineclear.store.control_rows import AuditRow
 
 AUDIT_FORMAT = 1
-GENESIS_HASH = "0" * 64
-"""What the first row names as the hash before it."""
 
 
 class AuditAction(StrEnum):
@@ -50,6 +48,9 @@ class AuditAction(StrEnum):
     CHANGE_OPENED = "change.opened"
     CHANGE_APPROVED = "change.approved"
     CHANGE_APPLIED = "change.applied"
+    AUDIT_READ = "audit.read"
+    AUDIT_VERIFIED = "audit.verified"
+    AUDIT_EXPORTED = "audit.exported"
     CHANGE_REJECTED = "change.rejected"
     CHANGE_WITHDRAWN = "change.withdrawn"
     CHANGE_EXPIRED = "change.expired"
@@ -120,39 +121,10 @@ def record(tx: Connection, clock: Clock, actor: str, events: Iterable[AuditEvent
 
 
 def row_hash(row: AuditRow) -> str:
-    """SHA-256 over the canonical JSON of every other column, the hash before it included."""
-    content = msgspec.to_builtins(row)
-    del content["hash"]
-    # Beyond 2**53 canonical JSON has no exact number, so the two wide integers travel as text.
-    content["number"], content["at_us"] = str(row.number), str(row.at_us)
-    return hashlib.sha256(canonical_json(content)).hexdigest()
-
-
-@dataclass(frozen=True)
-class AuditVerdict:
-    """Whether the trail is whole."""
-
-    ok: bool
-    events: int
-    problem: str
-    """Empty if it is; else which row is the first that does not fit and how."""
-    head: str
-    """Hash of the newest row; keep it elsewhere to find a cut tail."""
+    """SHA-256 over every other column, the hash before it included."""
+    return hash_of(msgspec.to_builtins(row))
 
 
 def verify(chain: Iterable[AuditRow]) -> AuditVerdict:
     """Walk the rows in order: numbers without gaps, each hash over its row, each row naming the hash before it."""
-    previous, number = GENESIS_HASH, 0
-    for row in chain:
-        number += 1
-        problem = ""
-        if row.number != number:
-            problem = f"row {number} is missing: {row.number} stands in its place"
-        elif row.previous_hash != previous:
-            problem = f"row {number} does not follow the row before it"
-        elif row.hash != row_hash(row):
-            problem = f"row {number} was altered"
-        if problem:
-            return AuditVerdict(False, number, problem, previous)
-        previous = row.hash
-    return AuditVerdict(True, number, "", previous)
+    return verify_rows(msgspec.to_builtins(row) for row in chain)

@@ -175,6 +175,16 @@ stops = Table(
 )
 """What is stopped now."""
 
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    CONTROL,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("peaks", Text, nullable=False),
+)
+"""Signed tree heads over the audit rows up to `number`; `peaks` is a JSON list of hashes to go on from."""
+
 sign_in_links = Table(
     "sign_in_links",
     CONTROL,

@@ -5,6 +5,7 @@ connection for the process and read-only ones beside it, which never checkpoint 
 Must not hold rules of any noun, and must not be used by gateways or the accountant.
 """
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from lineclear.domain.errors import ErrorCode, PlatformFault
@@ -25,6 +26,7 @@ READERS_MAX = 8
 """Read connections open at once; a ninth reader waits for one."""
 READER_WAIT_S = 30.0
 POSTGRES_WRITERS_MAX = 4
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
 
 
 class Durability(StrEnum):
@@ -129,6 +131,10 @@ class Database:
             with self._writer.begin() as connection:
                 yield connection
             return
+        with _told_when_full():
+            yield from self._write_sqlite()
+
+    def _write_sqlite(self) -> Iterator[Connection]:
         me = threading.get_ident()
         if self._write_owner == me:
             raise RuntimeError("write() inside write(): pass the open transaction on instead of opening a second one")
@@ -163,6 +169,22 @@ class Database:
         self._reader.dispose()
         with self._write_lock:
             self._writer.dispose()
+
+
+@contextmanager
+def _told_when_full() -> Iterator[None]:
+    """SQLite's words about a disk without room, as ours."""
+    try:
+        yield
+    except OperationalError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code not in _NO_ROOM:
+            raise
+        raise PlatformFault(
+            ErrorCode.CONTROL_UNAVAILABLE,
+            f"nothing was changed: the database cannot be written ({error.orig})",
+            hint="make room on the disk of the data directory and try again; calls of apps go on meanwhile",
+        ) from error
 
 
 def _parse(url: str | Path) -> URL:

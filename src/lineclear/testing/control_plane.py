@@ -19,6 +19,7 @@ from lineclear.client.admin import AdminClient, Server
 from lineclear.config.manifest import ManifestFile
 from lineclear.control import audit_http
 from lineclear.control.access.service import Access
+from lineclear.control.audit_checkpoints import Checkpoints
 from lineclear.control.bootstrap import bootstrap
 from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
@@ -81,6 +82,7 @@ class ControlPlane:
             directory / "snapshot", directory / "acks", self.run_dir, directory / "spool", journal_path(directory)
         )
         self.publisher = Publisher(self.database, self.clock, self.keys_of_master, directories, committed_prices())
+        self.checkpoints = Checkpoints(self.database, self.clock, self.keys_of_master)
         self.changes = Changes(self.publisher, self.environment)
         desk = OverrideDesk(directory, self.run_dir, self.keys_of_master, self.clock)
         self.overrides = Overrides(self.publisher, desk)
@@ -130,7 +132,7 @@ class ControlPlane:
             *deployments_http.endpoints(self.database, self.clock),
             *prompts_http.endpoints(self.database),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
-            *audit_http.endpoints(self.database),
+            *audit_http.endpoints(self.database, self.clock, self.checkpoints),
             *overrides_http.endpoints(self.overrides, self.database, self.clock),
             *trials_http.endpoints(self.keys, self.database, self.clock, "http://127.0.0.1:4100"),
             *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),
