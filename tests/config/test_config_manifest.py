@@ -18,6 +18,7 @@ SHA = "a" * 64
 PROMPT = "kind: Prompt\nname: p\n"
 ENVIRONMENT = "kind: Environment\nname: live\n"
 ROUTE = "kind: Route\nname: r\nteam: t\nenvironments:\n  live:\n    "
+POLICY = "kind: Policy\nname: p\nrules: [{id: a, when: {"
 ROLLOUT = "kind: Rollout\nname: r\nsteps: "
 ONE_STEP = "[{weight: {percent: 5}}]\n"
 GUARDRAIL = "kind: Guardrail\nname: g\nrules: [{id: a, on: [input], "
@@ -28,7 +29,7 @@ CASES = [
     ("§- 1\n", "syntax", "a document is a mapping"),
     ("kind: §Taem\nname: t\n", "unknown_kind", "did you mean `Team`?"),
     ("§name: t\n", "missing_field", "`kind` is missing"),
-    ("kind: §Policy\nname: x\n", "not_yet_supported", "kind Policy is not yet supported"),
+    ("kind: §Polici\nname: x\nrules: [{id: a, when: {}, then: deny}]\n", "unknown_kind", "did you mean `Policy`?"),
     ("kind: Team\nname: [§\n", "syntax", "not YAML"),
     ("kind: Team\nname: t\n§name: u\n", "duplicate", "'name' stands twice"),
     ("kind: Team\nname: §!!python/name:os.system x\n", "syntax", "is not read"),
@@ -77,6 +78,31 @@ CASES = [
     (GUARDRAIL + "detect: [jwt], whole_words: §false}]\n", "invalid_value", "belongs to `deny`"),
     (GUARDRAIL.replace("[input]", "§[input]") + "json_schema: {}}]\n", "invalid_value", "is for answers"),
     (ROUTE + TARGETS + "guardrails: [a, §a]\n", "duplicate", "stands twice"),
+    # Policy
+    ("kind: Policy\nname: p\nrules: §[]\n", "invalid_value", "at least one rule"),
+    (POLICY + "§tasks: [x]}, then: deny}]\n", "unknown_field", "did you mean `task`?"),
+    (POLICY + "§provider_region: [eu]}, then: deny}]\n", "not_yet_supported", "`provider_region` is not yet supported"),
+    (POLICY + "§vendor_record: [valid]}, then: deny}]\n", "not_yet_supported", "`vendor_record` is not yet supported"),
+    (POLICY + "task: [x]}, then: §denny}]\n", "invalid_value", "did you mean `deny`?"),
+    (POLICY + "task: [x]}, then: §require_review}]\n", "not_yet_supported", "`require_review` is not yet supported"),
+    (POLICY + "task: [x]}, then: §require_route}]\n", "missing_field", "`require_route` needs `route`"),
+    (POLICY + "task: [x]}, then: deny, route: §r}]\n", "invalid_value", "belongs to `then: require_route`"),
+    (POLICY + "task: [x, §x]}, then: deny}]\n", "duplicate", "'x' stands twice"),
+    (POLICY + "task: §x}, then: deny}]\n", "invalid_value", "must be a list"),
+    (POLICY + "cost_tier: [§hihg]}, then: deny}]\n", "invalid_value", "did you mean `high`?"),
+    (POLICY + "data_class: [§secret]}, then: deny}]\n", "invalid_value", "must be 'public'"),
+    (POLICY + 'tag: [§"a,b"]}, then: deny}]\n', "invalid_value", "can be no tag"),
+    (
+        POLICY + "time: {zone: §Europe/Berlim, days: [mon]}}, then: deny}]\n",
+        "invalid_value",
+        "did you mean `Europe/Berlin`?",
+    ),
+    (POLICY + "time: {zone: UTC, days: [§monday]}}, then: deny}]\n", "invalid_value", "is not a day"),
+    (POLICY + "time: {zone: UTC, hours: §8-18}}, then: deny}]\n", "invalid_value", "is no stretch of a day"),
+    (POLICY + 'time: {zone: UTC, hours: §"08:00-08:00"}}, then: deny}]\n', "invalid_value", "is no stretch of a day"),
+    (POLICY + "time: {zone: §UTC}}, then: deny}]\n", "invalid_value", "`days` or `hours` is needed"),
+    (POLICY + "}, then: deny}, {id: §a, when: {}, then: allow}]\n", "duplicate", "'a' stands twice"),
+    ("kind: Policy\nname: p\nrules: [{id: §A b, when: {}, then: deny}]\n", "invalid_value", "is not a name"),
     # Provider
     (PROVIDER.replace("[openai]", "[openai, §gemini]"), "not_yet_supported", "'gemini' is not yet supported"),
     (PROVIDER.replace("[openai]", "[§klingon]"), "invalid_value", "must be 'openai'"),

@@ -44,6 +44,7 @@ class Where(StrEnum):
     CATALOGUE = "catalogue"
     ENVIRONMENTS = "environments"
     LIMITS = "limits"
+    POLICIES = "policies"
     ROUTES = "routes/"
     RUNTIMES = "runtimes"
     FACT = "fact"
@@ -117,8 +118,8 @@ EFFECTS: Mapping[str, Effect] = {
     "Model.licence": fact(),
     "Model.risks": fact(),
     "Model.data_classes": Effect(Where.CATALOGUE, ["internal"]),
-    "Model.cost_tier": fact("high"),
-    "Model.risk_tier": fact("high"),
+    "Model.cost_tier": Effect(Where.CATALOGUE, "high"),
+    "Model.risk_tier": Effect(Where.CATALOGUE, "high"),
     "Model.versions.*.version": Effect(Where.CATALOGUE, "9"),
     "Model.versions.*.provider": Effect(Where.CATALOGUE, "second"),
     "Model.versions.*.upstream_id": Effect(Where.CATALOGUE, "b"),
@@ -143,6 +144,24 @@ EFFECTS: Mapping[str, Effect] = {
     "Prompt.text": Effect(Where.ROUTES, "b"),
     "Prompt.mode": Effect(Where.ROUTES, "replace"),
     "Prompt.description": fact(),
+    "Policy.name": Effect(Where.POLICIES, "other", is_name=True),
+    "Policy.description": fact(),
+    "Policy.rules.*.id": Effect(Where.POLICIES, "other"),
+    "Policy.rules.*.then": Effect(Where.POLICIES, "allow", "Policy plain"),
+    "Policy.rules.*.route": Effect(Where.POLICIES, "tagged"),
+    "Policy.rules.*.description": Effect(Where.POLICIES, "b"),
+    "Policy.rules.*.when.team": Effect(Where.POLICIES, ["default"]),
+    "Policy.rules.*.when.app": Effect(Where.POLICIES, ["other"]),
+    "Policy.rules.*.when.task": Effect(Where.POLICIES, ["y"]),
+    "Policy.rules.*.when.environment": Effect(Where.POLICIES, ["live"]),
+    "Policy.rules.*.when.data_class": Effect(Where.POLICIES, ["internal"]),
+    "Policy.rules.*.when.tag": Effect(Where.POLICIES, ["b"]),
+    "Policy.rules.*.when.model": Effect(Where.POLICIES, ["own@1"]),
+    "Policy.rules.*.when.cost_tier": Effect(Where.POLICIES, ["high"]),
+    "Policy.rules.*.when.risk_tier": Effect(Where.POLICIES, ["high"]),
+    "Policy.rules.*.when.time.zone": Effect(Where.POLICIES, "Asia/Tokyo"),
+    "Policy.rules.*.when.time.days": Effect(Where.POLICIES, ["tue"]),
+    "Policy.rules.*.when.time.hours": Effect(Where.POLICIES, "08:00-24:00"),
     "Guardrail.name": Effect(Where.ROUTES, "other", is_name=True),
     "Guardrail.description": fact(),
     "Guardrail.rules.*.id": Effect(Where.ROUTES, "other"),

@@ -12,6 +12,7 @@ from lineclear.domain import explained
 from lineclear.domain.errors import AttemptClass, ErrorCode
 from lineclear.domain.ledger import STEPS, Outcome
 from lineclear.domain.money import CostBasis
+from lineclear.domain.policy_rules import PolicyAction
 
 ROOT = Path(__file__).parents[2]
 TABLES: tuple[tuple[type[StrEnum], Collection[StrEnum]], ...] = (
@@ -47,7 +48,8 @@ def test_every_rule_of_the_gateway_has_words() -> None:
     assert len(named) > 5
     limits = {"limit.budget", "limit.requests", "limit.tokens", "limit.concurrency"}
     stops = {"stop.all", "stop.app", "stop.route", "stop.provider"}
-    assert named | limits | stops == set(explained.RULES)
+    policies = {f"policy.{action.value}" for action in PolicyAction}
+    assert named | limits | stops | policies == set(explained.RULES)
 
 
 def test_what_stands_in_tables_fits_a_cell() -> None:

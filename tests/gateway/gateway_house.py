@@ -26,6 +26,7 @@ from lineclear.domain.exchange import Dialect
 from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.ledger import Record, Refusal, Settle
 from lineclear.domain.money import Price
+from lineclear.domain.policy_rules import PolicyEntry
 from lineclear.domain.snapshot import (
     ACCESS_SHARDS,
     AccessShard,
@@ -40,6 +41,7 @@ from lineclear.domain.snapshot import (
     KeyEntry,
     LimitsSection,
     ModelVersionEntry,
+    PoliciesSection,
     PromptEntry,
     ProviderEntry,
     ProvidersSection,
@@ -155,6 +157,7 @@ class Plan:
     credentials: dict[str, tuple[CredentialEntry, ...]] = field(default_factory=dict)
     mandatory: tuple[GuardrailRule, ...] = ()
     """Guardrails of environment `live`."""
+    policies: tuple[PolicyEntry, ...] = ()
 
 
 class House:
@@ -285,6 +288,7 @@ class House:
             ),
             "limits": LimitsSection(plan.limits),
             "runtimes": RuntimesSection(()),
+            "policies": PoliciesSection(plan.policies),
         }
         for shard, shard_keys in enumerate(shards):
             values[access_section_name(shard)] = AccessShard(shard_keys)

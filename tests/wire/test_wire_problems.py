@@ -76,6 +76,7 @@ def test_every_code_renders_in_both_dialects(code: ErrorCode, dialect: Dialect) 
         (ErrorCode.MODEL_RETIRED, 410, "not_found_error", "not_found_error", "false"),
         (ErrorCode.MODEL_BLOCKED, 403, "permission_error", "permission_error", "false"),
         (ErrorCode.GUARDRAIL_BLOCKED, 403, "permission_error", "permission_error", "false"),
+        (ErrorCode.POLICY_DENIED, 403, "permission_error", "permission_error", "false"),
         (ErrorCode.TASK_REQUIRED, 400, "invalid_request_error", "invalid_request_error", "false"),
         (ErrorCode.BODY_TOO_LARGE, 413, "invalid_request_error", "request_too_large", "false"),
         (ErrorCode.UPSTREAM_AUTH, 502, "server_error", "api_error", "false"),

@@ -13,7 +13,7 @@ from lineclear.cli.connect import output_option
 from lineclear.cli.manifest_files import fail_findings, files_option, find_files, more_files, named_variables
 from lineclear.cli.output import Format, Output
 from lineclear.config.manifest import Document, Reading
-from lineclear.config.manifest_names import Named, known_names, mentions_of, unknown_words, variables_of
+from lineclear.config.manifest_names import known_names, mentions_of, unknown_words, variables_of
 from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
 from lineclear.config.manifest_schema import manifest_schema
 from lineclear.domain.findings import Finding
@@ -60,9 +60,7 @@ def _not_known_here(reading: Reading) -> Iterator[Finding]:
             words = unknown_words(mention, known)
             if words is not None:
                 said = words.replace("there is no", "these files define no", 1)
-                yield document.finding(
-                    mention.path, "unknown_reference", said, at_key=mention.what is Named.ENVIRONMENT
-                )
+                yield document.finding(mention.path, "unknown_reference", said, at_key=mention.is_key)
         yield from _unset(document, values)
 
 

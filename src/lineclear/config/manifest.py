@@ -175,10 +175,7 @@ def _kind(tree: Tree, file: str) -> tuple[Kind | None, Finding | None]:
         return None, _finding(file, tree, "document", ("kind",), "missing_field", message)
     if kind in names:
         return Kind(kind), None
-    if kind == Kind.POLICY.value:
-        message = "kind Policy is not yet supported"
-        return None, _finding(file, tree, "Policy", ("kind",), "not_yet_supported", message)
-    near = near_words(kind, [*names, Kind.POLICY.value]) if isinstance(kind, str) else ""
+    near = near_words(kind, names) if isinstance(kind, str) else ""
     message = f"{kind!r} is not a kind; {near or 'one of ' + ', '.join(names)}"
     meant = next((name for name in names if f"`{name}`" in near), None)
     return Kind(meant) if meant else None, _finding(file, tree, "document", ("kind",), "unknown_kind", message)

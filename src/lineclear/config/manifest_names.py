@@ -19,6 +19,7 @@ from lineclear.domain.manifest import (
     Kind,
     Manifest,
     Model,
+    Policy,
     Prompt,
     Provider,
     Rollout,
@@ -33,6 +34,9 @@ class Named(StrEnum):
     """What a name may stand for; the values are the words of messages."""
 
     TEAM = "team"
+    APP = "app"
+    TASK = "task"
+    MODEL = "model"
     PROVIDER = "provider"
     MODEL_VERSION = "model version"
     PROMPT = "prompt"
@@ -53,7 +57,7 @@ class Mention:
     @property
     def is_key(self) -> bool:
         """Whether the name is the key of a mapping and not a value."""
-        return self.what is Named.ENVIRONMENT
+        return self.what is Named.ENVIRONMENT and "when" not in self.path
 
 
 Known: TypeAlias = Mapping[Named, Collection[str]]
@@ -61,6 +65,8 @@ Known: TypeAlias = Mapping[Named, Collection[str]]
 
 _NAMED_KINDS = {
     Kind.TEAM: Named.TEAM,
+    Kind.APP: Named.APP,
+    Kind.MODEL: Named.MODEL,
     Kind.PROVIDER: Named.PROVIDER,
     Kind.PROMPT: Named.PROMPT,
     Kind.GUARDRAIL: Named.GUARDRAIL,
@@ -83,6 +89,8 @@ def mentions_of(manifest: Manifest) -> Iterator[Mention]:
             yield from _mentions_of_model(manifest)
         case Route():
             yield from _mentions_of_route(manifest)
+        case Policy():
+            yield from _mentions_of_policy(manifest)
         case Environment():
             yield from _guardrails(manifest.guardrails, ())
         case Team() | Prompt() | Guardrail() | Rollout():
@@ -99,6 +107,23 @@ def _mentions_of_app(app: App) -> Iterator[Mention]:
 def _guardrails(names: Iterable[str], root: PlainPath) -> Iterator[Mention]:
     for at, name in enumerate(names):
         yield Mention((*root, "guardrails", at), Named.GUARDRAIL, name)
+
+
+def _mentions_of_policy(policy: Policy) -> Iterator[Mention]:
+    for at, rule in enumerate(policy.rules):
+        root: PlainPath = ("rules", at, "when")
+        for field, what in (
+            ("team", Named.TEAM),
+            ("app", Named.APP),
+            ("task", Named.TASK),
+            ("environment", Named.ENVIRONMENT),
+        ):
+            for place, name in enumerate(getattr(rule.when, field)):
+                yield Mention((*root, field, place), what, name)
+        for place, name in enumerate(rule.when.model):
+            yield Mention((*root, "model", place), Named.MODEL_VERSION if "@" in name else Named.MODEL, name)
+        if rule.route is not None:
+            yield Mention(("rules", at, "route"), Named.ROUTE, rule.route)
 
 
 def _mentions_of_model(model: Model) -> Iterator[Mention]:
@@ -135,7 +160,10 @@ def known_names(manifests: Iterable[Manifest]) -> Known:
         what = _NAMED_KINDS.get(kind_of(manifest))
         if what is not None:
             known[what].add(manifest.name)
+        if isinstance(manifest, Route):
+            known[Named.TASK] |= set(manifest.tasks)
         if isinstance(manifest, Model):
+            known[Named.TASK] |= set(manifest.approved_uses)
             known[Named.MODEL_VERSION] |= {model_version_id(manifest.name, item.version) for item in manifest.versions}
     return known
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lineclear.config.component_rules import check_parameters, check_retrieval
 from lineclear.config.guardrail_rules import check_guardrail
 from lineclear.config.manifest_dates import Mistake, check_dates, check_vendor_record
+from lineclear.config.policy_rules import check_policy
 from lineclear.config.rollout_rules import IMMEDIATE, check_rollout
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.catalogue import Engine, EnvironmentClass
@@ -29,6 +30,7 @@ from lineclear.domain.manifest import (
     Manifest,
     Model,
     ModelVersion,
+    Policy,
     PriceRow,
     Prompt,
     Provider,
@@ -80,6 +82,8 @@ def check_rules(manifest: Manifest) -> Iterator[Mistake]:  # noqa: C901 - one ca
             yield from _model(manifest)
         case Prompt():
             yield from _prompt(manifest)
+        case Policy():
+            yield from _policy(manifest)
         case Guardrail():
             yield from _guardrail(manifest)
         case Rollout():
@@ -297,6 +301,13 @@ def _prompt(prompt: Prompt) -> Iterator[Mistake]:
         prompt_segments(prompt.text)
     except ValueError as error:
         yield ("text",), "invalid_value", str(error)
+
+
+def _policy(policy: Policy) -> Iterator[Mistake]:
+    yield from check_policy(policy)
+    yield from _unique([rule.id for rule in policy.rules], ("rules",), "id")
+    for at, rule in enumerate(policy.rules):
+        yield from _word(rule.id, ("rules", at, "id"))
 
 
 def _guardrail(guardrail: Guardrail) -> Iterator[Mistake]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from lineclear.config import component_rules, guardrail_rules, rollout_rules
+from lineclear.config import component_rules, guardrail_rules, policy_rules, rollout_rules
 from lineclear.config import manifest_rules as rules
 from lineclear.config.manifest_fields import file_name
 from lineclear.domain import manifest as nouns
@@ -25,6 +25,7 @@ from lineclear.domain.catalogue import Engine
 from lineclear.domain.exchange import Dialect
 from lineclear.domain.guardrails import DETECTOR_NAMES, GuardrailSide
 from lineclear.domain.manifest import KIND_CLASSES, BudgetMode, CaptureMode, Noun
+from lineclear.domain.policy_rules import WEEKDAYS, PolicyAction
 from lineclear.domain.runtimes import ENGINE_SETTINGS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,7 +48,10 @@ _SETTING: Schema = {
 _SECONDS: Schema = {"minimum": 0.001, "maximum": rules.TIMEOUT_S_MAX}
 
 _BOUNDS: Mapping[str, Schema] = {
-    **{f"{kind}.name": _NAME for kind in ("Team", "App", "Provider", "Model", "Prompt", "Guardrail", "Rollout")},
+    **{
+        f"{kind}.name": _NAME
+        for kind in ("Team", "App", "Provider", "Model", "Prompt", "Policy", "Guardrail", "Rollout")
+    },
     "Environment.name": {"pattern": f"^{rules.ENVIRONMENT_NAME.pattern}$"},
     "Route.name": _ROUTE_NAME,
     "App.routes": {"items": {"type": "string", "anyOf": [{"const": "*"}, _ROUTE_NAME]}, "uniqueItems": True},
@@ -88,6 +92,12 @@ _BOUNDS: Mapping[str, Schema] = {
         "maxItems": guardrail_rules.PHRASES_MAX,
     },
     "GuardrailCheck.max_bytes": {"minimum": 1},
+    "Policy.rules": {"minItems": 1, "maxItems": policy_rules.RULES_MAX},
+    "PolicyCheck.id": _NAME,
+    "PolicyCheck.then": {"enum": [item.value for item in PolicyAction]},
+    **{f"PolicyWhen.{name}": {"maxItems": policy_rules.VALUES_MAX, "uniqueItems": True} for name in policy_rules.LISTS},
+    "PolicyTimes.days": {"items": {"enum": list(WEEKDAYS)}, "uniqueItems": True},
+    "PolicyTimes.hours": {"pattern": f"^{policy_rules.HOURS.pattern}$"},
     "Target.model": _VERSION_NAME,
     "Target.weight": {"minimum": 0, "maximum": rules.WEIGHT_MAX},
     "Fallback.model": _VERSION_NAME,

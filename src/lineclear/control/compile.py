@@ -19,6 +19,7 @@ from lineclear.config.manifest_names import reference_of, secret_name
 from lineclear.config.manifest_rules import RESERVED_PROVIDER
 from lineclear.control.desired import Desired
 from lineclear.control.guardrails import rules_of
+from lineclear.control.policy_entries import policy_entries
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry, release_id
 from lineclear.control.rollouts.stored import Stored
@@ -42,6 +43,7 @@ from lineclear.domain.snapshot import (
     KeyEntry,
     LimitsSection,
     ModelVersionEntry,
+    PoliciesSection,
     ProviderEntry,
     ProvidersSection,
     RouteSection,
@@ -117,6 +119,7 @@ def compile_state(state: State, prices: PriceBook) -> Compiled:
         "providers": ProvidersSection(_providers(desired)),
         "catalogue": CatalogueSection(catalogue),
         "limits": LimitsSection(dict(sorted(_limits(desired).items()))),
+        "policies": PoliciesSection(policy_entries(desired.policies)),
         "runtimes": RuntimesSection(_runtimes(state, runtimes)),
         "stops": StopsSection(
             {row.scope: StopEntry(row.scope, row.actor, row.reason, row.at_us) for row in state.stops}

@@ -21,6 +21,7 @@ from lineclear.domain.manifest import (
     Manifest,
     Model,
     ModelVersion,
+    Policy,
     Prompt,
     Provider,
     Rollout,
@@ -30,7 +31,7 @@ from lineclear.domain.manifest import (
     model_version_id,
 )
 
-N = TypeVar("N", Team, App, Provider, Model, Prompt, Guardrail, Rollout, Environment, Route)
+N = TypeVar("N", Team, App, Provider, Model, Prompt, Policy, Guardrail, Rollout, Environment, Route)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Desired:
     @property
     def prompts(self) -> dict[str, Prompt]:
         return self._of(Prompt)
+
+    @property
+    def policies(self) -> dict[str, Policy]:
+        return self._of(Policy)
 
     @property
     def guardrails(self) -> dict[str, Guardrail]:

@@ -1,12 +1,16 @@
 """The gate: may a model version serve a call of this kind? Pure, so that compile, `admit` and `explain` agree."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from lineclear.domain.capability import operation_gap
+from lineclear.domain.capability import CONVERSATIONS, operation_gap
 from lineclear.domain.catalogue import DataClass, EnvironmentClass, ModelStatus, data_class_rank
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
-from lineclear.domain.snapshot import ModelVersionEntry
+from lineclear.domain.parameters import without_place
+from lineclear.domain.snapshot import ModelVersionEntry, ProviderEntry, ReleaseEntry, StopEntry
+from lineclear.domain.stopped import stop_rule, stop_words
 
 
 class Exclusion(msgspec.Struct, frozen=True, gc=False):
@@ -18,6 +22,10 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
     successor: str | None = None
     offered: tuple[Operation, ...] = ()
     """What the route can be asked instead."""
+    route: str = ""
+    """The route that a policy asks for."""
+    also: tuple[str, ...] = ()
+    """Further rules that say no."""
 
     def error(self, route: str) -> LineclearError:
         """The refusal of a call for which no model was left."""
@@ -33,15 +41,102 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
             ErrorCode.MODEL_RETIRED: f"use {self.successor} instead" if self.successor else "ask the route's team",
             ErrorCode.USE_NOT_APPROVED: "use a route whose models are approved for this task",
             ErrorCode.OPERATION_NOT_SUPPORTED: f"this route answers POST {paths}" if paths else "ask the route's team",
+            ErrorCode.POLICY_DENIED: f"call route {self.route!r}"
+            if self.route
+            else "ask whose policy it is; the rule's id names it",
             ErrorCode.DATA_CLASS_REFUSED: "use a route whose models may see this data, or send less sensitive data",
         }.get(self.code, "ask the route's team or its operator")
         return CallerError(
             self.code,
             f"route {route!r} has no model that may serve this call: {self.reason}",
             hint=hint,
-            rules=(self.rule,),
+            rules=(self.rule, *self.also),
             successor=self.successor,
         )
+
+
+def task_of(route: str, tasks: Sequence[str], asked: str) -> str:
+    """The task of a call; empty where the route lists none. Source: decision 30.
+
+    Raises:
+        CallerError: TASK_NOT_ALLOWED, TASK_REQUIRED.
+    """
+    if asked:
+        if asked in tasks:
+            return asked
+        listed = ", ".join(tasks) or "none; leave the header out"
+        raise CallerError(
+            ErrorCode.TASK_NOT_ALLOWED,
+            f"task {asked!r} is not a task of route {route!r}",
+            hint=f"tasks of this route: {listed}",
+            rules=("task.not-listed",),
+            param="x-lineclear-task",
+        )
+    if len(tasks) > 1:
+        raise CallerError(
+            ErrorCode.TASK_REQUIRED,
+            f"route {route!r} serves several tasks; say which one this call is for",
+            hint=f"send x-lineclear-task with one of: {', '.join(tasks)}",
+            param="x-lineclear-task",
+        )
+    return tasks[0] if tasks else ""
+
+
+def data_class_of(lowest: DataClass, asked: DataClass | None) -> DataClass:
+    """The data class of a call: a caller may raise that of its route, never lower it (decision 30)."""
+    return lowest if asked is None or data_class_rank(asked) <= data_class_rank(lowest) else asked
+
+
+def release_models(release: ReleaseEntry) -> tuple[str, ...]:
+    """Every model version that a release names, in its order."""
+    return tuple(dict.fromkeys([*(target.model for target in release.targets), *release.fallback]))
+
+
+def refusal_of(exclusions: Sequence[Exclusion]) -> Exclusion:
+    """Why a call is refused for which no model is left.
+
+    A policy is asked last, of models that would serve otherwise: where one says no, that is what can be mended.
+    """
+    ruled = [found for found in exclusions if found.code is ErrorCode.POLICY_DENIED]
+    if ruled:
+        rules = dict.fromkeys(rule for found in ruled for rule in (found.rule, *found.also))
+        return msgspec.structs.replace(ruled[0], also=tuple(rules)[1:])
+    nothing = Exclusion(ErrorCode.NO_HEALTHY_TARGET, "route.no-target", "the route has no target")
+    return exclusions[0] if exclusions else nothing
+
+
+def judge_target(
+    version: ModelVersionEntry,
+    provider: ProviderEntry,
+    stop: StopEntry | None,
+    release: ReleaseEntry,
+    environment_class: EnvironmentClass,
+    operation: Operation,
+    task: str,
+    data_class: DataClass,
+) -> Exclusion | None:
+    """Whether a model version may serve such a call under a release; `stop` is its provider's. None if it may."""
+    if stop is not None:
+        return Exclusion(ErrorCode.STOPPED, stop_rule(stop), f"{version.id} is {stop_words(stop)}")
+    found = judge(version, provider.dialects, environment_class, operation, task, data_class)
+    return found or _release_in_the_way(release, operation)
+
+
+def _release_in_the_way(release: ReleaseEntry, operation: Operation) -> Exclusion | None:
+    """A prompt or parameter that could not be put into the request is refused, never left out."""
+    if release.prompt is not None and operation not in CONVERSATIONS:
+        return Exclusion(
+            ErrorCode.OPERATION_NOT_SUPPORTED,
+            "operation.no-prompt",
+            f"the route's prompt {release.prompt.name!r} has no place in {operation.value}",
+        )
+    if misfits := without_place(operation, release.parameters):
+        return Exclusion(
+            ErrorCode.OPERATION_NOT_SUPPORTED,
+            "operation.no-parameter",
+            f"the route's {' and '.join(misfits)} has no place in {operation.value}",
+        )
+    return None
 
 
 def judge(

@@ -50,6 +50,7 @@ class ErrorCode(StrEnum):
     MODEL_NOT_APPROVED = "model_not_approved"
     MODEL_BLOCKED = "model_blocked"
     GUARDRAIL_BLOCKED = "guardrail_blocked"
+    POLICY_DENIED = "policy_denied"
     MODEL_RETIRED = "model_retired"
     MODEL_NOT_FOUND = "model_not_found"
     NOT_FOUND = "not_found"

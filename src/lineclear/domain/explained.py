@@ -64,7 +64,7 @@ CHECKS: Final[dict[Check, str]] = {
     Check.GRANT: "the app may call this route in this environment",
     Check.TASK: "the task is one of the route's",
     Check.DATA_CLASS: "the data class is the route's or a higher one",
-    Check.CANDIDATE: "its card allows the call: status, uses, data, operations",
+    Check.CANDIDATE: "its card and the policies allow the call",
     Check.GUARDRAIL: "no guardrail objects to what was sent",
     Check.HEALTH: "a model that may serve is neither throttled nor ejected",
     Check.VARIABLES: "the prompt's variables were sent; no fault asked of a vendor",
@@ -150,6 +150,9 @@ RULES: Final[dict[str, str]] = {
     "operation.no-parameter": "a parameter of the route has no place in this operation",
     "dialect.not-spoken": "the model does not speak the call's dialect",
     "route.no-target": "the route has no target",
+    "policy.deny": "a policy denies the model to such calls",
+    "policy.require_route": "a policy asks for another route",
+    "policy.allow": "a policy allows the model to such calls",
     "guardrail.detect": "it held what a detector looks for",
     "guardrail.deny": "it held a denied phrase",
     "guardrail.size": "it was larger than the guardrail allows",
@@ -250,6 +253,11 @@ ADVICE: Final[dict[ErrorCode, Advice]] = {
         "a guardrail of the route or its environment found what must not be sent or answered",
         "take out what the message names, or ask the route's team; the rule's id says which guardrail",
         Check.GUARDRAIL,
+    ),
+    ErrorCode.POLICY_DENIED: Advice(
+        "a policy keeps every model of the route from it that could serve otherwise",
+        "ask whose policy it is; the rule's id names it",
+        Check.CANDIDATE,
     ),
     ErrorCode.MODEL_RETIRED: Advice(
         "every model of the route is retired", "call the successor that the answer named", Check.CANDIDATE

@@ -88,6 +88,15 @@ class CaptureMode(StrEnum):
     FULL = "full"
 
 
+class PolicyThen(StrEnum):
+    """What may follow when a rule of a policy holds; `policy_rules.PolicyAction` holds those that are built."""
+
+    DENY = "deny"
+    ALLOW = "allow"
+    REQUIRE_ROUTE = "require_route"
+    REQUIRE_REVIEW = "require_review"
+
+
 class ManagedBy(StrEnum):
     """Where a noun is kept: who may change it without being told about drift."""
 
@@ -334,6 +343,60 @@ class Guardrail(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PolicyTimes(Noun):
+    """A stretch of the week in one time zone. It has `days`, `hours` or both."""
+
+    zone: str
+    """IANA name."""
+    days: tuple[str, ...] = ()
+    """`mon` to `sun`; empty = every day."""
+    hours: str | None = None
+    """`08:00-18:00`; `22:00-06:00` ends on the next day and belongs to the day on which it begins. None = all day."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyWhen(Noun):
+    """When a rule holds: every condition that is given must, and of a list any one. None given = always."""
+
+    team: tuple[str, ...] = ()
+    """Of the app that calls."""
+    app: tuple[str, ...] = ()
+    task: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    data_class: tuple[DataClass, ...] = ()
+    """Of the call."""
+    tag: tuple[str, ...] = ()
+    """Among those that the caller sends in `x-lineclear-tags`."""
+    model: tuple[str, ...] = ()
+    """`name` for all its versions, or `name@version`."""
+    cost_tier: tuple[CostTier, ...] = ()
+    risk_tier: tuple[RiskTier, ...] = ()
+    time: PolicyTimes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyCheck(Noun):
+    """One rule of a policy. The first of a policy that holds decides."""
+
+    id: str
+    """Its name inside the policy; refusals and records carry `policy/id`."""
+    when: PolicyWhen
+    then: PolicyThen
+    route: str | None = None
+    """With `require_route`: through which such calls may go."""
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy(Noun):
+    """Which models may serve which calls."""
+
+    name: str
+    rules: tuple[PolicyCheck, ...]
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightStep(Noun):
     """A share of traffic for the candidate."""
 
@@ -518,7 +581,7 @@ class Route(Noun):
     description: str = ""
 
 
-Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Guardrail | Rollout | Environment | Route
+Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Policy | Guardrail | Rollout | Environment | Route
 
 KIND_CLASSES: dict[Kind, type[Manifest]] = {
     Kind.TEAM: Team,
@@ -526,12 +589,13 @@ KIND_CLASSES: dict[Kind, type[Manifest]] = {
     Kind.PROVIDER: Provider,
     Kind.MODEL: Model,
     Kind.PROMPT: Prompt,
+    Kind.POLICY: Policy,
     Kind.GUARDRAIL: Guardrail,
     Kind.ROLLOUT: Rollout,
     Kind.ENVIRONMENT: Environment,
     Kind.ROUTE: Route,
 }
-"""Kinds that are built. Kind.POLICY is known and not built yet."""
+"""Every kind."""
 
 
 def kind_of(manifest: Manifest) -> Kind:

@@ -2,7 +2,7 @@
 
 Sections are JSON on disk, decoded with unknown fields refused: an ignored deny rule is a vanished one.
 Names: `environments`, `apps`, `access/00`…`access/3f`, `catalogue`, `providers`, `sealed/credentials`,
-`limits`, `routes/<environment>/<route>`, `runtimes`, `stops`.
+`limits`, `policies`, `routes/<environment>/<route>`, `runtimes`, `stops`.
 """
 
 import zlib
@@ -15,6 +15,7 @@ from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.money import Price
 from lineclear.domain.parameters import ParameterValue
+from lineclear.domain.policy_rules import PolicyEntry
 
 ACCESS_SHARDS = 64
 READER_VERSION = 3
@@ -170,6 +171,12 @@ class LimitsSection(Section, frozen=True):
     """By account id: `team:NAME`, `app:NAME`, `route:ENVIRONMENT/NAME`. Only accounts that have a limit."""
 
     accounts: dict[str, AccountLimits]
+
+
+class PoliciesSection(Section, frozen=True):
+    """Every policy, sorted by name."""
+
+    policies: tuple[PolicyEntry, ...] = ()
 
 
 class TargetEntry(Section, frozen=True):

@@ -1,16 +1,20 @@
 """Step `admit`: may this caller send this to that route, and which of its models may see it?
 
-In: Parsed. Out: Admitted. Pure: reads the snapshot in hand, nothing else. Every refusal names its rule.
-Which models may serve was judged when the snapshot was compiled (`domain.admission`); a call is a lookup.
+In: Parsed. Out: Admitted. Reads the snapshot in hand and, where a policy looks at the time, the clock. Every refusal
+names its rule. Which models may serve was judged when the snapshot was compiled (`domain.admission`,
+`domain.policy`); a call is a lookup, unless a policy of its route looks at the caller.
 """
 
 from typing import Never
 
 import msgspec
 
-from lineclear.domain.catalogue import DataClass, data_class_rank
+from lineclear.base.clock import Clock
+from lineclear.domain.admission import data_class_of, task_of
+from lineclear.domain.catalogue import DataClass
 from lineclear.domain.errors import CallerError, ErrorCode
 from lineclear.domain.ledger import CandidateRecord
+from lineclear.domain.policy import Caller, tags_of
 from lineclear.domain.stopped import stopped_error
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.identify import Identified
@@ -30,13 +34,13 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     data_class: DataClass
     admission: Admission
     flags: tuple[str, ...] = ()
-    """Rules that flagged the request: guardrails, and `UNMONITORED`."""
+    """Rules that took part and did not refuse: policies, guardrails that flagged it, and `UNMONITORED`."""
     assigned: Assigned | None = None
     """Its arm; None where the route has no rollout. `route` is that arm's."""
 
 
-def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
-    """Check grants, task, data class, and the status and approvals of every model of the route.
+def admit(snapshot: Snapshot, parsed: Parsed, clock: Clock) -> Admitted:
+    """Check grants, task, data class, and of every model of the route its status, its approvals and the policies.
 
     Raises:
         CallerError: MODEL_NOT_FOUND, TASK_REQUIRED, TASK_NOT_ALLOWED, or the exclusion found
@@ -51,16 +55,16 @@ def admit(snapshot: Snapshot, parsed: Parsed) -> Admitted:
     if stop is not None:
         raise stopped_error(stop)
     if route.split is not None:
-        return _admit_dealt(parsed, route, route.split)
-    task, data_class, admission = _admission(route, parsed)
-    return Admitted(parsed, route, task, data_class, admission)
+        return _admit_dealt(parsed, route, route.split, clock)
+    task, data_class, admission = _admission(route, parsed, clock)
+    return Admitted(parsed, route, task, data_class, admission, admission.rules)
 
 
-def _admit_dealt(parsed: Parsed, route: RouteView, split: Split) -> Admitted:
+def _admit_dealt(parsed: Parsed, route: RouteView, split: Split, clock: Clock) -> Admitted:
     assigned = assign(split, parsed.identified.head)
     arm = arm_view(route, assigned)
-    task, data_class, admission = _admission(arm, parsed)
-    flags = () if assigned.weight_bp else (UNMONITORED,)
+    task, data_class, admission = _admission(arm, parsed, clock)
+    flags = admission.rules if assigned.weight_bp else (*admission.rules, UNMONITORED)
     return Admitted(parsed, arm, task, data_class, admission, flags, assigned)
 
 
@@ -69,25 +73,34 @@ def arm_view(route: RouteView, assigned: Assigned) -> RouteView:
     return route.candidate if assigned.arm is CANDIDATE and route.candidate is not None else route
 
 
-def _admission(route: RouteView, parsed: Parsed) -> tuple[str, DataClass, Admission]:
+def _admission(route: RouteView, parsed: Parsed, clock: Clock) -> tuple[str, DataClass, Admission]:
     head = parsed.identified.head
-    task = head.task if head.task in route.tasks else _task(route, head.task)
+    task = head.task if head.task in route.tasks else task_of(route.name, route.tasks, head.task)
     data_class = head.data_class
     if data_class is not route.data_class:
-        data_class = _data_class(route, data_class)
+        data_class = data_class_of(route.data_class, data_class)
     admission = route.admissions[head.operation, task, data_class]
+    if admission.varying is not None:
+        admission = admission.varying.admission(_caller(parsed.identified, clock))
     if admission.refusal is not None:
         raise admission.refusal.error(route.name)
     return task, data_class, admission
 
 
-def excluded_targets(route: RouteView | None, parsed: Parsed) -> tuple[CandidateRecord, ...]:
+def _caller(identified: Identified, clock: Clock) -> Caller:
+    return Caller(identified.app.team, identified.app.name, tags_of(identified.head.tags), clock.unix_us())
+
+
+def excluded_targets(route: RouteView | None, parsed: Parsed, clock: Clock) -> tuple[CandidateRecord, ...]:
     """Every target of a route that had none left for this call, with its reason; empty if it ended before that."""
     head = parsed.identified.head
     task = head.task or (route.tasks[0] if route is not None and len(route.tasks) == 1 else "")
     if route is None or task not in (route.tasks or ("",)):
         return ()
-    return route.admissions[head.operation, task, _data_class(route, head.data_class)].excluded
+    admission = route.admissions[head.operation, task, data_class_of(route.data_class, head.data_class)]
+    if admission.varying is not None:
+        admission = admission.varying.admission(_caller(parsed.identified, clock))
+    return admission.excluded
 
 
 def callable_names(snapshot: Snapshot, identified: Identified) -> tuple[str, ...]:
@@ -107,31 +120,3 @@ def _refuse_unknown(snapshot: Snapshot, identified: Identified, name: str) -> Ne
         param="model",
         known_names=names,
     )
-
-
-def _task(route: RouteView, asked: str) -> str:
-    if asked:
-        if asked in route.tasks:
-            return asked
-        listed = ", ".join(route.tasks) or "none; leave the header out"
-        raise CallerError(
-            ErrorCode.TASK_NOT_ALLOWED,
-            f"task {asked!r} is not a task of route {route.name!r}",
-            hint=f"tasks of this route: {listed}",
-            rules=("task.not-listed",),
-            param="x-lineclear-task",
-        )
-    if len(route.tasks) > 1:
-        raise CallerError(
-            ErrorCode.TASK_REQUIRED,
-            f"route {route.name!r} serves several tasks; say which one this call is for",
-            hint=f"send x-lineclear-task with one of: {', '.join(route.tasks)}",
-            param="x-lineclear-task",
-        )
-    return route.tasks[0] if route.tasks else ""
-
-
-def _data_class(route: RouteView, asked: DataClass | None) -> DataClass:
-    if asked is None or data_class_rank(asked) <= data_class_rank(route.data_class):
-        return route.data_class  # a caller may raise the class of its data, never lower it (decision 30)
-    return asked

@@ -6,6 +6,7 @@ Unknown callers are only counted, so that guessing keys cannot fill the ledger.
 from dataclasses import dataclass
 from typing import Final
 
+from lineclear.base.clock import Clock
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord, Refusal
@@ -44,7 +45,7 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
         kind = "unidentified_refused" if isinstance(error, CallerError) else "unidentified_failed"
         parts.counters[kind] += 1
     else:
-        parts.ledger.append(_record(reached, reached.identified, error, told.status, trace))
+        parts.ledger.append(_record(reached, reached.identified, error, told.status, trace, parts.clock))
     fields = id_fields(reached.request_id) + policy_fields(error.rules)
     route = _route(reached, error)
     if route is not None:
@@ -81,13 +82,13 @@ def _assigned(reached: Reached, route: RouteView | None, error: LineclearError) 
     return assign(route.split, reached.parsed.identified.head)
 
 
-def _considered(reached: Reached, error: LineclearError, trace: Trace) -> tuple[CandidateRecord, ...]:
+def _considered(reached: Reached, error: LineclearError, trace: Trace, clock: Clock) -> tuple[CandidateRecord, ...]:
     """Every target of the route and why it was left out, for `explain`."""
     admitted = reached.admitted
     if admitted is None:
         if reached.snapshot is None or reached.parsed is None or error.code is ErrorCode.MODEL_NOT_FOUND:
             return ()
-        return excluded_targets(_route(reached, error), reached.parsed)
+        return excluded_targets(_route(reached, error), reached.parsed, clock)
     now_ns, now_s = trace.started_ns, trace.started_us // 1_000_000
     ill = [
         CandidateRecord(candidate.model, 0.0, _why_not(candidate, now_ns, now_s))
@@ -101,7 +102,9 @@ def _why_not(candidate: Candidate, now_ns: int, now_s: int) -> str:
     return candidate.health.exclusion(now_ns) or ("" if ends_s is None else brownout_words(ends_s))
 
 
-def _record(reached: Reached, identified: Identified, error: LineclearError, status: int, trace: Trace) -> Refusal:
+def _record(
+    reached: Reached, identified: Identified, error: LineclearError, status: int, trace: Trace, clock: Clock
+) -> Refusal:
     head = identified.head
     admitted = reached.admitted
     route = _route(reached, error)
@@ -122,7 +125,7 @@ def _record(reached: Reached, identified: Identified, error: LineclearError, sta
         status=status,
         error_code=error.code.value,
         rules=error.rules,
-        candidates=_considered(reached, error, trace),
+        candidates=_considered(reached, error, trace, clock),
         task=admitted.task if admitted is not None else "",
         duration_us=duration_us,
         inbound_id=head.inbound_id,

@@ -5,15 +5,14 @@ response fields) is prepared here. Must not: read files, clocks or the network.
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
 
 from lineclear.base.secret import Secret
-from lineclear.domain.admission import Exclusion, judge
-from lineclear.domain.capability import CONVERSATIONS
+from lineclear.domain.admission import Exclusion, judge_target, refusal_of, release_models
 from lineclear.domain.catalogue import DATA_CLASS_ORDER, DataClass, EnvironmentClass, data_class_rank
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.evidence import WEIGHT_BP_MAX
@@ -23,7 +22,9 @@ from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.money import Price, dearest_input_per_mtok, dearest_output_per_mtok
 from lineclear.domain.overlay import Ground, overlay
 from lineclear.domain.overrides import STOP_ALL, OverrideEntry
-from lineclear.domain.parameters import UNAFFECTED, Parameter, ParameterValue, request_fields, without_place
+from lineclear.domain.parameters import UNAFFECTED, Parameter, ParameterValue, request_fields
+from lineclear.domain.policy import Asked, Caller, exclusion_by, fits_caller, is_within, left_of
+from lineclear.domain.policy_rules import PolicyEntry, PolicyRule
 from lineclear.domain.runtimes import socket_name
 from lineclear.domain.snapshot import (
     ACCESS_SHARDS,
@@ -38,6 +39,7 @@ from lineclear.domain.snapshot import (
     KeyEntry,
     LimitsSection,
     ModelVersionEntry,
+    PoliciesSection,
     PromptEntry,
     ProviderEntry,
     ProvidersSection,
@@ -50,7 +52,6 @@ from lineclear.domain.snapshot import (
     Timeouts,
     access_section_name,
 )
-from lineclear.domain.stopped import stop_rule, stop_words
 from lineclear.gateway.deprecation import deprecation_fields
 from lineclear.gateway.guardrails import Guardrails, compile_guardrails
 from lineclear.gateway.live import Live, TargetHealth
@@ -115,6 +116,34 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     """Request fields that the release's parameters set where the caller does not, with their JSON text."""
     output_default: int | None = None
     """The output cap among them."""
+    rules: tuple[str, ...] = ()
+    """Ids of the policy rules that decided about a model."""
+    varying: "Varying | None" = None
+    """Set if policies look at the caller too: then it says which admission is the call's, and this is none's."""
+
+
+VARIANTS_MAX = 256
+"""Admissions of one kind of call that are kept ready; when there are more, they are made anew."""
+
+
+class Varying(msgspec.Struct, frozen=True):
+    """Admissions that differ by which of the caller's rules hold; each is made when it is first needed."""
+
+    rules: tuple[PolicyRule, ...]
+    make: Callable[[frozenset[str]], Admission]
+    """From the ids of those that hold."""
+    made: dict[tuple[bool, ...], Admission]
+
+    def admission(self, caller: Caller) -> Admission:
+        """What is so for this caller now."""
+        holds = tuple([fits_caller(rule, caller) for rule in self.rules])
+        found = self.made.get(holds)
+        if found is None:
+            if len(self.made) >= VARIANTS_MAX:
+                self.made.clear()
+            found = self.make(frozenset(rule.id for rule, held in zip(self.rules, holds, strict=True) if held))
+            self.made[holds] = found
+        return found
 
 
 class Accounts(msgspec.Struct, frozen=True, gc=False):
@@ -244,6 +273,7 @@ def compile_snapshot(
         socket_dir=socket_dir,
         live=live,
         mandatory={name: entry.guardrails for name, entry in entries.items()},
+        policies=_policies(sections),
     )
     routes: dict[tuple[str, str], RouteView] = {}
     for name, section in ground.routes.items():
@@ -273,6 +303,19 @@ def compile_snapshot(
     )
 
 
+def _policies(sections: Mapping[str, bytes]) -> tuple[PolicyEntry, ...]:
+    if "policies" not in sections:
+        return ()  # a revision of before policies were built
+    policies = _decode(sections, "policies", PoliciesSection).policies
+    for rule in (rule for policy in policies for rule in policy.rules):
+        try:
+            if rule.time is not None:
+                is_within(rule.time, 0)
+        except (KeyError, OSError) as error:
+            raise SnapshotError(f"the time zone of policy rule {rule.whose} is not known here: {error}") from error
+    return policies
+
+
 def _ground(sections: Mapping[str, bytes]) -> Ground:
     """The sections that overrides change."""
     return Ground(
@@ -296,7 +339,9 @@ class _CandidateBook:
         socket_dir: str,
         live: Live,
         mandatory: dict[str, tuple[GuardrailRule, ...]],
+        policies: tuple[PolicyEntry, ...],
     ) -> None:
+        self.policies = policies
         self._versions = versions
         self._stops = stops
         self._providers = providers
@@ -316,13 +361,26 @@ class _CandidateBook:
         return made
 
     def judge(
-        self, model: str, environment_class: EnvironmentClass, operation: Operation, task: str, data_class: DataClass
+        self,
+        model: str,
+        release: ReleaseEntry,
+        environment_class: EnvironmentClass,
+        operation: Operation,
+        task: str,
+        data_class: DataClass,
     ) -> Exclusion | None:
         version, provider = self._find(model)
         stop = self._stops.get(f"provider:{provider.name}")
-        if stop is not None:
-            return Exclusion(ErrorCode.STOPPED, stop_rule(stop), f"{version.id} is {stop_words(stop)}")
-        return judge(version, provider.dialects, environment_class, operation, task, data_class)
+        return judge_target(version, provider, stop, release, environment_class, operation, task, data_class)
+
+    def rules(self, model: str, asked: Asked) -> tuple[tuple[PolicyRule, ...], ...]:
+        """For each policy that has a say: the rules of which the first whose caller fits decides."""
+        version, _ = self._find(model)
+        found = (left_of(policy, asked, version) for policy in self.policies)
+        return tuple(rules for rules in found if rules)
+
+    def excluded_by(self, model: str, rules: Sequence[PolicyRule], asked: Asked) -> Exclusion | None:
+        return exclusion_by(rules, asked, self._find(model)[0])
 
     def stop(self, scope: str) -> StopEntry | None:
         return self._stops.get(scope)
@@ -456,7 +514,7 @@ def _route_view(
         release=release.id,
         split_hash=blake2b(digest_size=8, key=bytes.fromhex(release.digest)[:16]),
         strategy=release.strategy,
-        models=_models(release),
+        models=release_models(release),
         digest=release.digest,
         prompt=release.prompt,
         parameters=release.parameters,
@@ -478,10 +536,6 @@ def _route_view(
         guardrails=book.guardrails(section.environment, release),
         stop=book.stop(f"route:{section.environment}/{section.route}"),
     )
-
-
-def _models(release: ReleaseEntry) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*(target.model for target in release.targets), *release.fallback]))
 
 
 def _with_offer(
@@ -527,21 +581,54 @@ def _admission(
     data_class: DataClass,
 ) -> Admission:
     release = section.stable
-    allowed: dict[str, Candidate] = {}
-    excluded: list[CandidateRecord] = []
-    refusal: Exclusion | None = None
-    for model in _models(release):
-        exclusion = book.judge(model, environment_class, operation, task, data_class) or _release_in_the_way(
-            release, operation
-        )
-        if exclusion is None:
-            allowed[model] = book.candidate(section.environment, model)
-        else:
-            excluded.append(CandidateRecord(model, 0.0, exclusion.reason))
-            refusal = refusal or exclusion
+    judged = {
+        model: book.judge(model, release, environment_class, operation, task, data_class)
+        for model in release_models(release)
+    }
+    if not book.policies:
+        return _assembled(section, book, operation, judged)
+    asked = Asked(section.environment, section.route, task, data_class)
+    # Policies are asked of what the cards allow.
+    left = {model: book.rules(model, asked) for model, exclusion in judged.items() if exclusion is None}
+    by_caller = {
+        rule.id: rule for policies in left.values() for rules in policies for rule in rules if rule.rests_on_caller
+    }
+
+    def ruled(holding: frozenset[str]) -> Admission:
+        deciding = {model: _deciding(policies, holding) for model, policies in left.items()}
+        against = {model: book.excluded_by(model, rules, asked) for model, rules in deciding.items()}
+        took_part = dict.fromkeys(rule.id for rules in deciding.values() for rule in rules)
+        return _assembled(section, book, operation, judged | against, tuple(took_part))
+
+    if not by_caller:
+        return ruled(frozenset())
+    return msgspec.structs.replace(
+        _assembled(section, book, operation, judged), varying=Varying(tuple(by_caller.values()), ruled, {})
+    )
+
+
+def _deciding(policies: Sequence[Sequence[PolicyRule]], holding: frozenset[str]) -> list[PolicyRule]:
+    found = (
+        next((rule for rule in rules if not rule.rests_on_caller or rule.id in holding), None) for rules in policies
+    )
+    return [rule for rule in found if rule is not None]
+
+
+def _assembled(
+    section: RouteSection,
+    book: _CandidateBook,
+    operation: Operation,
+    judged: Mapping[str, Exclusion | None],
+    rules: tuple[str, ...] = (),
+) -> Admission:
+    """The admission that these judgements of the release's models make."""
+    release = section.stable
+    allowed = {model: book.candidate(section.environment, model) for model, found in judged.items() if found is None}
+    exclusions = {model: found for model, found in judged.items() if found is not None}
+    excluded = [CandidateRecord(model, 0.0, found.reason) for model, found in exclusions.items()]
     if not allowed:
-        nothing = Exclusion(ErrorCode.NO_HEALTHY_TARGET, "route.no-target", "the route has no target")
-        return Admission(weights=(), total_weight=0, orders=(), excluded=tuple(excluded), refusal=refusal or nothing)
+        refusal = refusal_of(tuple(exclusions.values()))
+        return Admission((), 0, (), tuple(excluded), refusal, rules=rules)
     fallback = [allowed[model] for model in release.fallback if model in allowed]
     targets = [(allowed[target.model], target.weight) for target in release.targets if target.model in allowed]
     if release.strategy != "weighted" or sum(weight for _, weight in targets) == 0:
@@ -559,29 +646,13 @@ def _admission(
         refusal=None,
         defaults=tuple((name, encoded(value)) for name, value in request_fields(operation, release.parameters).items()),
         output_default=_output_default(release, operation),
+        rules=rules,
     )
 
 
 def _output_default(release: ReleaseEntry, operation: Operation) -> int | None:
     cap = release.parameters.get(Parameter.MAX_TOKENS)
     return cap if isinstance(cap, int) and operation not in UNAFFECTED else None
-
-
-def _release_in_the_way(release: ReleaseEntry, operation: Operation) -> Exclusion | None:
-    """A prompt or parameter that could not be put into the request is refused, never left out."""
-    if release.prompt is not None and operation not in CONVERSATIONS:
-        return Exclusion(
-            ErrorCode.OPERATION_NOT_SUPPORTED,
-            "operation.no-prompt",
-            f"the route's prompt {release.prompt.name!r} has no place in {operation.value}",
-        )
-    if misfits := without_place(operation, release.parameters):
-        return Exclusion(
-            ErrorCode.OPERATION_NOT_SUPPORTED,
-            "operation.no-parameter",
-            f"the route's {' and '.join(misfits)} has no place in {operation.value}",
-        )
-    return None
 
 
 def _order(first: Candidate, backups: list[Candidate], excluded: list[CandidateRecord]) -> Order:

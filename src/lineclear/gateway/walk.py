@@ -40,7 +40,7 @@ async def walk(parts: Parts, operation: Operation, request: Request, reply: Repl
         trace.mark()
         reached.parsed = await entry(reached.identified, request, parts.large_bodies)
         trace.mark()
-        reached.admitted = admit(snapshot, reached.parsed)
+        reached.admitted = admit(snapshot, reached.parsed, parts.clock)
         if reached.admitted.route.guardrails is not None:
             reached.admitted = await guard_input(reached.admitted)
         trace.mark()

@@ -14,6 +14,7 @@ from lineclear.observe.entry import Entry
 ORDER: Sequence[Check] = tuple(Check)
 _BY_RULE = {"task": Check.TASK, "limit": Check.LIMIT, "guardrail": Check.GUARDRAIL}
 """Checks by the first part of a rule's id; the other rules are about candidates."""
+POLICY = "policy."
 
 
 ROLLOUT_RULES = "rollout."
@@ -49,7 +50,7 @@ def _stage(entry: Entry, detail: EntryDetail) -> Check | None:
     code = entry.facts["error_code"]
     if not code:
         return None
-    rules = _refusing(detail)
+    rules = _refusing(entry, detail)
     if rules:
         ruled = _BY_RULE.get(rules[0].partition(".")[0], Check.CANDIDATE)
         # With an intent the request itself had passed its guardrails.
@@ -62,9 +63,10 @@ def _stage(entry: Entry, detail: EntryDetail) -> Check | None:
     return stage if stage in (Check.LIMIT, Check.RECORD) else None
 
 
-def _refusing(detail: EntryDetail) -> tuple[str, ...]:
-    """The rules that can say no; which arm a request was dealt never is one."""
-    return tuple(rule for rule in detail.rules if not rule.startswith(ROLLOUT_RULES))
+def _refusing(entry: Entry, detail: EntryDetail) -> tuple[str, ...]:
+    """The rules that can have said no: neither which arm it was dealt, nor policies that it had passed."""
+    no_end = ROLLOUT_RULES if entry.kind is EntryKind.REFUSAL else (ROLLOUT_RULES, POLICY)
+    return tuple(rule for rule in detail.rules if not rule.startswith(no_end))
 
 
 def _verdict(check: Check, stage: Check | None, *, is_known: bool) -> Verdict:
@@ -78,7 +80,7 @@ def _verdict(check: Check, stage: Check | None, *, is_known: bool) -> Verdict:
 
 
 def _rows(check: Check, verdict: Verdict, entry: Entry, detail: EntryDetail) -> Iterator[CheckRow]:
-    rule = next(iter(_refusing(detail)), None) if verdict is Verdict.REFUSED else None
+    rule = next(iter(_refusing(entry, detail)), None) if verdict is Verdict.REFUSED else None
     says = RULES.get(rule_kind(rule or "")) or (_meaning(entry) if verdict is Verdict.REFUSED else CHECKS[check])
     if check is Check.CANDIDATE:
         yield from _candidate_rows(verdict, says, rule, entry, detail)

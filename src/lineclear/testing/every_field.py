@@ -74,6 +74,18 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         "kind": "Guardrail", "name": "shape",
         "rules": [{"id": "shape", "on": ["output"], "json_schema": {"type": "array"}}],
     },
+    "Policy": {
+        "kind": "Policy", "name": "careful", "description": "a",
+        "rules": [{
+            "id": "elsewhere", "then": "require_route", "route": "chat", "description": "a",
+            "when": {
+                "team": ["payers"], "app": ["caller"], "task": ["x"], "environment": ["stage"],
+                "data_class": ["public"], "tag": ["a"], "model": ["small"], "cost_tier": ["low"], "risk_tier": ["low"],
+                "time": {"zone": "UTC", "days": ["mon"], "hours": "08:00-18:00"},
+            },
+        }],
+    },
+    "Policy plain": {"kind": "Policy", "name": "plain", "rules": [{"id": "none", "when": {}, "then": "deny"}]},
     "Rollout": {
         "kind": "Rollout", "name": "slowly", "description": "a", "alpha": 0.01, "hold_at": 20.0, "lease_s": 300,
         "steps": [

@@ -67,6 +67,7 @@ ROWS: Final[dict[ErrorCode, Row]] = {
     ErrorCode.MODEL_NOT_APPROVED: _FORBIDDEN,
     ErrorCode.MODEL_BLOCKED: _FORBIDDEN,
     ErrorCode.GUARDRAIL_BLOCKED: _FORBIDDEN,
+    ErrorCode.POLICY_DENIED: _FORBIDDEN,
     ErrorCode.MODEL_RETIRED: Row(410, "not_found_error", "not_found_error"),
     ErrorCode.MODEL_NOT_FOUND: _NOT_FOUND,
     ErrorCode.NOT_FOUND: _NOT_FOUND,

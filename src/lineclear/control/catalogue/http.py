@@ -91,6 +91,7 @@ _PLURALS = {
     Kind.PROVIDER: "providers",
     Kind.MODEL: "models",
     Kind.PROMPT: "prompts",
+    Kind.POLICY: "policies",
     Kind.GUARDRAIL: "guardrails",
     Kind.ROLLOUT: "rollout-plans",
     Kind.ENVIRONMENT: "environments",

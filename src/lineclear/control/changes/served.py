@@ -18,6 +18,8 @@ EVERYWHERE = frozenset({"Policy"})
 
 _KINDS: Mapping[Named, Kind] = {
     Named.TEAM: Kind.TEAM,
+    Named.APP: Kind.APP,
+    Named.MODEL: Kind.MODEL,
     Named.PROVIDER: Kind.PROVIDER,
     Named.PROMPT: Kind.PROMPT,
     Named.GUARDRAIL: Kind.GUARDRAIL,
@@ -94,6 +96,8 @@ def _reached(desired: Desired, found: Mapping[Key, Manifest]) -> set[Key]:
 
 def _named_by(desired: Desired, noun: Manifest) -> Iterator[Key]:
     for mention in mentions_of(noun):
+        if mention.what is Named.TASK:
+            continue
         key = (
             (Kind.MODEL, mention.name.partition("@")[0])
             if mention.what is Named.MODEL_VERSION
