@@ -23,7 +23,7 @@ from lineclear.control.compile import State, compile_state
 from lineclear.control.desired import Desired, plain
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.releases import build_releases, move
-from lineclear.control.rollouts.stored import course_of
+from lineclear.control.under_way import course_of
 from lineclear.domain import snapshot
 from lineclear.domain.manifest import KIND_CLASSES, Noun
 from lineclear.domain.runtimes import ENGINE_SETTINGS, RuntimeSettings

@@ -22,7 +22,7 @@ from lineclear.control.guardrails import rules_of
 from lineclear.control.policy_entries import policy_entries
 from lineclear.control.prices.book import PriceBook, manifest_price_version, price_of_row
 from lineclear.control.releases import named_versions, release_entry, release_id
-from lineclear.control.rollouts.stored import Stored
+from lineclear.control.under_way import Stored
 from lineclear.domain.capability import askable_operations, engine_operations
 from lineclear.domain.catalogue import Engine, ModelStatus, instant_s
 from lineclear.domain.exchange import Dialect, Operation

@@ -16,7 +16,7 @@ from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.desired import decode, encode, noun_digest
 from lineclear.control.releases import PREVIOUS_MAX, release_id
-from lineclear.control.rollouts.stored import end_open
+from lineclear.control.under_way import end_open
 from lineclear.domain.catalogue import ModelStatus
 from lineclear.domain.manifest import Kind, ManagedBy, Model, model_version_id
 from lineclear.domain.overlay import after_rollback

@@ -19,6 +19,7 @@ from lineclear.base.seal import Keys
 from lineclear.base.secret import Secret
 from lineclear.config.manifest_names import credentials_of, secret_name
 from lineclear.control import audit
+from lineclear.control import under_way as stored
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.compile import Compiled, CompileRefused, State, compile_state
 from lineclear.control.credentials import flaw_of
@@ -26,7 +27,6 @@ from lineclear.control.desired import Desired, decode
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.fold import fold_entries
 from lineclear.control.prices.book import PriceBook
-from lineclear.control.rollouts import stored
 from lineclear.control.vault import Vault
 from lineclear.domain.manifest import Kind
 from lineclear.domain.money import Price

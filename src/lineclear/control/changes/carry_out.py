@@ -22,7 +22,7 @@ from lineclear.control.desired import Desired, encode, noun_digest
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Publisher
 from lineclear.control.releases import move, release_id
-from lineclear.control.rollouts.stored import Beginning, begin, end_open
+from lineclear.control.under_way import Beginning, begin, end_open
 from lineclear.domain.change_request import ChangeState
 from lineclear.domain.manifest import ManagedBy, Manifest, Rollout, kind_of
 from lineclear.domain.rollout import cancelled

@@ -14,15 +14,15 @@ from sqlalchemy import Connection
 
 from lineclear.config.rollout_rules import IMMEDIATE
 from lineclear.control import audit
+from lineclear.control import under_way as stored
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Publisher, read_desired
 from lineclear.control.releases import Release, move, release_id
-from lineclear.control.rollouts import stored
 from lineclear.control.rollouts.baseline import SAMPLE_MIN, Baseline, baseline
 from lineclear.control.rollouts.planner import RoutePlan, route_plan
-from lineclear.control.rollouts.stored import Stored
 from lineclear.control.scopes import scope_of_route
+from lineclear.control.under_way import Stored
 from lineclear.domain import rollout as rules
 from lineclear.domain.access import Scope
 from lineclear.domain.entry import day_of
