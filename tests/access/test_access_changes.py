@@ -1,0 +1,170 @@
+"""A change of a protected environment by real people and robots, through the API and the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lineclear.cli.main import root
+from lineclear.cli.output import ExitCode
+from lineclear.client.admin import AdminClient, path_of
+from lineclear.testing.access_house import AccessHouse, refusal
+
+PROTECTED = "kind: Environment\nname: live\nclass: live\napprovals: 1\n"
+CHAT = """
+kind: Route
+name: chat
+team: support
+environments:
+  live: {targets: [{model: simulated@1}], timeouts: {total_s: SECONDS}}
+"""
+
+
+@pytest.fixture
+def protected(house: AccessHouse) -> AccessHouse:
+    house.plane.apply(PROTECTED)
+    return house
+
+
+def sent(text: str, **more: Any) -> dict[str, Any]:
+    return {"files": [{"name": "m.yaml", "text": text}], "note": "slower answers are worth it", **more}
+
+
+def opened(client: AdminClient, seconds: int = 30, **more: Any) -> str:
+    answer = client.post(path_of("changes"), sent(CHAT.replace("SECONDS", str(seconds)), **more))
+    assert answer["state"] == "open", answer
+    change: str = answer["change"]
+    return change
+
+
+def command(client: AdminClient, *words: str) -> Result:
+    """A command as this client's owner types it."""
+    server = client._server
+    return CliRunner().invoke(root, [*words, "--url", client.url, "--token", server.token.reveal()])
+
+
+def test_journey_through_the_api(protected: AccessHouse) -> None:
+    ann, bob = protected.person("ann", "author team:support"), protected.person("bob", "approver environment:live")
+    change = opened(ann)
+    (need,) = bob.get(path_of("changes", change))["needs"]
+    assert (need["environment"], need["missing"]) == ("live", 1)
+    assert refusal(ann, "POST", path_of("changes", change, "applications"))[:2] == (409, "conflict")
+    assert bob.post(path_of("changes", change, "approvals"), {"reason": "fine"})["change"]["state"] == "approved"
+    assert ann.post(path_of("changes", change, "applications"), None)["state"] == "applied"
+    facts = ann.get(path_of("changes", change))["change"]
+    assert (facts["author"], facts["approver"], facts["state"]) == ("ann", "bob", "applied")
+    events = protected.admin.get(path_of("audit-events"))["events"]
+    told = [(item["action"], item["actor"]) for item in events if item["change_id"] == change]
+    assert told == [
+        ("change.opened", "ann"), ("change.approved", "bob"), ("manifest.updated", "ann"),
+        ("deployment.moved", "ann"), ("change.applied", "ann"),
+    ]  # fmt: skip
+
+
+def test_journey_through_the_command_line(protected: AccessHouse, tmp_path: Path) -> None:
+    ann, bob = protected.person("ann", "author team:support"), protected.person("bob", "approver environment:live")
+    path = tmp_path / "chat.yaml"
+    path.write_text(CHAT.replace("SECONDS", "30"))
+    assert command(ann, "apply", "-f", str(path)).exit_code == ExitCode.USAGE, "a note is needed"
+    done = command(ann, "apply", "-f", str(path), "--note", "slower", "-o", "json")
+    assert done.exit_code == ExitCode.APPROVAL_PENDING, done.output
+    change = json.loads(done.stdout)["change"]
+    assert command(ann, "apply", change).exit_code == ExitCode.APPROVAL_PENDING
+    assert command(ann, "approve", change).exit_code == ExitCode.NOT_AUTHORISED
+    shown = command(bob, "changes", "show", change)
+    assert "approval of live: 1 of 1 missing" in shown.stdout
+    assert "environments.live.timeouts.total_s" in shown.stdout
+    assert command(bob, "approve", change).exit_code == ExitCode.OK
+    assert change in command(ann, "changes", "list", "--state", "approved").stdout
+    # The same files again carry out what was approved.
+    done = command(ann, "apply", "-f", str(path), "--note", "slower", "-o", "json")
+    assert (done.exit_code, json.loads(done.stdout)["change"]) == (ExitCode.OK, change)
+    assert command(ann, "changes", "withdraw", change).exit_code == ExitCode.CONFLICT
+
+
+def test_stale_rejected_and_withdrawn_from_the_command_line(protected: AccessHouse) -> None:
+    ann, bob = protected.person("ann", "author team:support"), protected.person("bob", "approver environment:live")
+    first, second = opened(ann, 30), opened(ann, 40)
+    command(bob, "approve", first)
+    assert command(ann, "apply", first).exit_code == ExitCode.OK
+    assert f"{second} stale" in command(ann, "changes", "show", second).stdout
+    assert command(bob, "approve", second).exit_code == ExitCode.CONFLICT
+    assert f"{second} open" in command(ann, "changes", "rebase", second).stdout
+    assert f"{second} rejected" in command(bob, "changes", "reject", second, "--reason", "too slow").stdout
+    third = opened(ann, 50)
+    assert f"{third} withdrawn" in command(ann, "changes", "withdraw", third).stdout
+
+
+def own_robot(house: AccessHouse) -> tuple[AdminClient, AdminClient]:
+    """A robot's change, and the person who made the robot and its token."""
+    eve = house.person("eve", "admin", "approver")
+    eve.post(path_of("members"), {"name": "ci", "kind": "service", "team": ""})
+    eve.post(path_of("grants"), {"principal": "ci", "role": "author", "scope": "platform"})
+    token = eve.post(path_of("tokens"), {"principal": "ci"})["token"]
+    return house.served.client(token), eve
+
+
+PATHS: dict[str, Callable[[AccessHouse], tuple[AdminClient, AdminClient]]] = {
+    "the same person": lambda house: (house.person("eve", "author", "approver"),) * 2,
+    "another sign-in": lambda house: (house.person("eve", "author", "approver"), house.sign_in("eve")),
+    "the admin token": lambda house: (house.admin, house.admin),
+    "who made the robot": own_robot,
+    "a robot": lambda house: (house.person("ann", "author"), house.robot("ci", "author")),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_approves_their_own(protected: AccessHouse, path: str) -> None:
+    author, approver = PATHS[path](protected)
+    change = opened(author)
+    assert refusal(approver, "POST", path_of("changes", change, "approvals"), {})[:2] == (403, "forbidden")
+    assert command(approver, "approve", change).exit_code == ExitCode.NOT_AUTHORISED
+    assert protected.admin.get(path_of("changes", change))["change"]["state"] == "open"
+
+
+def test_a_co_author_and_who_rebased_it_do_not_approve(protected: AccessHouse) -> None:
+    ann, bob = protected.person("ann", "author"), protected.person("bob", "author", "approver")
+    zoe = protected.person("zoe", "approver")
+    change = opened(ann, co_authors=["bob"])
+    assert refusal(bob, "POST", path_of("changes", change, "approvals"), {})[:2] == (403, "forbidden")
+    second = opened(ann, 60)
+    zoe.post(path_of("changes", change, "approvals"), {})
+    ann.post(path_of("changes", change, "applications"), None)
+    bob.post(path_of("changes", second, "rebases"), None)
+    assert refusal(bob, "POST", path_of("changes", second, "approvals"), {})[:2] == (403, "forbidden")
+
+
+def test_another_team_sees_no_change_of_ours(protected: AccessHouse) -> None:
+    ann, sam = protected.person("ann", "author team:support"), protected.person("sam", "author team:sales")
+    change = opened(ann)
+    assert refusal(sam, "GET", path_of("changes", change))[:2] == (404, "not_found")
+    assert all(item["id"] != change for item in sam.get(path_of("changes"))["changes"])
+    for verb in ("approvals", "rejections", "withdrawals", "rebases", "applications"):
+        status, _, _ = refusal(sam, "POST", path_of("changes", change, verb), None if verb[-4:] == "ases" else {})
+        assert status in (400, 403, 404), verb
+    theirs = CHAT.replace("name: chat", "name: mail").replace("support", "sales").replace("SECONDS", "9")
+    assert refusal(ann, "POST", path_of("changes"), sent(theirs))[0] in (403, 404)
+
+
+def test_what_a_team_prunes_is_its_own(house: AccessHouse) -> None:
+    texts = "kind: Team\nname: support\n---\nkind: App\nname: shop\nteam: support\nroutes: ['*']\n"
+    plan = house.admin.post(path_of("plans"), sent(texts, prune="team:support"))
+    gone = {(item["kind"], item["name"]) for item in plan["objects"] if item["action"] == "delete"}
+    assert ("Route", "chat") in gone
+    assert not gone & {("Route", "mail"), ("App", "crm"), ("Team", "sales")}
+
+
+def test_a_trail_is_exported_and_verified_from_the_command_line(protected: AccessHouse, tmp_path: Path) -> None:
+    joe = protected.person("joe", "auditor")
+    path = str(tmp_path / "trail.jsonl")
+    assert command(joe, "audit", "export", path).exit_code == ExitCode.OK
+    key = command(joe, "audit", "key").stdout.strip()
+    assert CliRunner().invoke(root, ["audit", "verify", path, "--key", key]).exit_code == ExitCode.OK
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content.replace(b"shop", b"shod", 1))
+    broken = CliRunner().invoke(root, ["audit", "verify", path, "--key", key])
+    assert (broken.exit_code, "was altered" in broken.stderr) == (ExitCode.GATE_FAILED, True)
+    assert command(joe, "audit", "verify").exit_code == ExitCode.OK
