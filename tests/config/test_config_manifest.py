@@ -204,7 +204,7 @@ CASES = [
     (ROLLOUT + "[§{approval: true, weight: {percent: 5}}, {weight: {percent: 9}}]\n", "invalid_value", "one of"),
     (ROLLOUT + "[{weight: {percent: §0}}]\n", "invalid_value", "must be from 0.01 to 99"),
     (ROLLOUT + "[{weight: {percent: §5.005}}]\n", "invalid_value", "at most two digits"),
-    (ROLLOUT + "[{weight: {percent: §\"5\"}}]\n", "invalid_value", "must be a number"),
+    (ROLLOUT + '[{weight: {percent: §"5"}}]\n', "invalid_value", "must be a number"),
     (ROLLOUT + "[{weight: {percent: 5}}, {weight: {percent: §5}}]\n", "invalid_value", "only rise"),
     (ROLLOUT + "[{weight: {percent: 98}}, {holdback: {percent: §5}}]\n", "invalid_value", "only rise"),
     (ROLLOUT + "[{holdback: §{}}, {weight: {percent: 99}}]\n", "invalid_value", "last step"),

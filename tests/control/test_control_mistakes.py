@@ -149,13 +149,14 @@ kind: «unknown_kind»7
 ---
 kind: «unknown_kind»[Team]
 """,
-    "a-kind-that-is-not-built": """
-kind: «not_yet_supported»Policy
+    "a-kind-that-is-none": """
+kind: Policy
 name: p
 rules: []
 ---
 kind: «unknown_kind»Polices
-name: p
+name: q
+rules: []
 """,
     # types and traps
     "words-for-truth": """

@@ -122,7 +122,7 @@ def naive(policies: list[PolicyEntry], asked: Asked, caller: Caller, version: Mo
     against = []
     for policy in policies:
         for rule in policy.rules:
-            pairs = [
+            pairs: list[tuple[tuple[str, ...], set[str]]] = [
                 (rule.team, {caller.team}), (rule.app, {caller.app}), (rule.task, {asked.task}),
                 (rule.environment, {asked.environment}), (rule.data_class, {asked.data_class}),
                 (rule.tag, set(caller.tags)), (rule.model, {version.id, version.model}),
