@@ -152,11 +152,11 @@ kind: «unknown_kind»[Team]
     "a-kind-that-is-none": """
 kind: Policy
 name: p
-rules: []
+rules: [{id: a, when: {cost_tier: [high]}, then: deny, description: too dear}]
 ---
 kind: «unknown_kind»Polices
 name: q
-rules: []
+rules: [{id: a, when: {cost_tier: [high]}, then: deny, description: too dear}]
 """,
     # types and traps
     "words-for-truth": """
