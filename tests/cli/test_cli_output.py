@@ -52,14 +52,19 @@ def test_every_list_comes_in_every_format(terminal: Any, words: tuple[str, ...],
         case Format.JSON:
             assert isinstance(json.loads(said.stdout), dict)
         case Format.YAML:
-            assert yaml.safe_load(said.stdout) == json.loads(terminal.run(*words, "-o", "json").stdout)
+            shown, again = yaml.safe_load(said.stdout), json.loads(terminal.run(*words, "-o", "json").stdout)
+            if words == ("audit", "list"):
+                # To read the trail is an event itself, so the second look shows one more.
+                again["events"].pop()
+            assert shown == again
         case Format.JSONL:
             assert all(isinstance(json.loads(line), dict) for line in said.stdout.splitlines())
         case Format.CSV:
             rows = list(csv.reader(io.StringIO(said.stdout)))
             assert len({len(row) for row in rows}) == 1
         case Format.NAME:
-            assert said.stdout == terminal.run(*words, "-q").stdout
+            quiet = terminal.run(*words, "-q").stdout
+            assert quiet.startswith(said.stdout) if words == ("audit", "list") else said.stdout == quiet
         case Format.TABLE:
             assert said.stdout.splitlines()[0].isupper()
 
@@ -128,7 +133,7 @@ def test_every_code_of_the_admin_api_has_its_exit_code() -> None:
                 wanted = ExitCode.NOT_FOUND
             case 409:
                 wanted = ExitCode.CONFLICT
-            case 408 | 503:
+            case 408 | 429 | 503:
                 wanted = ExitCode.UNAVAILABLE
             case 400 | 413:
                 wanted = ExitCode.USAGE
