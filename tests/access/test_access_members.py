@@ -4,6 +4,7 @@ import pytest
 
 from lineclear.client.admin import AdminError, path_of
 from lineclear.control.access.token_text import make_token
+from lineclear.store.access_rows import put_groups
 from lineclear.testing.access_house import PASSWORD, AccessHouse, refusal
 
 HOUR_US = 3_600_000_000
@@ -154,6 +155,23 @@ def test_an_administrator_hands_out_no_credential_of_who_may_more(house: AccessH
     assert lead.post(path_of("members", "ann", "invitation"), None)["url"]
     house.grant("ann", "admin")
     assert refusal(lead, "POST", path_of("members", "ann", "invitation"))[:2] == (403, "forbidden")
+
+
+@pytest.mark.parametrize("whose", ["carol", "group:ops"])
+def test_what_somebody_could_open_counts_as_theirs(house: AccessHouse, whose: str) -> None:
+    """Who invites somebody chooses their password, and whoever signs in as them may break the glass."""
+    lead = house.person("lead", "admin team:support")
+    lead.post(path_of("members"), {"name": "carol", "team": "support"})
+    with house.plane.database.write() as tx:
+        put_groups(tx, "carol", ["ops"], house.clock.unix_us())
+    assert lead.post(path_of("members", "carol", "invitation"), None)["url"]
+    sealed = {"principal": whose, "role": "admin", "scope": "platform", "is_sealed": True, "expires_in_days": 2}
+    house.admin.post(path_of("grants"), sealed)
+    for step in ("invitation", "disable"):
+        assert refusal(lead, "POST", path_of("members", "carol", step))[:2] == (403, "forbidden"), step
+    house.clock.advance(2 * 24 * 3600 + 1)
+    lead = house.sign_in("lead")
+    assert lead.post(path_of("members", "carol", "invitation"), None)["url"], "what has expired opens nothing"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from lineclear.control.access.principals import (
     RESERVED_NAMES,
     administrators,
     grant_of,
-    grants_in_force,
+    grants_in_reach,
     iso,
     read_principal,
     subjects_of,
@@ -211,13 +211,13 @@ def found_member(tx: Connection, call: Call, name: str, permission: Permission) 
 
 
 def demand_authority(tx: Connection, actor: Principal, row: PrincipalRow, now_us: int) -> None:
-    """Refuse to hand out a credential of somebody who has more than `actor` administers.
+    """Refuse to hand out a credential of somebody who has, or could open, more than `actor` administers.
 
     Raises:
         Refused: `forbidden`.
     """
     desired = read_desired(tx)
-    held = [replace(grant, scope=whole(desired, grant.scope)) for grant in grants_in_force(tx, row, now_us)]
+    held = [replace(grant, scope=whole(desired, grant.scope)) for grant in grants_in_reach(tx, row, now_us)]
     refusal = refuse_speaking_for(actor, row.name, held)
     if refusal:
         raise Refused(AdminCode.FORBIDDEN, refusal)

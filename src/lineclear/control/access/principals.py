@@ -43,6 +43,15 @@ def grants_in_force(tx: Connection, row: PrincipalRow, now_us: int) -> tuple[Gra
     )
 
 
+def grants_in_reach(tx: Connection, row: PrincipalRow, now_us: int) -> tuple[Grant, ...]:
+    """Whatever somebody may come to have by themselves: what is in force, and what is sealed, opened or not."""
+    return tuple(
+        grant_of(item, is_emergency=bool(item.is_sealed))
+        for item in rows.grants_of(tx, subjects_of(tx, row))
+        if item.expires_us is None or item.expires_us > now_us
+    )
+
+
 def subjects_of(tx: Connection, row: PrincipalRow) -> list[str]:
     """Whose grants somebody has: their own and those of their groups. A service account is in no group."""
     if row.kind != PrincipalKind.PERSON.value:
