@@ -22,6 +22,14 @@ environments:
   live: {targets: [{model: simulated@1}], timeouts: {total_s: SECONDS}}
 """
 
+ACME = """
+kind: Provider
+name: acme
+dialects: [openai]
+base_url: https://api.example.com/v1
+credential: ${ACME_KEY}
+"""
+
 
 @pytest.fixture
 def protected(house: AccessHouse) -> AccessHouse:
@@ -147,6 +155,34 @@ def test_another_team_sees_no_change_of_ours(protected: AccessHouse) -> None:
         assert status in (400, 403, 404), verb
     theirs = CHAT.replace("name: chat", "name: mail").replace("support", "sales").replace("SECONDS", "9")
     assert refusal(ann, "POST", path_of("changes"), sent(theirs))[0] in (403, 404)
+
+
+def test_a_teams_author_gives_a_provider_no_other_key(house: AccessHouse) -> None:
+    house.plane.environment["ACME_KEY"] = "theirs"
+    house.plane.apply(ACME, ACME_KEY="sk-first")
+    house.plane.apply(PROTECTED)
+    ann, zoe = house.person("ann", "author team:support"), house.person("zoe", "author")
+    boss = house.person("boss", "admin", "author")
+    rotated = sent(ACME, variables={"ACME_KEY": "sk-second"})
+    for client in (ann, zoe):
+        for door in ("plans", "changes"):
+            assert refusal(client, "POST", path_of(door), rotated)[0] in (403, 404), door
+    assert credential(house) == "sk-first"
+    # Nor one that the server has at hand: that moves no noun, and belongs to no team all the same.
+    house.plane.environment["ACME_KEY"] = "ours"
+    assert refusal(ann, "POST", path_of("changes"), sent(ACME))[0] in (403, 404)
+    assert credential(house) == "sk-first"
+    # A value that no document of the change names is not taken.
+    unnamed = sent("kind: Team\nname: third\n", variables={"ACME_KEY": "sk-second"})
+    assert boss.post(path_of("changes"), unnamed)["plan"]["credentials"] == []
+    assert credential(house) == "sk-first"
+    assert boss.post(path_of("changes"), rotated)["plan"]["credentials"] == ["ACME_KEY"]
+    assert credential(house) == "sk-second"
+
+
+def credential(house: AccessHouse) -> str:
+    with house.plane.database.read() as tx:
+        return house.plane.publisher.vault.credentials(tx)["ACME_KEY"].reveal()
 
 
 def test_what_a_team_prunes_is_its_own(house: AccessHouse) -> None:

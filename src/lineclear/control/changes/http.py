@@ -164,8 +164,8 @@ def _prune_scope(text: str) -> Scope:
 
 
 def _credentials(call: Call, request: ChangeRequest) -> dict[str, Secret]:
-    """The values that came along, by reference."""
-    if request.secrets:
+    """The values that came along, by reference; both kinds are what calls of every team are made with."""
+    if request.secrets or request.variables:
         call.require(Permission.SECRET_SET, PLATFORM)
     wrong = [name for name in request.variables if secret_name(name) is not None]
     if wrong:

@@ -8,13 +8,18 @@ from dataclasses import replace
 
 from lineclear.control.changes.plan import Prepared
 from lineclear.control.scopes import scope_of_noun, scope_of_route
-from lineclear.domain.access import Scope
+from lineclear.domain.access import PLATFORM, Scope
 from lineclear.domain.manifest import Kind, Manifest, Route, kind_of
 
 
 def scopes_of(prepared: Prepared) -> frozenset[Scope]:
-    """The scope of every noun that is written or deleted and of every deployment that moves."""
-    return frozenset(_scopes(prepared))
+    """The scope of every noun that is written or deleted and of every deployment that moves.
+
+    Credentials belong to no team: taking a new value is a change of the platform, whether or not anything else of its
+    provider is. A change that lies nowhere else lies there too, so that none is without somebody who has to be asked.
+    """
+    found = frozenset(_scopes(prepared))
+    return found if found or not prepared.plan.has_changes else frozenset({PLATFORM})
 
 
 def _scopes(prepared: Prepared) -> Iterator[Scope]:
@@ -26,6 +31,8 @@ def _scopes(prepared: Prepared) -> Iterator[Scope]:
         for state in (before, wanted):
             if (Kind.ROUTE, route) in state.nouns:
                 yield scope_of_route(state, environment, route)
+    if prepared.variables:
+        yield PLATFORM
 
 
 def _scopes_of_noun(was: Manifest | None, will_be: Manifest | None) -> Iterator[Scope]:
