@@ -298,7 +298,7 @@ def test_test_message_is_a_real_and_audited_call(busy: Platform, visitor: Visito
     row = visitor.get("/requests.json?app=shop&environment=test").json()["rows"][0]
     assert (row["outcome"], row["route"]) == ("ok", "simulated")
     assert row["id"] in answer.text
-    events = busy.admin("GET", "/api/v1/audit-events")["events"][-2:]
+    events = busy.trail()[-2:]
     assert [event["action"] for event in events] == ["key.created", "key.revoked"]
     assert {event["object"] for event in events} == {f"key/{row['key_id']}"}
     refused = visitor.post("/start/message", {**fields, "route": "openai/any:1"})

@@ -114,7 +114,7 @@ def test_each_step_is_in_the_audit_trail(platform: Platform) -> None:
     visitor = fresh(platform)
     visitor.sign_in()
     visitor.post("/sign-out", {"form_token": visitor.form_token()})
-    events = platform.admin("GET", "/api/v1/audit-events")["events"]
+    events = platform.trail()
     assert [event["action"] for event in events[-3:]] == ["sign-in-link.created", "session.opened", "session.closed"]
     assert {event["actor"] for event in events[-3:]} == {"admin"}
     assert platform.admin("GET", "/api/v1/audit-events/verdict")["ok"]
@@ -144,7 +144,7 @@ def test_sessions_are_listed_and_ended_one_by_one(platform: Platform, visitor: V
     assert lost.get("/").status == 303
     assert visitor.get("/").status == 200
     assert {row["id"] for row in visitor.get("/sessions.json").json()["rows"]} == before - {found[1]}
-    event = platform.admin("GET", "/api/v1/audit-events")["events"][-1]
+    event = platform.trail()[-1]
     assert (event["actor"], event["action"], event["object"]) == ("admin", "session.ended", f"session/{found[1]}")
     again = platform.cli("sessions", "end", found[1])
     assert again.returncode == 5
@@ -162,9 +162,7 @@ def test_ending_all_takes_unused_links_back(platform: Platform) -> None:
     assert platform.cli_json("sessions", "list")["sessions"] == []
     assert visitor.get("/").status == 303
     assert unused.sign_in().status == 401
-    reasons = {
-        (event["action"], event["reason"]) for event in platform.admin("GET", "/api/v1/audit-events")["events"][-2:]
-    }
+    reasons = {(event["action"], event["reason"]) for event in platform.trail()[-2:]}
     assert reasons <= {("session.ended", "laptop lost"), ("sign-in-link.taken-back", "laptop lost")}
     assert platform.admin("GET", "/api/v1/audit-events/verdict")["ok"]
     assert platform.cli("sessions", "end", "--all").returncode == 0

@@ -132,7 +132,7 @@ def test_a_harmless_candidate_reaches_everybody_and_passes_its_holdback(stage: S
         wait_for_more(load)
     assert load.report.failures == {}
     assert served(load.report) == {answer["rollout"]["candidate"]}
-    trail = stage.platform.admin("GET", "/api/v1/audit-events")["events"]
+    trail = stage.platform.trail()
     mine = [event["action"] for event in trail if event["object"] == f"rollout/{rollout}"]
     assert sorted(mine) == sorted(["rollout.started", *["rollout.advanced"] * 3, "rollout.completed"])
 

@@ -177,6 +177,11 @@ class Platform:
         except ValueError as error:
             raise PlatformError(f"ledger check exited {done.returncode}: {done.stdout}{done.stderr}") from error
 
+    def trail(self) -> list[dict[str, Any]]:
+        """The audit trail's first events, without those that tell of reading it. Any: decoded JSON."""
+        events: list[dict[str, Any]] = self.admin("GET", "/api/v1/audit-events")["events"]
+        return [event for event in events if event["action"] != "audit.read"]
+
     def admin(self, method: str, path: str, body: Any = None) -> Any:
         """One call to the admin API with the admin token.
 
