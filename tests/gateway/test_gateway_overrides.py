@@ -1,5 +1,6 @@
 """Overrides over the snapshot in force: rollback, block, revoke, stop; a damaged journal; the boot from disk."""
 
+import dataclasses
 import hashlib
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from gateway_house import KEY, House, Plan, in_house, key_entry, make_key, model, route
 
 from lineclear.base.clock import SystemClock
+from lineclear.domain.guardrails import GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.domain.overrides import Block, Drill, Override, Revoke, Rollback, Start, Stop
 from lineclear.domain.snapshot import AppEntry, ReleaseEntry, TargetEntry
 from lineclear.handover.overrides import append_override, journal_path
@@ -72,6 +74,38 @@ def test_what_is_part_of_the_snapshot_is_not_applied_again(tmp_path: Path) -> No
         assert await served(house, "chat") == ("rel_new", "new@1")
         override(house, Rollback("live", "chat", "rel_older", 1))
         assert await served(house, "chat") == ("rel_older", "good@1")
+
+    in_house(tmp_path, PLAN, play)
+
+
+def test_a_refused_snapshot_forgets_no_override(tmp_path: Path) -> None:
+    unknown = GuardrailRule(
+        "guardrail.detect:house/new", (GuardrailSide.INPUT,), GuardrailAction.BLOCK, detect=("mind-reading",)
+    )
+    newer = dataclasses.replace(PLAN, routes=[*PLAN.routes, route("read", "new", guardrails=(unknown,))])
+
+    async def play(house: House) -> None:
+        override(house, Revoke("k3"))
+        override(house, Block("new@1"))
+        house.publish(newer, overrides_folded=2)
+        house.refresh()
+        current = house.parts.current
+        assert "mind-reading" in current.refused_reason
+        for _ in range(2):
+            assert (await house.call(chat("good", make_key("k3")))).status == 401
+            assert (await house.call(chat("chat"))).status == 403
+            # The snapshot in force is compiled anew; it holds neither of the two.
+            override(house, Stop("app:nobody"))
+        append_override(journal_path(house.directory), Stop("route:live/good"), "ops", "it burns", SystemClock())
+        house.publish(newer, overrides_folded=2)
+        house.refresh()
+        assert "mind-reading" in current.refused_reason
+        assert (await house.call(chat("good"))).status == 503
+        house.publish(PLAN, overrides_folded=2)
+        house.refresh()
+        assert current.refused_reason == ""
+        assert (await house.call(chat("good", make_key("k3")))).status == 503
+        assert (await house.call(chat("chat"))).status == 200
 
     in_house(tmp_path, PLAN, play)
 

@@ -116,6 +116,16 @@ def test_a_reader_keeps_what_it_verified(journal: Path) -> None:
     assert reader.problem == ""
 
 
+def test_a_reader_forgets_only_what_it_is_told_to(journal: Path) -> None:
+    reader = JournalReader(journal)
+    for override in ALL[:3]:
+        append_override(journal, override, "ops", "because", TestClock())
+    assert reader.read(after=3) == ()
+    assert [entry.sequence for entry in reader.read()] == [1, 2, 3]
+    reader.forget(2)
+    assert [entry.sequence for entry in reader.read()] == [3]
+
+
 def test_a_reader_tells_what_is_broken_and_goes_on_once_it_is_set_aside(journal: Path) -> None:
     reader = JournalReader(journal)
     for override in ALL[:3]:

@@ -159,6 +159,7 @@ class Publisher:
         return self._journal.problem
 
     def _fold(self) -> None:
+        self._journal.forget(self._folded)
         entries = self._journal.read(self._folded)
         if not entries:
             return

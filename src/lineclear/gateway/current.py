@@ -66,7 +66,7 @@ class Current:
     def refresh(self) -> bool:
         """Look at directory and journal; swap if there is something newer and good. Returns whether it swapped."""
         has_snapshot, has_overrides = self._reader.changed(), self._journal.changed()
-        swapped = False
+        swapped, seen = False, self._journal.sequence
         if has_snapshot:
             try:
                 loaded = self._reader.load()
@@ -74,6 +74,8 @@ class Current:
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a snapshot, the one in force stays
                 self.refused_reason = str(error)
                 log.warning("the newest snapshot is refused and the one before stays in force: %s", error)
+                # What came to the journal meanwhile was read for the refused one.
+                has_overrides = has_overrides or self._journal.sequence != seen
             else:
                 self.refused_reason = self._overrides_reason = ""
                 swapped = True
@@ -95,6 +97,8 @@ class Current:
         entries = self._journal.read(loaded.manifest.overrides_folded)
         self._snapshot = self._compile(loaded, entries)
         self._loaded = loaded
+        # Not before: a snapshot that does not compile leaves the one before it in force, which still needs them.
+        self._journal.forget(loaded.manifest.overrides_folded)
         self._rehearse(loaded, entries)
 
     def _rehearse(self, loaded: LoadedSnapshot, entries: tuple[OverrideEntry, ...]) -> None:

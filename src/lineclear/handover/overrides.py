@@ -174,7 +174,7 @@ class JournalReader:
         return self._look() != self._stamp
 
     def read(self, after: int = 0) -> tuple[OverrideEntry, ...]:
-        """The entries above `after` that were ever verified, in order; those up to it are forgotten.
+        """The entries above `after` that were ever verified and not forgotten since, in order.
 
         Never raises for what stands in the file: what cannot be used is told in `problem`.
         """
@@ -186,10 +186,14 @@ class JournalReader:
                 self.problem = f"the override journal cannot be read: {error}"
             else:
                 self._stamp = stamp
-        self._known = {digest: entry for digest, entry in self._known.items() if entry.sequence > after}
-        if stamp is None and self._known:
+        entries = sorted((entry for entry in self._known.values() if entry.sequence > after), key=_by_sequence)
+        if stamp is None and entries:
             self.problem = f"the override journal {self._path} is gone; what was read of it holds"
-        return tuple(sorted(self._known.values(), key=lambda entry: entry.sequence))
+        return tuple(entries)
+
+    def forget(self, folded: int) -> None:
+        """Drop the entries up to `folded`: what is in force holds them, so they are not asked for again."""
+        self._known = {digest: entry for digest, entry in self._known.items() if entry.sequence > folded}
 
     def _look(self) -> Stamp | None:
         try:
@@ -284,6 +288,10 @@ def _verify(
         good_bytes += len(line)
         entries.append(entry)
     return tuple(entries), good_bytes
+
+
+def _by_sequence(entry: OverrideEntry) -> int:
+    return entry.sequence
 
 
 def _digest(entry: OverrideEntry) -> str:

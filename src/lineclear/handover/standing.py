@@ -140,6 +140,7 @@ class Standings:
             _decode(sections, "runtimes", RuntimesSection),
             "; ".join(filter(None, (self._journal.problem, *complaints))),
         )
+        self._journal.forget(manifest.overrides_folded)
         return self._standing
 
 
