@@ -105,6 +105,39 @@ def test_an_id_of_another_team_and_one_that_nobody_has_look_alike(
         assert words[0] == words[1], (method, template)
 
 
+def test_a_decision_tells_nothing_of_what_is_not_seen(house: AccessHouse) -> None:
+    house.plane.apply("""
+kind: Provider
+name: acme
+dialects: [openai]
+base_url: https://api.example.com/v1
+credential: ${ACME_KEY}
+---
+kind: Model
+name: private
+owner: sales
+versions: [{version: "1", provider: acme, upstream_id: private}]
+""", ACME_KEY="not-a-secret-1")  # fmt: skip
+    ann = house.person("ann", "author team:support", "admin team:support")
+    house.person("bob", "viewer team:sales")
+
+    def asked(object_: str, subject: str) -> tuple[int, str, str]:
+        return refusal(ann, "GET", f"{path_of('decision')}?subject={subject}&action=status:read&object={object_}")
+
+    for subject in ("me", "bob", "admin"):
+        for theirs, nobodys in (
+            ("app:crm", "app:nope"),
+            ("team:sales", "team:nope"),
+            ("route:live/mail", "route:live/nope"),
+            ("model:private", "model:nope"),
+        ):
+            found = asked(theirs, subject)
+            assert found[:2] == (404, "not_found"), (theirs, subject)
+            assert found[2].replace(theirs, "*") == asked(nobodys, subject)[2].replace(nobodys, "*")
+    for seen in ("app:shop", "team:support", "route:live/chat", "environment:live", "platform", "model:simulated"):
+        assert asked(seen, "me")[0] == 200, seen
+
+
 def test_lists_hold_what_is_seen_and_nothing_else(house: AccessHouse, people: tuple[AdminClient, AdminClient]) -> None:
     support, sales = people
     ids(house, "shop", "support")

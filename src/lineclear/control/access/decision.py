@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lineclear.base.clock import Clock
 from lineclear.control.access.members import unknown_member
 from lineclear.control.access.principals import ADMIN_NAME, DISABLED, read_principal
+from lineclear.control.catalogue.seen import Seen
 from lineclear.control.desired import Desired
 from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.control.publish import read_desired
@@ -52,7 +53,9 @@ class Decisions:
             subject = call.principal.name
         permission = _permission(action)
         with self._database.read() as tx:
-            scope = _scope(read_desired(tx), object_)
+            desired = read_desired(tx)
+            scope = _scope(desired, object_)
+            _demand_seen(call, desired, object_, scope)
             if subject != call.principal.name:
                 call.require(Permission.GRANT_READ, scope)
             row = rows.read_principal(tx, subject)
@@ -91,8 +94,25 @@ def _scope(desired: Desired, text: str) -> Scope:
         hint = "an object is a scope, app:NAME or model:NAME"
         raise Refused(AdminCode.INVALID_REQUEST, str(error), hint=hint) from error
     if scope is None:
-        raise Refused(AdminCode.NOT_FOUND, f"there is no {text!r}")
+        raise _unknown(text)
     return scope
+
+
+def _demand_seen(call: Call, desired: Desired, text: str, scope: Scope) -> None:
+    """Answer alike for what the caller does not see and for what is not there. Platform and environments are no secret,
+    and a model of another team is seen by whom the catalogue shows it.
+    """
+    if not scope.team and not scope.route:
+        return
+    kind, _, name = text.partition(":")
+    model = desired.models.get(name.partition("@")[0]) if kind == "model" else None
+    is_seen = call.principal.sees(scope) or (model is not None and Seen(call, desired).is_noun(model))
+    if not is_seen:
+        raise _unknown(text)
+
+
+def _unknown(text: str) -> Refused:
+    return Refused(AdminCode.NOT_FOUND, f"there is no {text!r}")
 
 
 def _inherited(grant: Grant, scope: Scope) -> str:
@@ -122,10 +142,7 @@ def _decision(
         scope=_place(scope),
         allowed=is_allowed,
         reason=reason,
-        grants=[
-            _inherited(grant, grant.scope) + (f", given by {grant.granted_by}" if grant.granted_by else "")
-            for grant in grants
-        ],
+        grants=[_told(grant) for grant in grants],
     )
 
 
