@@ -242,6 +242,32 @@ def test_an_environments_rules_hold_on_every_route(tmp_path: Path, stream: bool)
     in_house(tmp_path, plan, play)
 
 
+@SHAPES
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_a_rule_of_an_environment_holds_beside_an_older_one_that_a_release_pins(
+    tmp_path: Path, stream: bool, whole_words: bool
+) -> None:
+    """Words that one of the two alone denies; where only the older one looks inside words, that holds too."""
+    today = GuardrailRule(f"{DENY}:house/names", EITHER, BLOCK, deny=("omega", "alpha"))
+    pinned = GuardrailRule(f"{DENY}:house/names", EITHER, BLOCK, deny=("alpha", "beta"), whole_words=whole_words)
+    plan = Plan(routes=[route("guarded", "good", guardrails=(pinned,))], mandatory=(today,))
+
+    async def play(house: House) -> None:
+        for text, is_denied in (("omega", True), ("alpha", True), ("beta", True), ("betas", not whole_words)):
+            house.vendor.set_script("good")
+            asked = await house.call(call("openai", f"tell me of {text} please", stream))
+            assert (asked.status == 403) is is_denied, text
+            if is_denied:
+                assert asked.headers["x-lineclear-policy"] == "guardrail.deny:house/names"
+            house.vendor.set_script("good", always=f"text=it is {text} indeed")
+            told = await house.call(call("openai", "hello", stream))
+            heard = said(told, "openai", stream) if stream or not is_denied else told.body.decode()
+            assert (text in heard) is not is_denied
+        assert (await house.call(chat_call(KEY, "good", "tell me of beta please"))).status == 200
+
+    in_house(tmp_path, plan, play)
+
+
 def test_token_ids_cannot_be_checked_and_do_not_pass(tmp_path: Path) -> None:
     async def play(house: House) -> None:
         base = call("openai", "hello", False)

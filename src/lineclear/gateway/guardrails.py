@@ -4,7 +4,8 @@ In: rules of sections. Out: Guardrails. Made when the snapshot is compiled; a ru
 snapshot. Must not: look at a request.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -59,6 +60,9 @@ def _side(rules: Iterable[GuardrailRule], side: GuardrailSide) -> Checks | None:
         for detector in _detectors(rule):
             detectors[detector.name] = detector
             by_detector[detector.name] = (*by_detector.get(detector.name, ()), rule)
+    for detector, rules in _deny_lists(mine):
+        detectors[detector.name] = detector
+        by_detector[detector.name] = rules
     return Checks(
         detectors=tuple(detectors.values()),
         rules=by_detector,
@@ -70,14 +74,27 @@ def _side(rules: Iterable[GuardrailRule], side: GuardrailSide) -> Checks | None:
 
 def _detectors(rule: GuardrailRule) -> list[Detector]:
     try:
-        found = detectors_named(rule.detect)
+        return detectors_named(rule.detect)
     except KeyError as error:
         raise ValueError(
             f"guardrail rule {rule.id!r} names a detector {error} that this program does not have"
         ) from error
-    if rule.deny:
-        found.append(DenyList(rule.whose, rule.deny, whole_words=rule.whole_words))
-    return found
+
+
+def _deny_lists(rules: Iterable[GuardrailRule]) -> Iterator[tuple[Detector, tuple[GuardrailRule, ...]]]:
+    """A list for each set of phrases, and the rules that have it.
+
+    An environment and a release may have one rule at two points in time: both hold, under names of their own.
+    """
+    sharing: dict[tuple[str, tuple[str, ...], bool], list[GuardrailRule]] = {}
+    for rule in rules:
+        if rule.deny:
+            sharing.setdefault((rule.whose, rule.deny, rule.whole_words), []).append(rule)
+    seen: Counter[str] = Counter()
+    for (whose, phrases, whole_words), mine in sharing.items():
+        seen[whose] += 1
+        name = whose if seen[whose] == 1 else f"{whose}#{seen[whose]}"
+        yield DenyList(name, phrases, whole_words=whole_words), tuple(mine)
 
 
 def _schema(rule: GuardrailRule) -> AnswerSchema:
