@@ -1,9 +1,12 @@
 """Members, grants and tokens over the admin port: what is given reaches as far as it says, and ends at once."""
 
+import sqlite3
+
 import pytest
 
 from lineclear.client.admin import AdminError, path_of
 from lineclear.control.access.token_text import make_token
+from lineclear.control.sessions.sessions import IDLE_LIFE_S
 from lineclear.store.access_rows import put_groups
 from lineclear.testing.access_house import PASSWORD, AccessHouse, refusal
 
@@ -100,6 +103,35 @@ def test_sessions_of_who_has_no_access_left_end(house: AccessHouse) -> None:
     assert house.plane.sessions.find(session.token.reveal()) is not None
     house.admin.delete(path_of("grants", grant["id"]))
     assert house.plane.sessions.find(session.token.reveal()) is None
+
+
+@pytest.mark.parametrize("is_locked", [False, True], ids=["full", "locked"])
+def test_who_is_signed_in_stops_what_runs_while_the_database_cannot_be_written(
+    house: AccessHouse, is_locked: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pager, ann = house.robot("pager", "operator"), house.person("ann", "operator")
+    principal = house.plane.access.principal("ann")
+    assert principal is not None
+    cookie = house.plane.sessions.open(principal).token.reveal()
+    house.clock.advance(120)
+    other = sqlite3.connect(house.plane.directory / "lineclear.db", isolation_level=None)
+    with house.plane.database.write() as tx:
+        tx.exec_driver_sql("PRAGMA busy_timeout = 20")
+        if not is_locked:
+            tx.exec_driver_sql("PRAGMA query_only = ON")
+    if is_locked:
+        other.execute("BEGIN IMMEDIATE")
+    try:
+        for client, scope in ((pager, "all"), (ann, "route:live/chat")):
+            assert client.post(path_of("stops"), {"scope": scope, "reason": "it answers nonsense"})
+        session = house.plane.sessions.find(cookie)
+        assert session is not None
+        assert session.principal.name == "ann"
+        assert "not written down" in caplog.text
+        house.clock.advance(IDLE_LIFE_S)
+        assert house.plane.sessions.find(cookie) is None, "it ends when it would have ended unused"
+    finally:
+        other.close()
 
 
 def test_the_last_administrator_stays(house: AccessHouse) -> None:

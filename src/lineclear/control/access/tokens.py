@@ -25,6 +25,7 @@ from lineclear.control.access.token_text import id_in, make_token, token_mac
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.control.publish import read_desired
+from lineclear.control.use import note_use
 from lineclear.control.vault import Vault
 from lineclear.domain.access import Principal, PrincipalKind, Role, Scope, parse_scope
 from lineclear.domain.access_rules import narrowed, refuse_narrowing
@@ -197,8 +198,7 @@ class Tokens:
         if principal is None:
             return None
         if row.used_us is None or now_us - row.used_us >= USED_STEP_US:
-            with self._database.write() as tx:
-                rows.mark_token_used(tx, row.id, now_us)
+            note_use(self._database, lambda tx: rows.mark_token_used(tx, row.id, now_us))
         return replace(principal, grants=narrowed(principal.grants, _parts(row)), session=row.id)
 
     def facts(self, call: Call) -> list[TokenFacts]:

@@ -19,6 +19,7 @@ from lineclear.base.secret import Secret
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.control.use import note_use
 from lineclear.domain.access import Principal
 from lineclear.store import session_rows as rows
 from lineclear.store.database import Database
@@ -137,7 +138,7 @@ class Sessions:
             return self._open(tx, principal, self._clock.unix_us())
 
     def find(self, token: str) -> Session | None:
-        """The session of a cookie, None if it ended; using one moves its end on."""
+        """The session of a cookie, None if it ended; using one moves its end on, unless nothing can be written."""
         if not token or len(token) > TOKEN_CHARS_MAX:
             return None
         now_us = self._clock.unix_us()
@@ -149,8 +150,8 @@ class Sessions:
         if principal is None:
             return None
         if now_us - row.seen_us >= SEEN_STEP_S * 1_000_000:
-            with self._database.write() as tx:
-                rows.move_session(tx, row.hash, now_us, _end_us(row.created_us, now_us))
+            ends_us = _end_us(row.created_us, now_us)
+            note_use(self._database, lambda tx: rows.move_session(tx, row.hash, now_us, ends_us))
         return Session(principal, Secret(token))
 
     def sign_out(self, session: Session) -> None:
