@@ -5,11 +5,13 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from gateway_house import KEY, House, Plan, in_house, route
 
 from lineclear.domain.guardrails import DENY, DETECT, SCHEMA, SIZE, GuardrailAction, GuardrailRule, GuardrailSide
+from lineclear.domain.snapshot import PromptEntry
 from lineclear.testing.corpora import with_crc
 from lineclear.testing.load import Call, CallResult, chat_call, messages_call
 
@@ -105,6 +107,34 @@ def test_a_secret_is_found_wherever_it_stands_in_a_request(tmp_path: Path, diale
         assert house.vendor.dispatches == 0
 
     in_house(tmp_path, guarded("secrets"), play)
+
+
+@BOTH
+def test_what_is_filled_into_a_prompt_is_checked_like_the_rest(tmp_path: Path, dialect: str) -> None:
+    prompt = PromptEntry("greeting", "d" * 64, "prepend", ("Note: ", "note", ". ", "first", "", "second", ""))
+    rules = (RULES["secrets"], RULES["short"], RULES["flag"])
+    fine = {"note": "all good", "first": "a", "second": "b"}
+
+    async def play(house: House) -> None:
+        def ask(**variables: str) -> Awaitable[CallResult]:
+            base = call(dialect, "hello", False)
+            fields = {f"x-lineclear-var-{name}": quote(value) for name, value in {**fine, **variables}.items()}
+            return house.call(Call(base.path, {**base.headers, **fields}, base.body))
+
+        for found in ({"note": f"a {TOKEN} b"}, {"first": TOKEN[:9], "second": TOKEN[9:]}):
+            answer = await ask(**found)
+            assert (answer.status, answer.headers["x-lineclear-policy"]) == (403, "guardrail.detect:house/secrets")
+            assert house.refusal_of(answer).rules == ("guardrail.detect:house/secrets",)
+        long = await ask(note="ä" * 200)
+        assert (long.status, long.headers["x-lineclear-policy"]) == (403, "guardrail.size:house/short")
+        assert house.vendor.dispatches == 0
+        # A variable that the prompt does not name goes nowhere.
+        assert (await ask(other=TOKEN)).status == 200
+        flagged = await ask(note="of project falcon")
+        assert (flagged.status, flagged.headers["x-lineclear-policy"]) == (200, "guardrail.deny:house/words")
+        assert "x-lineclear-policy" not in (await ask()).headers
+
+    in_house(tmp_path, Plan(routes=[route("guarded", "good", guardrails=rules, prompt=prompt)]), play)
 
 
 @BOTH

@@ -64,7 +64,7 @@ class GuardrailRule(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields
     whole_words: bool = True
     """A phrase inside a longer word does not count."""
     max_bytes: int | None = None
-    """Bytes of the request's body or of the answer's content. Tokens are never more than bytes."""
+    """Bytes of the request's body and prompt variables, or of the answer's content; tokens are never more."""
     json_schema: str = ""
     """Canonical JSON of a JSON Schema that the answer's text has to meet."""
 

@@ -328,7 +328,7 @@ class GuardrailCheck(Noun):
     deny: tuple[str, ...] = ()
     """Phrases that must not occur, whatever their case and spacing."""
     max_bytes: int | None = None
-    """Most bytes of the request's body, or of the answer's content; tokens are never more than bytes."""
+    """Most bytes of the request's body and variables, or of the answer's content; tokens are never more than bytes."""
     json_schema: dict[str, Any] | None = None
     """A JSON Schema that the answer's text has to meet."""
 

@@ -5,12 +5,14 @@ slices with other calls in between. What cannot be read as text does not pass.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
 
 from lineclear.checks.window import Window
+from lineclear.domain.snapshot import PromptEntry
 from lineclear.gateway.admit import Admitted
 from lineclear.gateway.guardrails import Checks, blocked, is_block
 
@@ -32,33 +34,50 @@ async def guard_input(admitted: Admitted) -> Admitted:
     checks = guardrails.input if guardrails is not None else None
     if checks is None:
         return admitted
-    flags = _check_size(checks, len(admitted.parsed.body))
+    parsed = admitted.parsed
+    filled_in = _filled_in(admitted.route.prompt, parsed.identified.head.variables)
+    flags = _check_size(checks, len(parsed.body) + sum(len(text.encode()) for text in filled_in))
     if checks.detectors:
-        flags += await _check_texts(checks, admitted.parsed.tree)
+        if any(_is_token_ids(parsed.tree.get(name)) for name in TOKEN_FIELDS):
+            raise blocked(checks.ids, "token ids cannot be checked", "send the text itself")
+        said = {name: value for name, value in parsed.tree.items() if name not in NOT_SAID}
+        flags += await _check_texts(checks, chain(filled_in, _texts(said)))
     if not flags:
         return admitted
     return msgspec.structs.replace(admitted, flags=tuple(dict.fromkeys((*admitted.flags, *flags))))
 
 
-def _check_size(checks: Checks, body_bytes: int) -> list[str]:
-    over = [rule for rule in checks.caps if rule.max_bytes is not None and body_bytes > rule.max_bytes]
+def _check_size(checks: Checks, request_bytes: int) -> list[str]:
+    over = [rule for rule in checks.caps if rule.max_bytes is not None and request_bytes > rule.max_bytes]
     blocking = [rule for rule in over if is_block(rule)]
     if blocking:
         least = min(rule.max_bytes or 0 for rule in blocking)
         raise blocked(
             [rule.id for rule in blocking],
-            f"the request has {body_bytes} bytes and this route takes {least}",
+            f"the request has {request_bytes} bytes and this route takes {least}",
             "send a shorter request",
         )
     return [rule.id for rule in over]
 
 
-async def _check_texts(checks: Checks, tree: dict[str, Any]) -> list[str]:
-    if any(_is_token_ids(tree.get(name)) for name in TOKEN_FIELDS):
-        raise blocked(checks.ids, "token ids cannot be checked", "send the text itself")
+def _filled_in(prompt: PromptEntry | None, variables: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """What the caller's variables put into the prompt; those that nothing parts there are one text."""
+    if prompt is None or not variables:
+        return ()
+    values = dict(variables)
+    texts = [""]
+    for place, segment in enumerate(prompt.segments):
+        if place % 2:
+            texts[-1] += values.get(segment, "")
+        elif segment:
+            texts.append("")
+    return tuple(filter(None, texts))
+
+
+async def _check_texts(checks: Checks, texts: Iterable[str]) -> list[str]:
     flags: list[str] = []
     since_chars = 0
-    for text in _texts({name: value for name, value in tree.items() if name not in NOT_SAID}):
+    for text in texts:
         window = Window(checks.detectors)
         for at in range(0, len(text), SLICE_CHARS):
             piece = text[at : at + SLICE_CHARS]
