@@ -12,8 +12,17 @@ from gateway_house import KEY, House, Plan, in_house, route
 
 from lineclear.domain.guardrails import DENY, DETECT, SCHEMA, SIZE, GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.domain.snapshot import PromptEntry
+from lineclear.gateway.withhold import HELD_BYTES_MAX
 from lineclear.testing.corpora import with_crc
-from lineclear.testing.load import Call, CallResult, chat_call, messages_call
+from lineclear.testing.load import (
+    Call,
+    CallResult,
+    chat_call,
+    classify_call,
+    completions_call,
+    embeddings_call,
+    messages_call,
+)
 
 Play = Callable[[House], Awaitable[None]]
 MAKERS = {"openai": chat_call, "anthropic": messages_call}
@@ -242,6 +251,32 @@ def test_an_answer_has_to_meet_its_schema(tmp_path: Path, dialect: str, stream: 
         assert house.settle_of(bad).rules == ("guardrail.schema:house/order",)
 
     in_house(tmp_path, guarded("schema"), play)
+
+
+def test_output_rules_leave_answers_without_text_alone(tmp_path: Path) -> None:
+    count = messages_call(KEY, "guarded", "hello")
+    tree = json.loads(count.body)
+    body = json.dumps({"model": "guarded", "messages": tree["messages"]}).encode()
+    long = ["text"] * 80
+
+    async def play(house: House) -> None:
+        for asked in (
+            Call("/v1/messages/count_tokens", count.headers, body),
+            embeddings_call(KEY, "guarded", "hello"),
+            classify_call(KEY, "guarded", "hello"),
+        ):
+            answer = await house.call(asked)
+            assert (answer.status, answer.failure) == (200, ""), answer.body[:300]
+        vectors = await house.call(embeddings_call(KEY, "guarded", long, dimensions=2_048))
+        assert (vectors.status, len(vectors.body) > HELD_BYTES_MAX) == (200, True)
+        # What is asked is still checked, and what is text still has to meet its schema.
+        refused = await house.call(embeddings_call(KEY, "guarded", TOKEN))
+        assert (refused.status, refused.headers["x-lineclear-policy"]) == (403, "guardrail.detect:house/secrets")
+        for asked_text in (call("openai", "hello", False), completions_call(KEY, "guarded", "hello")):
+            told = await house.call(asked_text)
+            assert (told.status, told.headers["x-lineclear-policy"]) == (403, "guardrail.schema:house/order")
+
+    in_house(tmp_path, guarded("secrets", "schema"), play)
 
 
 @BOTH

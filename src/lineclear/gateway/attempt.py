@@ -35,6 +35,8 @@ FIRST_EVENT_S_WITH_OTHERS = 12.0
 FIRST_EVENT_S_ALONE = 60.0
 """Wait for a stream's first event, with and without another candidate (decision 26)."""
 
+SPEAKING: Final = frozenset({Operation.CHAT, Operation.MESSAGES, Operation.COMPLETIONS})
+"""Operations whose answers are text; output rules have nothing to read in a number, a vector or a label."""
 ANTHROPIC_FIELD = b"anthropic-version"
 CHAT: Final = Operation.CHAT
 ANTHROPIC: Final = Dialect.ANTHROPIC
@@ -133,6 +135,8 @@ def _output_guard(reserved: Reserved) -> Withheld | None:
     admitted = reserved.planned.admitted
     guardrails = admitted.route.guardrails
     if guardrails is None or guardrails.output is None:
+        return None
+    if admitted.parsed.identified.head.operation not in SPEAKING:
         return None
     return Withheld(guardrails.output, admitted.parsed.codec.dialect)
 
