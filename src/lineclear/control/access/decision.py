@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from lineclear.base.clock import Clock
 from lineclear.control.access.members import unknown_member
 from lineclear.control.access.principals import ADMIN_NAME, DISABLED, read_principal
-from lineclear.control.catalogue.seen import Seen
 from lineclear.control.desired import Desired
 from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.control.publish import read_desired
 from lineclear.control.scopes import scope_of_object
+from lineclear.control.seen import Seen
 from lineclear.domain.access import PLATFORM, Grant, Principal, PrincipalKind, Scope, with_every_role
 from lineclear.domain.access_rules import why_not
 from lineclear.domain.permissions import Permission

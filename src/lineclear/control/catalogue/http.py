@@ -6,13 +6,13 @@ from typing import Any
 
 from lineclear.config.manifest_fields import near_words
 from lineclear.config.manifest_rules import RESERVED_PROVIDER
-from lineclear.control.catalogue.seen import Seen
 from lineclear.control.compile import operations_of, price_of_version
 from lineclear.control.desired import Desired, plain
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Reach, Refused
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.publish import read_desired
 from lineclear.control.releases import release_id
+from lineclear.control.seen import Seen
 from lineclear.domain.exchange import Operation
 from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Route
 from lineclear.domain.money import Price, usd_text
