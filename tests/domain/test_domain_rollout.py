@@ -1,5 +1,7 @@
 """The state machine of a rollout: every transition by evidence and time, by people, and none out of an end."""
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 from hypothesis import settings
@@ -149,6 +151,24 @@ def test_missing_data_holds_and_is_taken_up_by_itself() -> None:
     assert looked(BEGUN, None, 11).hold is Hold.NO_DATA
 
 
+def test_missing_data_is_no_way_around_an_approval() -> None:
+    waiting = looked(BEGUN, evidence(61), 61)
+    silent = evidence(61, missing=("gateway-1",))
+    assert looked(waiting, silent, 90) == waiting
+    why = rules.why_not_advancing(COURSE, waiting, silent, START_US + 90 * S)
+    assert why[0] == rules.APPROVAL_WORDS
+    assert "gateway-1" in why[1]
+    # As it was stored before: it is taken back to what it waits for, and nobody steps out of it until then.
+    for hold in (Hold.NO_DATA, Hold.NONE):
+        stored = msgspec.structs.replace(waiting, hold=hold)
+        assert rules.awaits_approval(COURSE, stored)
+        with pytest.raises(NotPossible, match="asks for approval"):
+            rules.stepped(COURSE, stored, "by ann", START_US + 91 * S)
+        assert looked(stored, silent, 92).hold is Hold.APPROVAL
+    taken_up = rules.resumed(COURSE, rules.paused(waiting, "by ann"), silent, "by ann", START_US + 93 * S)
+    assert (taken_up.step, taken_up.hold) == (1, Hold.APPROVAL)
+
+
 def test_too_few_requests_ask_a_person_in_the_end() -> None:
     few = evidence(601, requests=(90, 10))
     held = looked(BEGUN, few, 601)
@@ -213,7 +233,15 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def step(self) -> None:
+        was = self.progress
         self.attempt("stepped", COURSE, self.progress, "by ann", START_US + self.now_s * S)
+        if rules.awaits_approval(COURSE, was) and self.progress != was:
+            assert was.hold is Hold.APPROVAL
+
+    @invariant()
+    def only_an_approval_leads_past_its_step(self) -> None:
+        for was, now in pairwise(self.seen):
+            assert now.step <= was.step or not rules.awaits_approval(COURSE, was) or was.hold is Hold.APPROVAL
 
     @invariant()
     def no_way_leads_out_of_an_end(self) -> None:

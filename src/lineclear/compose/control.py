@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -42,6 +43,7 @@ from lineclear.control.catalogue import http as catalogue_http
 from lineclear.control.changes import http as changes_http
 from lineclear.control.changes import promotion_http
 from lineclear.control.changes.apply import Author, Changes, refusal
+from lineclear.control.changes.behind import refuse_follow_up
 from lineclear.control.changes.owners import OWNERS_OF_THE_SERVER
 from lineclear.control.changes.recorded import LedgerRecorded
 from lineclear.control.changes.requests import ChangeRequests
@@ -358,7 +360,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),
         *audit_http.endpoints(core.database, SystemClock(), core.checkpoints),
         *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
-        *rollouts_http.endpoints(core.rollouts),
+        *rollouts_http.endpoints(core.rollouts, partial(refuse_follow_up, core.database)),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(
             core.sessions,

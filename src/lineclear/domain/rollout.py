@@ -126,6 +126,11 @@ def weight_bp(course: Course, progress: Progress) -> int:
     return course.steps[progress.step].weight_bp
 
 
+def awaits_approval(course: Course, progress: Progress) -> bool:
+    """Whether the next step takes an approver: its step is one of approval, whatever else holds it there."""
+    return progress.is_open and progress.step >= 0 and course.steps[progress.step].kind is StepKind.APPROVAL
+
+
 def guard_evidence(course: Course, evidence: RolloutEvidence) -> Iterator[GuardEvidence]:
     """Where each guard stands; one that had nothing to freeze is not among them."""
     for watched in course.guards:
@@ -185,6 +190,8 @@ def why_not_advancing(
     decision = Decision(Verdict.OK) if evidence is None else judged(course, evidence)
     held = _hold(course, progress, evidence, decision, now_us)
     words = [held[1]] if held is not None else []
+    if held is not None and held[0] is Hold.APPROVAL:
+        words += filter(None, (_late(progress, evidence, now_us),))
     if held is None and progress.hold in (Hold.ANALYSIS, Hold.SPLIT):
         words = [progress.reason]
     return (*words, *_missing(course, progress, evidence))
@@ -234,6 +241,8 @@ def stepped(course: Course, progress: Progress, words: str, now_us: int) -> Prog
         raise NotPossible("it has not begun")
     if progress.hold in (Hold.ANALYSIS, Hold.SPLIT, Hold.MANUAL):
         raise NotPossible(f"it is held: {progress.reason}; resume it or roll it back first")
+    if awaits_approval(course, progress) and progress.hold is not Hold.APPROVAL:
+        raise NotPossible(f"its step asks for approval, which is not what it waits for now: {progress.reason}")
     return msgspec.structs.replace(_entered(course, progress, progress.step + 1, now_us), reason=words)
 
 
@@ -278,12 +287,13 @@ def _hold(
             return Hold.SPLIT, f"the arms are not dealt as the weight says: {_line(reason)}"
         if reason.guard not in progress.muted:
             return Hold.ANALYSIS, f"guard {_line(reason)}"
+    step = course.steps[progress.step]
+    if step.kind is StepKind.APPROVAL:
+        # It waits for a person whatever is known of it meanwhile; they are told what is not.
+        return Hold.APPROVAL, APPROVAL_WORDS
     late = _late(progress, evidence, now_us)
     if late:
         return Hold.NO_DATA, late
-    step = course.steps[progress.step]
-    if step.kind is StepKind.APPROVAL:
-        return Hold.APPROVAL, APPROVAL_WORDS
     seen = _candidate_requests(step, evidence)
     if step.wait_max_us and seen < step.requests_min and now_us - progress.waits_since_us > step.wait_max_us:
         waited_s = (now_us - progress.waits_since_us) // SECOND_US

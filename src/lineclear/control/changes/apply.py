@@ -350,7 +350,9 @@ def refusal(error: InvalidManifest) -> Refused:
 
 
 def _cause(change_id: str, author: Author, note: str) -> Cause:
-    return Cause(change_id, author.name, author.name, (), note, author.terms.managed_by)
+    return Cause(
+        change_id, author.name, author.name, (), note, author.terms.managed_by, author.co_authors, author.owners
+    )
 
 
 def _note(note: str, reading: Reading, plan: Plan) -> str:

@@ -42,6 +42,9 @@ class Cause:
     """Empty where nobody else had to approve."""
     note: str
     managed_by: ManagedBy
+    co_authors: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    """Who owns what it came with; like co-authors they approve no step of a rollout that it begins."""
 
 
 def carry_out(
@@ -115,6 +118,8 @@ def applied_row(prepared: Prepared, cause: Cause, now_us: int) -> ChangeRow:
         revision=plan.base_revision + 1,
         content_digest=plan.content,
         scopes=scopes_text(prepared),
+        co_authors=json.dumps(sorted(cause.co_authors)),
+        owners=json.dumps(sorted(cause.owners)),
         closed_us=now_us,
         closed_by=cause.actor,
     )

@@ -21,11 +21,15 @@ from lineclear.control.endpoint import (
 from lineclear.control.rollouts.facts import RolloutDetail, RolloutFacts, detail_of, facts_of
 from lineclear.control.rollouts.planner import RoutePlan
 from lineclear.control.rollouts.service import Rollouts, Standing, unknown
+from lineclear.domain.access import Principal, Scope
 from lineclear.domain.permissions import Permission
-from lineclear.domain.rollout import Hold
+from lineclear.domain.rollout import awaits_approval
 from lineclear.store.rollout_rows import LIST_ROWS_MAX
 
 LIST_DEFAULT = 50
+
+RefuseFollowUp = Callable[[str, Principal, Scope], str]
+"""Why somebody may not approve what follows from a change, by its id; empty if they may."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class RolloutList:
     rollouts: list[RolloutFacts]
 
 
-def endpoints(rollouts: Rollouts) -> tuple[Endpoint, ...]:
-    """Every endpoint of rollouts."""
+def endpoints(rollouts: Rollouts, refuse_follow_up: RefuseFollowUp) -> tuple[Endpoint, ...]:
+    """Every endpoint of rollouts; `refuse_follow_up` knows who stands behind changes."""
 
     def list_rollouts(call: Call) -> RolloutList:
         only = {name: call.query[name] for name in ("environment", "route", "state") if name in call.query}
@@ -72,16 +76,18 @@ def endpoints(rollouts: Rollouts) -> tuple[Endpoint, ...]:
     def advance(call: Call) -> RolloutDetail:
         standing = rollouts.show(call.path["rollout_id"])
         one = standing.stored
-        if one.progress.hold is not Hold.APPROVAL:
-            return acting(rollouts.advance)(call)
-        call.require(Permission.CHANGE_APPROVE, standing.scope, unknown(one.row.id))
-        if call.principal.name == one.row.created_by:
-            raise Refused(
-                AdminCode.FORBIDDEN,
-                f"rollout {one.row.id} was started by {one.row.created_by}, who does not approve it",
-                hint="somebody else with the role approver advances it",
-            ) from forbidden(call.principal, Permission.CHANGE_APPROVE, standing.scope)
-        return detail_of(rollouts.advance(one.row.id, call.principal.name, call.body.reason))
+        if awaits_approval(one.course, one.progress):
+            call.require(Permission.CHANGE_APPROVE, standing.scope, unknown(one.row.id))
+            flaw = refuse_follow_up(one.row.change_id, call.principal, standing.scope)
+            if flaw:
+                raise Refused(
+                    AdminCode.FORBIDDEN,
+                    f"{call.principal.name!r} may not approve the step of rollout {one.row.id}: {flaw}",
+                    hint="somebody else with the role approver advances it",
+                ) from forbidden(call.principal, Permission.CHANGE_APPROVE, standing.scope)
+        else:
+            call.require(Permission.ROLLOUT_OPERATE, standing.scope, unknown(one.row.id))
+        return detail_of(rollouts.advance(standing, call.principal.name, call.body.reason))
 
     one = f"{API_ROOT}/rollouts/{{rollout_id}}"
     operate = Permission.ROLLOUT_OPERATE

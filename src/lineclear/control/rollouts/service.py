@@ -245,20 +245,24 @@ class Rollouts:
             ),
         )
 
-    def advance(self, rollout_id: str, actor: str, reason: str) -> Standing:
+    def advance(self, standing: Standing, actor: str, reason: str) -> Standing:
         """The next step now, or the first one without what could not be measured.
+
+        Args:
+            standing: where it stood when the actor was let in; if it has moved on since, nothing is done.
+            actor: who says so.
+            reason: why.
 
         Raises:
             Refused: as `pause`.
         """
-        standing = self.show(rollout_id)
         one = standing.stored
         if one.progress.state is RolloutState.PENDING:
             now_us = self._publisher.clock.unix_us()
             return self._acted(one, _frozen(one, self._baseline(one, now_us), now_us), None, actor)
         words = _words(actor, reason)
-        return self._act(
-            rollout_id, actor, lambda one, _, now_us: rules.stepped(one.course, one.progress, words, now_us)
+        return self._act_on(
+            standing, actor, lambda one, _, now_us: rules.stepped(one.course, one.progress, words, now_us)
         )
 
     def roll_back(self, rollout_id: str, actor: str, reason: str) -> Standing:
@@ -272,7 +276,11 @@ class Rollouts:
     def _act(
         self, rollout_id: str, actor: str, step: Callable[[Stored, RolloutEvidence | None, int], Progress]
     ) -> Standing:
-        standing = self.show(rollout_id)
+        return self._act_on(self.show(rollout_id), actor, step)
+
+    def _act_on(
+        self, standing: Standing, actor: str, step: Callable[[Stored, RolloutEvidence | None, int], Progress]
+    ) -> Standing:
         one = standing.stored
         try:
             progress = step(one, standing.evidence, self._publisher.clock.unix_us())
@@ -280,7 +288,7 @@ class Rollouts:
             hint = ""
             if one.progress.state is RolloutState.COMPLETED:
                 hint = f"`lineclear rollback {one.row.route} -e {one.row.environment}` brings the release before back"
-            raise Refused(AdminCode.CONFLICT, f"rollout {rollout_id}: {error}", hint=hint) from error
+            raise Refused(AdminCode.CONFLICT, f"rollout {one.row.id}: {error}", hint=hint) from error
         return self._acted(one, replace(one, progress=progress), standing.evidence, actor)
 
     def _acted(self, was: Stored, now: Stored, evidence: RolloutEvidence | None, actor: str) -> Standing:
