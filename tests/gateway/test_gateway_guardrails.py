@@ -99,12 +99,15 @@ def test_a_request_with_a_secret_is_refused_before_anything_is_sent(tmp_path: Pa
 
 @BOTH
 def test_a_secret_is_found_wherever_it_stands_in_a_request(tmp_path: Path, dialect: str) -> None:
+    arguments = json.dumps({"key": TOKEN}).replace("ghp_", "\\u0067hp_")
+    called = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": arguments}}]
     tool = {"type": "function", "function": {"name": "look", "description": TOKEN, "parameters": {"type": "object"}}}
 
     async def play(house: House) -> None:
         bodies = (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": f"a {TOKEN} b"}]}]},
             {"messages": [{"role": "user", "content": "hello"}], "tools": [tool]},
+            {"messages": [{"role": "assistant", "content": "look", "tool_calls": called}]},
             {"messages": [{"role": "user", "content": "x" * 16_370 + " " + TOKEN}]},
             {"messages": [{"role": "user", "content": "hello"}], "metadata": {"user_id": TOKEN}},
         )

@@ -15,6 +15,7 @@ from lineclear.checks.window import Window
 from lineclear.domain.snapshot import PromptEntry
 from lineclear.gateway.admit import Admitted
 from lineclear.gateway.guardrails import Checks, blocked, is_block
+from lineclear.gateway.unescape import Unescape
 
 SLICE_CHARS: Final = 16 * 1024
 """Checked at a stretch; the loop serves others in between."""
@@ -22,6 +23,9 @@ NOT_SAID: Final = frozenset({"model"})
 """Top-level fields that say nothing to a model."""
 TOKEN_FIELDS: Final = ("prompt", "input")
 """Where OpenAI's older operations also take token ids in place of text."""
+
+ARGUMENTS: Final = "arguments"
+"""Where OpenAI's tool calls have JSON in a string."""
 
 
 async def guard_input(admitted: Admitted) -> Admitted:
@@ -99,7 +103,7 @@ async def _check_texts(checks: Checks, texts: Iterable[str]) -> list[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text of a request, names of fields left out."""
+    """Every text of a request, names of fields left out; arguments of tool calls without JSON's escapes."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -107,7 +111,9 @@ def _texts(value: Any) -> Iterator[str]:
             if item:
                 yield item
         elif isinstance(item, dict):
-            waiting.extend(item.values())
+            for name, below in item.items():
+                is_escaped = name == ARGUMENTS and isinstance(below, str)
+                waiting.append(Unescape().take(below, is_last=True) if is_escaped else below)
         elif isinstance(item, list):
             waiting.extend(item)
 

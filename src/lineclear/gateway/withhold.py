@@ -26,6 +26,7 @@ from lineclear.domain.exchange import (
 )
 from lineclear.domain.guardrails import GuardrailAction
 from lineclear.gateway.guardrails import Checks, blocked, is_block
+from lineclear.gateway.unescape import Unescape
 from lineclear.wire.masking import NotReplaced, replace_in_body, replace_in_frame
 
 HELD_BYTES_MAX: Final = 1024 * 1024
@@ -55,11 +56,25 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
 class _Channel:
     """One growing text of an answer: a block, a choice, a tool call's arguments."""
 
-    __slots__ = ("fed_chars", "is_answer", "is_arguments", "settled_chars", "spans", "text", "window")
+    __slots__ = (
+        "_marks",
+        "_said_chars",
+        "_unescape",
+        "fed_chars",
+        "is_answer",
+        "settled_chars",
+        "spans",
+        "text",
+        "window",
+    )
 
     def __init__(self, checks: Checks, event: Event) -> None:
         self.is_answer = isinstance(event, TextDelta)
-        self.is_arguments = isinstance(event, ToolArgumentsDelta)
+        self._unescape = Unescape() if isinstance(event, ToolArgumentsDelta) else None
+        """Arguments are JSON: what they say is read without its escapes, and has other places."""
+        self._said_chars = 0
+        self._marks: deque[tuple[int, int]] = deque()
+        """Ends of pieces: how much must be settled of what is said, and of the text as it came, by then."""
         self.window = Window(checks.detectors) if checks.detectors else None
         self.text: list[str] | None = [] if checks.schemas and self.is_answer else None
         """Kept where a schema needs all of it."""
@@ -74,9 +89,21 @@ class _Channel:
         if self.window is None:
             self.settled_chars = self.fed_chars
             return ()
-        taken = self.window.take(piece, is_last=is_last)
-        self.settled_chars = taken.settled_chars
+        if self._unescape is None:
+            taken = self.window.take(piece, is_last=is_last)
+            self.settled_chars = taken.settled_chars
+            return taken.findings
+        said = self._unescape.take(piece, is_last=is_last)
+        self._said_chars += len(said)
+        taken = self.window.take(said, is_last=is_last)
+        self._marks.append((self._said_chars + bool(self._unescape.waiting), self.fed_chars))
+        while self._marks and self._marks[0][0] <= taken.settled_chars:
+            self.settled_chars = self._marks.popleft()[1]
         return taken.findings
+
+    @property
+    def is_arguments(self) -> bool:
+        return self._unescape is not None
 
 
 class Withheld:
