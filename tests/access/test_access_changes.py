@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from lineclear.base.secret import Secret
 from lineclear.cli.main import root
 from lineclear.cli.output import ExitCode
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.testing.access_house import AccessHouse, refusal
 
+OTHER_PASSWORD = "chosen by somebody else"
 PROTECTED = "kind: Environment\nname: live\nclass: live\napprovals: 1\n"
 CHAT = """
 kind: Route
@@ -143,6 +145,76 @@ def test_a_co_author_and_who_rebased_it_do_not_approve(protected: AccessHouse) -
     ann.post(path_of("changes", change, "applications"), None)
     bob.post(path_of("changes", second, "rebases"), None)
     assert refusal(bob, "POST", path_of("changes", second, "approvals"), {})[:2] == (403, "forbidden")
+
+
+DAY_S = 24 * 3600
+
+
+def set_password(house: AccessHouse, by: AdminClient, name: str) -> AdminClient:
+    """Somebody as who invited them may be them."""
+    invitation = by.post(path_of("members", name, "invitation"), None)
+    house.plane.access.passwords.choose(invitation["path"].partition("token=")[2], Secret(OTHER_PASSWORD))
+    return house.sign_in(name, OTHER_PASSWORD)
+
+
+def approval(client: AdminClient, change: str) -> tuple[int, str, str]:
+    return refusal(client, "POST", path_of("changes", change, "approvals"), {"reason": "fine"})
+
+
+def test_an_administrator_who_writes_makes_no_approver_for_it(protected: AccessHouse) -> None:
+    for name, *roles in (("bob", "approver"), ("amy", "admin", "author"), ("zoe",)):
+        protected.person(name, *roles)
+    protected.clock.advance(3 * DAY_S)
+    amy, bob, zoe = (protected.sign_in(name) for name in ("amy", "bob", "zoe"))
+    change = opened(amy)
+    amy.post(path_of("grants"), {"principal": "zoe", "role": "approver", "scope": "platform"})
+    assert approval(zoe, change)[0] == 403
+    assert "who stands behind the change" in approval(zoe, change)[2]
+    assert approval(bob, change)[0] == 200
+
+
+@pytest.mark.parametrize("hours_before", [-30, 23, 25, 47])
+def test_an_administrator_who_writes_does_not_approve_as_whom_they_invited(
+    protected: AccessHouse, hours_before: int
+) -> None:
+    """However it is done: by a reset, through a second administrator, or through a service account of their own."""
+    for name, *roles in (("bob", "approver"), ("amy", "admin", "author")):
+        protected.person(name, *roles)
+    protected.clock.advance(3 * DAY_S)
+    amy = protected.sign_in("amy")
+    link = "" if hours_before != 25 else amy.post(path_of("members", "bob", "invitation"), None)["path"]
+    change = "" if hours_before > 0 else opened(amy)
+    if hours_before == 25:
+        protected.clock.advance(23 * 3600)
+        protected.plane.access.passwords.choose(link.partition("token=")[2], Secret(OTHER_PASSWORD))
+        protected.clock.advance(2 * 3600)
+    else:
+        protected.clock.advance(0 if hours_before > 0 else -hours_before * 3600)
+        amy = protected.sign_in("amy")
+        set_password(protected, amy, "bob")
+        protected.clock.advance(max(0, hours_before) * 3600)
+    change = change or opened(protected.sign_in("amy"))
+    status, _, message = approval(protected.sign_in("bob", OTHER_PASSWORD), change)
+    assert status == (200 if hours_before == 47 else 403), message
+    assert hours_before == 47 or "invited by who stands behind it" in message
+
+
+def test_nobody_goes_round_that_through_somebody_else(protected: AccessHouse) -> None:
+    for name, *roles in (("bob", "approver"), ("amy", "admin", "author")):
+        protected.person(name, *roles)
+    protected.clock.advance(3 * DAY_S)
+    amy = protected.sign_in("amy")
+    change = opened(amy)
+    amy.post(path_of("members"), {"name": "second"})
+    amy.post(path_of("grants"), {"principal": "second", "role": "admin", "scope": "platform"})
+    second = set_password(protected, amy, "second")
+    second.post(path_of("members"), {"name": "third"})
+    second.post(path_of("grants"), {"principal": "third", "role": "approver", "scope": "platform"})
+    assert approval(set_password(protected, second, "third"), change)[0] == 403
+    amy.post(path_of("members"), {"name": "bot", "kind": "service"})
+    amy.post(path_of("grants"), {"principal": "bot", "role": "admin", "scope": "platform"})
+    bot = protected.served.client(amy.post(path_of("tokens"), {"principal": "bot"})["token"])
+    assert approval(set_password(protected, bot, "bob"), change)[0] == 403
 
 
 def test_another_team_sees_no_change_of_ours(protected: AccessHouse) -> None:

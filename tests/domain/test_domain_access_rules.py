@@ -92,6 +92,15 @@ def test_a_right_to_approve_that_somebody_gave_themselves_waits_a_day() -> None:
     assert refuse_approval(both, Scope(team="b"), {"bob"}, 0)
 
 
+def test_a_right_to_approve_that_an_author_gave_waits_a_day() -> None:
+    given_us = 1_000_000
+    ann = Principal("ann", grants=(Grant(Role.APPROVER, PLATFORM, since_us=given_us, granted_by="Amy"),))
+    for opened_us in (given_us - 5, given_us + SELF_GRANT_WAIT_US - 1):
+        assert "from 'Amy', who stands behind" in refuse_approval(ann, PLATFORM, {"bob", "amy"}, opened_us)
+        assert refuse_approval(ann, PLATFORM, {"bob"}, opened_us) == ""
+    assert refuse_approval(ann, PLATFORM, {"bob", "amy"}, given_us + SELF_GRANT_WAIT_US) == ""
+
+
 def test_the_last_administrator_is_a_person_with_a_lasting_grant() -> None:
     admin = Grant(Role.ADMIN, PLATFORM)
     person, robot = PrincipalKind.PERSON, PrincipalKind.SERVICE_ACCOUNT

@@ -11,8 +11,10 @@ from lineclear.domain.access import HUMAN_ONLY, PLATFORM, ROLE_PERMISSIONS, Gran
 from lineclear.domain.permissions import Permission
 
 SELF_GRANT_WAIT_US: Final = 24 * 3600 * 1_000_000
-"""A right to approve that somebody gave themselves is good for changes opened so long after. Source: release
-governance §4."""
+"""A right to approve that somebody gave themselves, or that an author of the change gave, is good for changes opened
+so long after. Source: release governance §4."""
+INVITATION_LIFE_S: Final = 24 * 3600
+"""A link with which somebody chooses a password is good for so long."""
 HUMAN_ROLES: Final = frozenset(role for role in Role if ROLE_PERMISSIONS[role] & {Permission.CHANGE_APPROVE})
 """Roles that no service account holds or hands on."""
 
@@ -73,19 +75,24 @@ def refuse_approval(principal: Principal, scope: Scope, authors: Collection[str]
     """Why `principal` may not approve a change there that `authors` made and that was opened at `opened_us`."""
     if principal.kind in (PrincipalKind.SERVICE_ACCOUNT, PrincipalKind.PLATFORM):
         return "only people approve"
-    if principal.name in authors:
+    behind = {name.casefold() for name in authors}
+    if principal.name.casefold() in behind:
         return f"{principal.name!r} made this change; somebody else has to approve it"
     grants = tuple(principal.allowing(Permission.CHANGE_APPROVE, scope))
     if not grants:
         return f"{principal.name!r} may not {Permission.CHANGE_APPROVE.value} on {scope}"
-    usable = [
-        grant
+    partial = behind | {principal.name.casefold()}
+    if any(
+        grant.granted_by.casefold() not in partial or opened_us >= grant.since_us + SELF_GRANT_WAIT_US
         for grant in grants
-        if grant.granted_by != principal.name or opened_us >= grant.since_us + SELF_GRANT_WAIT_US
-    ]
-    if not usable:
+    ):
+        return ""
+    if grants[0].granted_by.casefold() == principal.name.casefold():
         return f"{principal.name!r} gave themselves this right; it is good for changes opened 24 hours after that"
-    return ""
+    return (
+        f"{principal.name!r} has this right from {grants[0].granted_by!r}, who stands behind the change; "
+        "it is good for changes opened 24 hours after that"
+    )
 
 
 def refuse_last_admin(left: Iterable[tuple[PrincipalKind, Grant]], removed: Iterable[Grant]) -> str:

@@ -77,6 +77,13 @@ class Authorship:
     co_authors: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     """Who owns the key, token or service account that it came with."""
+    stand_ins: tuple[str, ...] = ()
+    """As whom one of these could act: whom they invited shortly before it was opened or since, their accounts."""
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """Whose approval does not count, and whose fresh grants give nobody the right to approve."""
+        return (self.author, *self.co_authors, *self.owners, *self.stand_ins)
 
     def includes(self, name: str) -> bool:
         """Whether a principal stands behind the request, however its name is written."""
@@ -101,6 +108,11 @@ def approver_flaw(principal: Principal, authorship: Authorship) -> str:
         return unable
     if authorship.includes(principal.name):
         return f"{principal.name!r} wrote it or owns what it was sent with; somebody else has to approve"
+    if principal.name.casefold() in {name.casefold() for name in authorship.stand_ins}:
+        return (
+            f"{principal.name!r} was invited by who stands behind it, within 24 hours before it was opened or since; "
+            "whoever invites could choose the password, so somebody else has to approve"
+        )
     return ""
 
 
@@ -111,8 +123,7 @@ def approvable(
     flaw = approver_flaw(principal, authorship)
     if flaw:
         return (), flaw
-    authors = (authorship.author, *authorship.co_authors, *authorship.owners)
-    flaws = {need: refuse_approval(principal, need.scope, authors, opened_us) for need in needs}
+    flaws = {need: refuse_approval(principal, need.scope, authorship.everybody, opened_us) for need in needs}
     return tuple(need for need, words in flaws.items() if not words), next((words for words in flaws.values()), "")
 
 

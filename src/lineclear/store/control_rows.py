@@ -4,7 +4,7 @@ In: a Connection and rows as frozen values. Out: rows. Decides nothing: no ids, 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -299,6 +299,13 @@ def add_audit(tx: Connection, rows: Iterable[AuditRow]) -> None:
 def read_audit(tx: Connection, after: int, row_limit: int) -> list[AuditRow]:
     """Audit rows with a number above `after`, in order."""
     query = select(tables.audit).where(tables.audit.c.number > after).order_by(tables.audit.c.number).limit(row_limit)
+    return [AuditRow(**row) for row in tx.execute(query).mappings()]
+
+
+def read_audit_since(tx: Connection, actions: Collection[str], since_us: int) -> list[AuditRow]:
+    """Audit rows of these actions since then, in order."""
+    table = tables.audit
+    query = select(table).where(table.c.at_us >= since_us, table.c.action.in_(list(actions))).order_by(table.c.number)
     return [AuditRow(**row) for row in tx.execute(query).mappings()]
 
 

@@ -31,7 +31,7 @@ from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.control.publish import read_desired
 from lineclear.control.scopes import whole
 from lineclear.domain.access import Grant, Principal, PrincipalKind, Scope
-from lineclear.domain.access_rules import refuse_last_admin, refuse_speaking_for
+from lineclear.domain.access_rules import INVITATION_LIFE_S, refuse_last_admin, refuse_speaking_for
 from lineclear.domain.permissions import Permission
 from lineclear.store import access_rows as rows
 from lineclear.store import session_rows
@@ -39,7 +39,6 @@ from lineclear.store.access_rows import InvitationRow, PrincipalRow
 from lineclear.store.database import Database
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
-INVITATION_LIFE_S = 24 * 3600
 DISPLAY_CHARS_MAX = 200
 MEMBERS_MAX = 100_000
 KINDS = {"person": PrincipalKind.PERSON, "service": PrincipalKind.SERVICE_ACCOUNT}

@@ -17,6 +17,7 @@ from lineclear.control.changes.carry_out import Cause, plan_text, scopes_text
 from lineclear.control.changes.plan import Plan, Prepared
 from lineclear.control.changes.reach import scopes_of
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.control.stand_ins import stand_ins
 from lineclear.domain.access import Principal, Scope
 from lineclear.domain.change_request import (
     CLOSED,
@@ -88,7 +89,8 @@ class ChangeRequests:
             if ChangeState(row.state) not in (ChangeState.OPEN, ChangeState.APPROVED):
                 raise _not_now(row, "approved")
             authorship = opening.authorship_of(row)
-            needs, flaw = approvable(principal, opening.needs_in(row), authorship, row.created_us)
+            acting = replace(authorship, stand_ins=stand_ins(tx, authorship.everybody, row.created_us))
+            needs, flaw = approvable(principal, opening.needs_in(row), acting, row.created_us)
             behind = [name for name in owners if authorship.includes(name)]
             if behind:
                 needs, flaw = (), f"{behind[0]!r} stands behind the change and owns what this call was made with"
