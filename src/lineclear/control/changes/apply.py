@@ -21,7 +21,7 @@ from lineclear.control.changes.drift import Drift, deployment_drift, stored_drif
 from lineclear.control.changes.plan import FILE_TERMS, Before, ChangeTerms, Plan, Prepared, prepare
 from lineclear.control.changes.protection import frozen_by
 from lineclear.control.changes.radius import Recorded
-from lineclear.control.changes.reach import scopes_of
+from lineclear.control.changes.reach import scopes_of, scopes_of_named, shown_drift
 from lineclear.control.changes.recorded import callers_of, radius
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired, decode
@@ -29,7 +29,7 @@ from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Acknowledgement, Publisher
 from lineclear.control.releases import build_releases
 from lineclear.control.statuses import status_moves
-from lineclear.domain.access import Scope
+from lineclear.domain.access import Principal, Scope
 from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
 from lineclear.domain.change_request import ChangeState
 from lineclear.domain.manifest import Kind, ManagedBy
@@ -64,6 +64,29 @@ class Author:
     """Who owns the key, token or service account that it comes with; like co-authors, they may not approve it."""
     require: Callable[[Permission, Scope], None] | None = field(default=None, repr=False, compare=False)
     """Refuses what the author may not do where; None for the platform itself."""
+    principal: Principal | None = field(default=None, repr=False, compare=False)
+    """Who is told what stands; None for the platform itself."""
+
+    def demand_named(self, permission: Permission, before: Desired, reading: Reading) -> None:
+        """Go on only if it is allowed on a part of every noun that is named, whether or not it would change.
+
+        What a plan says of a noun that stays, and what is wrong with it, tells of that noun too.
+
+        Raises:
+            Refused: as `Call.require`.
+        """
+        if self.require is None or self.principal is None:
+            return
+        for scopes in scopes_of_named(before, reading.documents):
+            if not any(self.principal.may(permission, scope) for scope in scopes):
+                self.require(permission, scopes[0])
+
+    def shown(self, prepared: Prepared) -> Prepared:
+        """With no more drift of others in its plan than the author may see."""
+        if self.principal is None:
+            return prepared
+        drift = tuple(shown_drift(prepared.move.before, prepared.plan.drift, self.principal))
+        return replace(prepared, plan=replace(prepared.plan, drift=drift))
 
     def demand(self, permission: Permission, prepared: Prepared) -> None:
         """Go on only if it is allowed on everything that the change touches.
@@ -138,9 +161,12 @@ class Changes:
             Refused: `invalid_manifest` with all findings.
         """
         with self.publisher.database.read() as tx:
+            if author is not None:
+                author.demand_named(Permission.CHANGE_PLAN, self._before(tx).desired, reading)
             prepared = self.prepare(tx, Content(reading, variables, terms))
         if author is not None:
             author.demand(Permission.CHANGE_PLAN, prepared)
+            prepared = author.shown(prepared)
         return self.with_radius(prepared)
 
     def drift(self) -> tuple[Drift, ...]:
@@ -183,7 +209,8 @@ class Changes:
         change_id = random_id(CHANGE_PREFIX)
 
         def checked(tx: Connection) -> Prepared:
-            prepared = self.prepare(tx, content)
+            author.demand_named(Permission.CHANGE_APPLY, self._before(tx).desired, reading)
+            prepared = author.shown(self.prepare(tx, content))
             plan = prepared.plan
             if plan_digest is not None and plan_digest != plan.digest:
                 raise Refused(

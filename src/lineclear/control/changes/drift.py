@@ -16,6 +16,9 @@ from lineclear.control.releases import Release, release_id
 from lineclear.domain.manifest import Kind, ManagedBy, Manifest, kind_of
 from lineclear.store.control_rows import DeploymentRow
 
+DEPLOYMENT = "deployment"
+"""What drift of a deployment is called; of a noun it is called by its kind."""
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -72,7 +75,7 @@ def deployment_drift(key: tuple[str, str], row: DeploymentRow, says: Release) ->
     """A deployment that went back from what the manifests say."""
     environment, route = key
     return Drift(
-        f"deployment/{environment}/{route}",
+        f"{DEPLOYMENT}/{environment}/{route}",
         "rollback",
         (FieldChange("release", release_id(row.stable), says.id),),
         "",

@@ -77,7 +77,9 @@ def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
         # What the documents touch is known only once they are worked out; each of it is asked for then.
         call.asked.append(Permission.CHANGE_PLAN)
         owners = owners_of(database, call.principal)
-        return Author(call.principal.name, _terms(request), tuple(request.co_authors), owners, call.require)
+        return Author(
+            call.principal.name, _terms(request), tuple(request.co_authors), owners, call.require, call.principal
+        )
 
     def plan(call: Call) -> Plan:
         request: ChangeRequest = call.body

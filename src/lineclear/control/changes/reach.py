@@ -3,12 +3,15 @@
 In: a prepared change. Out: scopes. Pure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from lineclear.config.manifest import Document
+from lineclear.control.changes.drift import DEPLOYMENT, Drift
 from lineclear.control.changes.plan import Prepared
-from lineclear.control.scopes import scope_of_noun, scope_of_route
-from lineclear.domain.access import PLATFORM, Scope
+from lineclear.control.desired import Desired
+from lineclear.control.scopes import scope_of_noun, scope_of_route, scopes_of_route
+from lineclear.domain.access import PLATFORM, Principal, Scope
 from lineclear.domain.manifest import Kind, Manifest, Route, kind_of
 
 
@@ -33,6 +36,27 @@ def _scopes(prepared: Prepared) -> Iterator[Scope]:
                 yield scope_of_route(state, environment, route)
     if prepared.variables:
         yield PLATFORM
+
+
+def scopes_of_named(before: Desired, documents: Iterable[Document]) -> Iterator[tuple[Scope, ...]]:
+    """Where each noun lies that stands and that documents name: as a whole, then each deployment of a route."""
+    for document in documents:
+        was = before.nouns.get((document.kind, document.name))
+        if was is not None:
+            yield scope_of_noun(was), *(scopes_of_route(was).values() if isinstance(was, Route) else ())
+
+
+def shown_drift(before: Desired, drift: Iterable[Drift], principal: Principal) -> Iterator[Drift]:
+    """What a principal is told of it: nothing of deployments that it does not see, no content of nouns."""
+    for item in drift:
+        kind, *names = item.object.split("/")
+        if kind == DEPLOYMENT:
+            if principal.sees(scope_of_route(before, *names)):
+                yield item
+        elif principal.sees(scope_of_noun(before.nouns[Kind(kind), names[0]])):
+            yield item
+        else:
+            yield replace(item, fields=(), patch="")
 
 
 def _scopes_of_noun(was: Manifest | None, will_be: Manifest | None) -> Iterator[Scope]:
