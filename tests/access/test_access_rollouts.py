@@ -116,12 +116,21 @@ def who_let_themselves_in(waiting: Waiting) -> tuple[AdminClient, str]:
     return amy, rollout
 
 
+def whom_the_author_invited(waiting: Waiting) -> tuple[AdminClient, str]:
+    amy, bob = waiting.house.person("amy", "admin", "author"), waiting.house.person("bob", "approver")
+    rollout = waiting.begun_by(amy)
+    amy.post(path_of("members", "bob", "invitation"), None)
+    return bob, rollout
+
+
 def the_author(waiting: Waiting) -> tuple[AdminClient, str]:
     ann = waiting.house.person("ann", "author", "approver")
     return ann, waiting.begun_by(ann)
 
 
-@pytest.mark.parametrize("path", [the_author, co_author, who_made_the_robot, who_let_themselves_in])
+@pytest.mark.parametrize(
+    "path", [the_author, co_author, who_made_the_robot, who_let_themselves_in, whom_the_author_invited]
+)
 def test_nobody_approves_a_step_of_their_own(
     waiting: Waiting, path: Callable[[Waiting], tuple[AdminClient, str]]
 ) -> None:

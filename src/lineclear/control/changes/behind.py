@@ -3,8 +3,11 @@
 In: a change's id, a principal, where it lies. Out: why not; empty if they may. The rules are those of change requests.
 """
 
+from dataclasses import replace
+
 from lineclear.control.changes import opening
 from lineclear.control.changes.owners import owners_of
+from lineclear.control.stand_ins import stand_ins
 from lineclear.domain.access import Principal, Scope
 from lineclear.domain.change_request import Need, approvable
 from lineclear.store import control_rows as rows
@@ -15,11 +18,12 @@ def refuse_follow_up(database: Database, change_id: str, principal: Principal, s
     """Why `principal` may not approve what follows from this change in `scope`; one that is not known has nobody."""
     with database.read() as tx:
         row = rows.read_change(tx, change_id)
-    if row is None:
-        return f"nothing is known of the change {change_id!r} behind it"
-    authorship = opening.authorship_of(row)
+        if row is None:
+            return f"nothing is known of the change {change_id!r} behind it"
+        authorship = opening.authorship_of(row)
+        acting = replace(authorship, stand_ins=stand_ins(tx, authorship.everybody, row.created_us))
     behind = [name for name in owners_of(database, principal) if authorship.includes(name)]
     if behind:
         return f"{behind[0]!r} stands behind the change and owns what this call was made with"
-    needs, flaw = approvable(principal, [Need(scope.environment, scope, 1, ())], authorship, row.created_us)
+    needs, flaw = approvable(principal, [Need(scope.environment, scope, 1, ())], acting, row.created_us)
     return "" if needs else flaw
