@@ -257,6 +257,9 @@ def test_other_installers_make_a_working_program(
         "UV_TOOL_BIN_DIR": tmp_path / "bin",
         "UV_CACHE_DIR": tmp_path / "cache",
         "UV_PYTHON_DOWNLOADS": "never",
+        # What pip trusts, uv is to trust as well; it comes with authorities of its own.
+        "UV_SYSTEM_CERTS": "1",
+        **({"SSL_CERT_FILE": home["PIP_CERT"]} if "PIP_CERT" in home else {}),
     }
     environment = {**home, **{name: str(place) for name, place in places.items()}}
     python = os.path.realpath(sys.executable)
