@@ -53,6 +53,7 @@ def _show(output: Output, answer: Mapping[str, Any]) -> None:
         ]
         lines += ["", *reasons] if reasons else []
     lines += _overrides(answer.get("overrides"))
+    lines += [f"not looked after: {problem}" for problem in answer.get("rollouts", ())]
     if answer.get("demo"):
         lines.insert(0, DEMO_WORDS)
     output.value(answer, lines)

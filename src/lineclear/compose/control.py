@@ -76,6 +76,7 @@ from lineclear.domain.errors import LineclearError
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
 from lineclear.handover.demo_mark import is_demo
+from lineclear.handover.lease import LeaseWriter, lease_path
 from lineclear.handover.override_desk import OverrideDesk
 from lineclear.handover.overrides import journal_path
 from lineclear.net.limits import ServerLimits
@@ -119,6 +120,7 @@ class Core:
     checkpoints: Checkpoints
     overrides: Overrides
     rollouts: Rollouts
+    watch: RolloutWatch
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,7 @@ async def _run(boot: Boot, life: Life) -> None:
     housekeeper = Housekeeper(core.checkpoints, SystemClock(), ChangeRequests(core.changes).sweep)
     housekeeper.start()
     core.overrides.start()
-    watch = RolloutWatch(core.rollouts, core.ledger.ingest.catch_up)
-    watch.start()
+    core.watch.start()
     callers = CallersDoor(core.ledger.explain_own)
     callers_server = HTTPServer(callers, clock=SystemClock(), limits=ServerLimits(), refuse=callers.refuse)
     callers_server.serve(callers_listener(boot.run_dir / CONTROL_SOCKET))
@@ -203,7 +204,7 @@ async def _run(boot: Boot, life: Life) -> None:
         follower.cancel()
         await callers_server.drain(CALLERS_DRAIN_S)
         callers.close()
-        watch.close()
+        core.watch.close()
         core.overrides.close()
         housekeeper.close()
         core.ledger.close()
@@ -273,8 +274,9 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
     checkpoints = Checkpoints(database, clock, MasterKeys(boot.master_key))
-    rollouts = Rollouts(publisher, ledger.recorded, ledger.signals)
-    return Core(database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts)
+    rollouts = Rollouts(publisher, ledger.recorded, ledger.signals, overrides)
+    watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
+    return Core(database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch)
 
 
 def first_state(core: Core, boot: Boot) -> FirstState:
@@ -348,6 +350,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
             core.overrides,
             core.access.emergencies.announced,
             is_demo=is_demo(boot.data_dir),
+            unwatched=core.watch.problems,
         ),
         *(changes := changes_http.endpoints(core.changes, core.database)),
         *promotion_http.endpoints(core.database, changes),

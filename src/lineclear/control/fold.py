@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+import msgspec
 from sqlalchemy import Connection
 
 from lineclear.base.clock import Clock
@@ -16,12 +17,12 @@ from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.desired import decode, encode, noun_digest
 from lineclear.control.releases import PREVIOUS_MAX, release_id
-from lineclear.control.under_way import end_open
+from lineclear.control.under_way import PLATFORM_ACTOR, end_open
 from lineclear.domain.catalogue import ModelStatus
 from lineclear.domain.manifest import Kind, ManagedBy, Model, model_version_id
 from lineclear.domain.overlay import after_rollback
 from lineclear.domain.overrides import Block, Drill, OverrideEntry, Revoke, Rollback, Start, Stop, object_of
-from lineclear.domain.rollout import rolled_back
+from lineclear.domain.rollout import Progress, rolled_back
 from lineclear.store import control_rows as rows
 from lineclear.store import override_rows
 from lineclear.store.control_rows import DeploymentRow, ManifestRow
@@ -117,7 +118,7 @@ def _roll_back(tx: Connection, clock: Clock, fact: Rollback, entry: OverrideEntr
         tx,
         clock,
         (fact.environment, fact.route),
-        lambda progress: rolled_back(progress, f"by {entry.actor}: {entry.reason or 'no reason was given'}"),
+        lambda progress: _rolled_back(progress, entry),
         entry.actor,
         entry.at_us,
     )
@@ -145,6 +146,13 @@ def _roll_back(tx: Connection, clock: Clock, fact: Rollback, entry: OverrideEntr
     if not rows.move_deployment(tx, moved):
         return _Done(action, before, before, "the deployment was moved meanwhile")
     return _Done(action, before, fact.release)
+
+
+def _rolled_back(progress: Progress, entry: OverrideEntry) -> Progress:
+    """A guard writes the journal where the database cannot be used; otherwise it is a person."""
+    if entry.actor == PLATFORM_ACTOR:
+        return msgspec.structs.replace(rolled_back(progress, entry.reason), by_guard=True)
+    return rolled_back(progress, f"by {entry.actor}: {entry.reason or 'no reason was given'}")
 
 
 def _block(tx: Connection, fact: Block, entry: OverrideEntry) -> _Done:

@@ -28,6 +28,8 @@ ROLLOUT_PREFIX: Final = "ro_"
 RATIO_DEFAULTS: Final = {Guard.ERROR: 1.25, Guard.SLOW: 1.25, Guard.COST: COST_RHO_DEFAULT, Guard.CONTRACT: 1.5}
 """Source: release-governance §2.1."""
 SECOND_US: Final = 1_000_000
+PLATFORM_ACTOR: Final = "rollout"
+"""Who moves a rollout by itself."""
 
 _ACTIONS: Final = {
     RolloutState.COMPLETED: AuditAction.ROLLOUT_COMPLETED,

@@ -1,4 +1,4 @@
-"""Control's lease on exposure: a file that it touches while it reads what gateways do (decision 41).
+"""Control's lease on exposure: a file that it touches while it judges what gateways do (decision 41).
 
 In: a sign of life. Out: whether there was one since the last look. Gateways take candidates out of traffic when it
 stays away. What stood there before a reader's first look is no sign: nobody may be behind it any more.
@@ -10,8 +10,6 @@ from typing import Final
 from lineclear.handover.files import private_directory
 
 LEASE_FILE: Final = "LEASE"
-RENEW_S: Final = 2.0
-"""How often control renews it; far below any lease worth having."""
 
 
 def lease_path(data_dir: Path) -> Path:

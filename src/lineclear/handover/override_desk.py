@@ -193,6 +193,23 @@ class OverrideDesk:
         done = f"route {route} in {environment} goes on with {section.stable.id}; {release} is prepared everywhere"
         return self._do(fact, actor, reason, section.stable.id, release, done)
 
+    def end_rollout(self, environment: str, route: str, rollout: str, actor: str, reason: str) -> Overridden:
+        """Let stable alone serve a route again, if this rollout still gives another release traffic at the gateways.
+
+        Raises:
+            OverrideRefused: the journal cannot be written.
+        """
+        section = self.standing().route(environment, route)
+        if section is None or section.candidate is None or section.rollout != rollout:
+            stable, generation = ("", 0) if section is None else (section.stable.id, section.generation)
+            fact = Rollback(environment, route, stable, generation)
+            return self._unchanged(fact, stable, f"rollout {rollout} of route {route} in {environment} has ended")
+        stable, candidate = section.stable.id, section.candidate.id
+        done = f"route {route} in {environment} serves {stable} alone: the rollout of {candidate} is rolled back"
+        return self._do(
+            Rollback(environment, route, stable, section.generation), actor, reason, candidate, stable, done
+        )
+
     def block(self, model: str, actor: str, reason: str) -> Overridden:
         """Let a model version be called no more, anywhere.
 

@@ -92,7 +92,6 @@ class Ingest:
         *,
         accountant_positions: Callable[[], Mapping[str, int]],
         listener: IngestListener | None = None,
-        on_caught_up: Callable[[], None] | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -103,14 +102,12 @@ class Ingest:
             accountant_positions: how far the accountant has durably read each segment, by file name. A
                 segment is deleted only past that.
             listener: hears what was committed.
-            on_caught_up: called by `run` after each look that read everything; must not raise.
         """
         self._ledger = ledger
         self._spool = spool
         self._clock = clock
         self._accountant_positions = accountant_positions
         self._listener = listener
-        self._on_caught_up = on_caught_up
         self._numbers = FacetNumbers()
         self._lock = threading.Lock()
         self._sources: dict[str, SourceReading] | None = None
@@ -182,9 +179,6 @@ class Ingest:
             except Exception:  # noqa: BLE001 - the edge of this thread: recorded, and tried again
                 _log.exception("the ledger could not take what is in the spool; trying again")
                 pause_s = RETRY_S
-            else:
-                if self._on_caught_up is not None:
-                    self._on_caught_up()
             stop.wait(pause_s)
 
     def _open_exchanges(self) -> dict[str, Intent]:

@@ -4,7 +4,6 @@ In: the data directory, control's database, the price in force. Out: endpoints o
 one of its kind on a data directory: control.lock sees to that.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +17,11 @@ from lineclear.control.ledger.http import LedgerDesk, ledger_endpoints
 from lineclear.domain.permissions import Permission
 from lineclear.handover.checkpoint import accountant_positions
 from lineclear.handover.demo_mark import is_demo
-from lineclear.handover.lease import RENEW_S, LeaseWriter, lease_path
 from lineclear.observe.explain import PriceOf
 from lineclear.observe.metrics import CONTENT_TYPE, Metrics
 from lineclear.observe.signals import Signals
 from lineclear.store.database import Database
 from lineclear.store.ledger import Ledger
-
-_log = logging.getLogger("lineclear.ledger")
 
 STOP_S = 30.0
 """Longest wait at the end for the batch under way; what is not read then is read at the next start."""
@@ -47,9 +43,6 @@ class LedgerService:
         """What happened, for whoever only reads."""
         self._clock = clock
         self._metrics = Metrics(clock, lineclear.__version__, revision)
-        self._lease = LeaseWriter(lease_path(data_dir))
-        self._renewed_ns = 0
-        self._is_lease_broken = False
         checkpoint = data_dir / "accountant" / "checkpoint"
         self.ingest = Ingest(
             self._ledger,
@@ -57,7 +50,6 @@ class LedgerService:
             clock,
             accountant_positions=lambda: accountant_positions(checkpoint),
             listener=self._metrics,
-            on_caught_up=self._renew_lease,
         )
         self.signals = Signals(self._ledger, self.ingest.standing, clock)
         """Evidence of rollouts."""
@@ -83,21 +75,6 @@ class LedgerService:
         if self._thread.is_alive():
             self._thread.join(STOP_S)
         self._ledger.close()
-
-    def _renew_lease(self) -> None:
-        """Whoever reads what gateways do vouches for it; with the ledger out of order nobody does (decision 41)."""
-        now_ns = self._clock.monotonic_ns()
-        if self._renewed_ns and now_ns - self._renewed_ns < RENEW_S * 1e9:
-            return
-        self._renewed_ns = now_ns
-        try:
-            self._lease.renew()
-        except OSError as error:
-            if not self._is_lease_broken:
-                _log.warning("gateways are not told that somebody watches, so candidates lose their traffic: %s", error)
-            self._is_lease_broken = True
-        else:
-            self._is_lease_broken = False
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Usage, logs, explain, check, and `/metrics`."""

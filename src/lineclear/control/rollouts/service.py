@@ -5,7 +5,8 @@ In: the publisher, the ledger, evidence. Out: what stands, and moves of it. Ever
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -17,12 +18,13 @@ from lineclear.control import audit
 from lineclear.control import under_way as stored
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.control.folding import Overrides
 from lineclear.control.publish import Publisher, read_desired
 from lineclear.control.releases import Release, move, release_id
 from lineclear.control.rollouts.baseline import SAMPLE_MIN, Baseline, baseline
 from lineclear.control.rollouts.planner import RoutePlan, route_plan
 from lineclear.control.scopes import scope_of_route
-from lineclear.control.under_way import Stored
+from lineclear.control.under_way import PLATFORM_ACTOR, Stored
 from lineclear.domain import rollout as rules
 from lineclear.domain.access import Scope
 from lineclear.domain.entry import day_of
@@ -31,9 +33,8 @@ from lineclear.domain.signals import Guard, RolloutEvidence, SignalPlan
 from lineclear.store import control_rows as rows
 from lineclear.store import rollout_rows
 from lineclear.store.ledger import Ledger
+from lineclear.store.rollout_rows import RolloutRow
 
-PLATFORM_ACTOR: Final = "rollout"
-"""Who moves a rollout by itself."""
 MEASURE_AGAIN_US: Final = 5_000_000
 """A rollout that cannot begin yet looks at stable's requests so often."""
 
@@ -67,27 +68,39 @@ class Standing:
 class Rollouts:
     """Looks after every rollout that is under way."""
 
-    def __init__(self, publisher: Publisher, ledger: Ledger, signals: EvidenceOf) -> None:
+    def __init__(self, publisher: Publisher, ledger: Ledger, signals: EvidenceOf, overrides: Overrides) -> None:
         self._publisher = publisher
+        self._overrides = overrides
+        self._to_end: dict[str, tuple[Stored, str]] = {}
+        """Rolled back by a guard, by id, with its words, where gateways could not be told yet."""
         self._ledger = ledger
         self._signals = signals
         self._measured_us: dict[str, tuple[int, Baseline]] = {}
 
     # what a look does
 
-    def look(self) -> int:
-        """Move every rollout that is ready for it.
+    def look(self) -> dict[str, Exception]:
+        """Judge every rollout that is open, and move those that are ready for it.
 
         Returns:
-            How many moved.
-        """
-        with self._publisher.database.read() as tx:
-            under_way = [stored.read(row) for row in rollout_rows.open_rollouts(tx).values()]
-        self._measured_us = {one.row.id: self._measured_us[one.row.id] for one in under_way
-                             if one.row.id in self._measured_us}  # fmt: skip
-        return sum(self._look_at(one) for one in under_way)
+            Those that could not be judged or moved, in words, with what was wrong. None keeps another one waiting.
 
-    def _look_at(self, one: Stored) -> bool:
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: if the database cannot say which are open.
+        """
+        troubles: dict[str, Exception] = {}
+        for one, words in list(self._to_end.values()):
+            with _told(one.row, troubles):
+                self._end_at_gateways(one, words)
+        with self._publisher.database.read() as tx:
+            found = list(rollout_rows.open_rollouts(tx).values())
+        self._measured_us = {row.id: self._measured_us[row.id] for row in found if row.id in self._measured_us}
+        for row in found:
+            with _told(row, troubles):
+                self._look_at(stored.read(row))
+        return troubles
+
+    def _look_at(self, one: Stored) -> None:
         now_us = self._publisher.clock.unix_us()
         evidence = None
         if one.progress.step < 0:
@@ -96,13 +109,38 @@ class Rollouts:
             evidence = self._evidence(one)
             moved = replace(one, progress=rules.advanced(one.course, one.progress, evidence, now_us))
         if moved == one:
-            return False
+            return
         try:
             self._commit(one, moved, evidence, PLATFORM_ACTOR)
         except Overtaken:
-            return False
+            if moved.progress.by_guard:
+                # Not taken back yet, so this look does not vouch for it.
+                raise
+            return
+        except Exception as error:
+            if not moved.progress.by_guard:
+                raise
+            if self._end_at_gateways(one, moved.progress.reason):
+                _log.warning("rollout %s is rolled back by the journal: %s", one.row.id, error, exc_info=True)
+            return
         _log.info("rollout %s of %s in %s: %s", one.row.id, one.row.route, one.row.environment, moved.progress.reason)
-        return True
+
+    def _end_at_gateways(self, one: Stored, words: str) -> bool:
+        """Give stable all traffic by the override journal, which needs no database; folding it ends the rollout.
+
+        Returns:
+            Whether it had to be written; False if the candidate has no traffic already.
+
+        Raises:
+            Refused: the journal cannot be written either; the next look tries again.
+        """
+        row = one.row
+        self._to_end[row.id] = one, words
+        ended = self._overrides.do(
+            lambda desk: desk.end_rollout(row.environment, row.route, row.id, PLATFORM_ACTOR, words)
+        )
+        del self._to_end[row.id]
+        return ended.changed
 
     def _begun(self, one: Stored, now_us: int) -> Stored:
         """With its thresholds frozen and its first step begun; as it is while that is not possible."""
@@ -133,7 +171,7 @@ class Rollouts:
             at_us = self._publisher.clock.unix_us()
             kept = stored.text_of(evidence) if evidence is not None else ""
             if not stored.put(tx, replace(was, plan=now.plan), now.progress, at_us, kept):
-                raise Overtaken
+                raise Overtaken("somebody else moved it meanwhile")
             events = [*stored.transition_events(was, now.progress)]
             if now.progress.state is RolloutState.COMPLETED:
                 events.append(self._complete(tx, was, at_us))
@@ -302,6 +340,15 @@ class Rollouts:
                     hint=f"look at it again: `lineclear rollouts show {was.row.id}`",
                 ) from error
         return self.show(was.row.id)
+
+
+@contextmanager
+def _told(row: RolloutRow, troubles: dict[str, Exception]) -> Iterator[None]:
+    """Whatever is wrong with one rollout is noted, and is no other one's trouble."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - unknown trouble with one must not leave the others unguarded
+        troubles[f"rollout {row.id} of route {row.route} in {row.environment}"] = error
 
 
 def unknown(rollout_id: str) -> Refused:

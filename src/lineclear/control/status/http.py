@@ -34,6 +34,8 @@ class Status:
     """What is stopped, what could not go back at once, and what is wrong; None before the first snapshot."""
     emergencies: Any = ()  # Any: the openings of `control.access`, shown as they are
     """Sealed roles that are open, or whose opening nobody has reviewed yet."""
+    rollouts: tuple[str, ...] = ()
+    """Why not every rollout is looked after; their candidates lose their traffic with the lease. Empty if all are."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,12 @@ def endpoints(
     announced: Callable[[], Sequence[object]] = tuple,
     *,
     is_demo: bool = False,
+    unwatched: Callable[[], tuple[str, ...]] = tuple,
 ) -> tuple[Endpoint, ...]:
-    """Liveness, readiness, status; `announced` gives the emergencies that everybody is told of."""
+    """Liveness, readiness, status; `announced` gives the emergencies that everybody is told of.
+
+    `unwatched` says why not every rollout is looked after.
+    """
 
     def live(_call: Call) -> Text:
         return Text("ok\n")
@@ -72,6 +78,7 @@ def endpoints(
             is_demo,
             overrides.state(),
             announced(),
+            unwatched(),
         )
 
     def processes(_call: Call) -> ProcessList:
