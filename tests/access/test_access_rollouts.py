@@ -53,7 +53,7 @@ class Waiting:
         self.house = house
         house.plane.apply(f"{CAREFUL}---{CHAT.replace('SECONDS', '20')}")
         plane = house.plane
-        self.rollouts = Rollouts(plane.publisher, Ledger.open(directory / "ledger"), Silence())
+        self.rollouts = Rollouts(plane.publisher, Ledger.open(directory / "ledger"), Silence(), plane.overrides)
         more = rollouts_http.endpoints(self.rollouts, partial(refuse_follow_up, plane.database))
         house.served.close()
         house.served = ServedAPI((*house.plane.endpoints(), *more), house.plane.authenticate)
