@@ -10,9 +10,12 @@ from lineclear.base.secret import Secret
 from lineclear.config.manifest import ManifestFile
 from lineclear.control.audit_http import endpoints as audit_endpoints
 from lineclear.control.changes.plan import Action
+from lineclear.control.desired import decode, encode, noun_digest
 from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.domain.access import Principal
+from lineclear.domain.catalogue import EnvironmentClass
 from lineclear.domain.change_request import ChangeState
+from lineclear.domain.manifest import Environment, Route, RouteEnvironment, Target
 from lineclear.domain.snapshot import CatalogueSection, CredentialsSection, LimitsSection, RouteSection, RuntimesSection
 from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import compile_snapshot
@@ -467,3 +470,12 @@ def test_findings_name_the_noun_that_breaks_even_if_no_file_holds_it(plane: Cont
         tx.exec_driver_sql("DELETE FROM manifests WHERE kind = 'Team' AND name = 'support'")
     error = refused(plane, "kind: Team\nname: other\n")
     assert {finding.path for finding in error.findings} == {"App/shop.team", "Model/small.owner", "Route/chat.team"}
+
+
+def test_a_noun_from_before_a_field_came_is_the_same_as_today() -> None:
+    before = decode("Environment", '{"name":"live","class_":"live"}')
+    assert encode(before) == encode(Environment(name="live", class_=EnvironmentClass.LIVE))
+    assert noun_digest(before) == noun_digest(Environment(name="live", class_=EnvironmentClass.LIVE))
+    route = decode("Route", '{"name":"r","team":"t","environments":{"live":{"targets":[{"model":"m@1"}]}}}')
+    written = Route(name="r", team="t", environments={"live": RouteEnvironment(targets=(Target(model="m@1"),))})
+    assert (encode(route), noun_digest(route)) == (encode(written), noun_digest(written))

@@ -135,7 +135,7 @@ def without_other_parts(noun: Manifest, pinned: Collection[str]) -> Manifest | N
 
 def plain(noun: Manifest) -> dict[str, Any]:
     """The noun as JSON values with the field names of files, `kind` first."""
-    fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(noun))
+    fields: dict[str, Any] = msgspec.json.decode(encode(noun))
     if isinstance(noun, Environment):
         fields["freeze"] = [_file_names(window) for window in fields["freeze"]]
     return {"kind": kind_of(noun).value, **_file_names(fields)}
@@ -151,8 +151,12 @@ def noun_digest(noun: Manifest) -> str:
 
 
 def encode(noun: Manifest) -> str:
-    """How the store keeps a noun."""
-    return msgspec.json.encode(noun).decode()
+    """How the store keeps a noun: every field, also those that its document of an earlier version did not have.
+
+    msgspec leaves defaults that a document does not have out of the instance, and so out of what it encodes; without
+    them a noun from before a field came would differ from the same one read from a file today.
+    """
+    return msgspec.json.encode(dataclasses.asdict(noun)).decode()
 
 
 def decode(kind: str, document: str) -> Manifest:
