@@ -269,12 +269,12 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
         price_of=publisher.price_of,
         revision=publisher.revision,
     )
-    changes = Changes(publisher, process_variables(), LedgerRecorded(ledger.recorded, clock))
+    changes = Changes(publisher, process_variables(), LedgerRecorded(ledger.ledger, clock))
     keys = Keys(publisher, overrides)
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
     checkpoints = Checkpoints(database, clock, MasterKeys(boot.master_key))
-    rollouts = Rollouts(publisher, ledger.recorded, ledger.signals, overrides)
+    rollouts = Rollouts(publisher, ledger.ledger, ledger.signals, overrides)
     watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
     return Core(database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch)
 

@@ -39,9 +39,6 @@ class LedgerService:
             PlatformFault: if it cannot be opened, or a newer program wrote it.
         """
         self._ledger = Ledger.open(data_dir / "ledger" if database.is_sqlite else database)
-        self.recorded = self._ledger
-        """What happened, for whoever only reads."""
-        self._clock = clock
         self._metrics = Metrics(clock, lineclear.__version__, revision)
         checkpoint = data_dir / "accountant" / "checkpoint"
         self.ingest = Ingest(
@@ -62,7 +59,7 @@ class LedgerService:
 
     @property
     def ledger(self) -> Ledger:
-        """For those who read it in their own way."""
+        """What happened, for those who read it in their own way."""
         return self._ledger
 
     def start(self) -> None:
