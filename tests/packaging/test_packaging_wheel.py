@@ -232,7 +232,7 @@ def index_options() -> list[str]:
         "global.extra-index-url": "--index",
         "global.find-links": "--find-links",
     }
-    options: list[str] = []
+    options = ["--index-strategy", "unsafe-best-match"]  # as pip: the best of all indexes, not the first index's
     for name, option in names.items():
         for value in given.get(name, "").strip("'").split():
             options += [option, value]
