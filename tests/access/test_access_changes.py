@@ -276,3 +276,25 @@ def test_a_trail_is_exported_and_verified_from_the_command_line(protected: Acces
     broken = CliRunner().invoke(root, ["audit", "verify", path, "--key", key])
     assert (broken.exit_code, "was altered" in broken.stderr) == (ExitCode.GATE_FAILED, True)
     assert command(joe, "audit", "verify").exit_code == ExitCode.OK
+
+
+@pytest.mark.parametrize("loss", ["disabled", "no approver any more"])
+def test_an_approval_counts_only_as_long_as_its_giver_may_give_it(protected: AccessHouse, loss: str) -> None:
+    ann, bob = protected.person("ann", "author team:support"), protected.person("bob")
+    (grant,) = protected.grant("bob", "approver environment:live")
+    change = opened(ann)
+    bob.post(path_of("changes", change, "approvals"), {})
+    if loss == "disabled":
+        protected.admin.post(path_of("members", "bob", "disable"), None)
+    else:
+        protected.admin.delete(path_of("grants", grant["id"]))
+    assert refusal(ann, "POST", path_of("changes", change, "applications"))[:2] == (409, "conflict")
+    shown = ann.get(path_of("changes", change))
+    assert (shown["change"]["state"], shown["needs"][0]["missing"]) == ("open", 1)
+    assert [item["is_current"] for item in shown["approvals"]] == [False]
+    told = [item["action"] for item in protected.admin.get(path_of("audit-events"))["events"]]
+    assert "change.reopened" in told
+    zoe = protected.person("zoe", "approver environment:live")
+    zoe.post(path_of("changes", change, "approvals"), {})
+    ann.post(path_of("changes", change, "applications"), None)
+    assert ann.get(path_of("changes", change))["change"]["approver"] == "zoe"

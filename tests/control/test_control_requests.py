@@ -67,6 +67,7 @@ def person(name: str, *grants: tuple[Role, Scope], kind: PrincipalKind = Princip
 ANN = person("ann", (Role.AUTHOR, PLATFORM), (Role.APPROVER, PLATFORM))
 BOB = person("bob", (Role.APPROVER, LIVE))
 EVE = person("eve", (Role.AUTHOR, PLATFORM))
+ZOE, CARL = (person(name, (Role.APPROVER, PLATFORM)) for name in ("zoe", "carl"))
 
 
 def allow(_permission: Permission, _scope: Scope) -> None:
@@ -89,7 +90,8 @@ def plane(tmp_path: Path, clock: TestClock) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def requests(plane: ControlPlane) -> ChangeRequests:
-    return ChangeRequests(plane.changes)
+    people = {item.name: item for item in (ANN, BOB, EVE, ZOE, CARL, replace(BOB, name="Bob"))}
+    return ChangeRequests(plane.changes, lambda _tx, name: people[name])
 
 
 def change(plane: ControlPlane, author: str | Author, text: str, note: str = "why") -> Applied:
@@ -347,7 +349,8 @@ def test_an_approval_that_somebody_wrote_into_the_database_counts_for_nothing(
         (row,) = change_rows.read_approvals(tx, change_id)
         change_rows.put_approval(tx, replace(row, principal="carl"))
         change_rows.put_approval(tx, replace(row, mac="0" * 64))
-    assert refused(lambda: requests.apply(change_id, ANN, allow)).code is AdminCode.STALE_PLAN
+    assert refused(lambda: requests.apply(change_id, ANN, allow)).code is AdminCode.CONFLICT
+    assert requests.show(change_id).row.state == ChangeState.OPEN
 
 
 def test_a_freeze_stops_what_serves_and_nothing_else(

@@ -57,6 +57,7 @@ from lineclear.control.ledger.service import LedgerService
 from lineclear.control.lifecycle import http as lifecycle_http
 from lineclear.control.lifecycle.callers import Callers
 from lineclear.control.overrides import http as overrides_http
+from lineclear.control.policies import http as policies_http
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
 from lineclear.control.providers.trial import ProviderTrials
@@ -191,7 +192,9 @@ async def _run(boot: Boot, life: Life) -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
     core.ledger.start()
-    housekeeper = Housekeeper(core.checkpoints, SystemClock(), ChangeRequests(core.changes).sweep)
+    housekeeper = Housekeeper(
+        core.checkpoints, SystemClock(), ChangeRequests(core.changes, core.access.principal_in).sweep
+    )
     housekeeper.start()
     core.overrides.start()
     core.watch.start()
@@ -352,7 +355,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
             is_demo=is_demo(boot.data_dir),
             unwatched=core.watch.problems,
         ),
-        *(changes := changes_http.endpoints(core.changes, core.database)),
+        *(changes := changes_http.endpoints(core.changes, core.database, core.access.principal_in)),
         *promotion_http.endpoints(core.database, changes),
         *keys_http.endpoints(core.keys),
         *providers_http.endpoints(ProviderTrials(core.publisher)),
@@ -361,6 +364,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *prompts_http.endpoints(core.database),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),
+        *policies_http.endpoints(core.publisher, core.ledger.ledger, SystemClock(), core.ledger.ingest.catch_up),
         *audit_http.endpoints(core.database, SystemClock(), core.checkpoints),
         *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
         *rollouts_http.endpoints(core.rollouts, partial(refuse_follow_up, core.database)),

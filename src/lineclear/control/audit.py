@@ -56,6 +56,7 @@ class AuditAction(StrEnum):
     CHANGE_EXPIRED = "change.expired"
     CHANGE_STALE = "change.stale"
     CHANGE_REBASED = "change.rebased"
+    CHANGE_REOPENED = "change.reopened"
     SIGN_IN_LINK_CREATED = "sign-in-link.created"
     SIGNED_IN = "session.opened"
     SIGNED_OUT = "session.closed"

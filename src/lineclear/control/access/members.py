@@ -93,7 +93,11 @@ class Members:
     def principal(self, name: str) -> Principal | None:
         """Somebody as they stand now; None if they are unknown or disabled."""
         with self._database.read() as tx:
-            return read_principal(tx, name, self._clock.unix_us())
+            return self.principal_in(tx, name)
+
+    def principal_in(self, tx: Connection, name: str) -> Principal | None:
+        """The same, as the transaction sees it."""
+        return read_principal(tx, name, self._clock.unix_us())
 
     def sealed_grants(self, name: str) -> list[Grant]:
         """What somebody may open in an emergency."""

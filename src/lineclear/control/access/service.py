@@ -7,6 +7,8 @@ member: it is known by the token in the data directory, and may do everything.
 import hmac
 from collections.abc import Callable
 
+from sqlalchemy import Connection
+
 from lineclear.base.clock import Clock
 from lineclear.base.secret import Secret
 from lineclear.control.access import http, own_http
@@ -41,6 +43,10 @@ class Access:
     def principal(self, name: str) -> Principal | None:
         """Who a name is, as they stand now; None if they are unknown or disabled."""
         return ADMIN if name == ADMIN_NAME else self.members.principal(name)
+
+    def principal_in(self, tx: Connection, name: str) -> Principal | None:
+        """Who a name is, as the transaction sees them."""
+        return ADMIN if name == ADMIN_NAME else self.members.principal_in(tx, name)
 
     def authenticator(self, admin_token: Secret) -> Callable[[str], Principal | None]:
         """Knows the admin token and every token that was made here."""

@@ -11,6 +11,7 @@ from lineclear.config.manifest_schema import manifest_schema
 from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.drift import Drift
 from lineclear.control.changes.export import ExportedManifests, export_manifests
+from lineclear.control.changes.opening import Named
 from lineclear.control.changes.owners import owners_of
 from lineclear.control.changes.plan import ChangeTerms, Plan
 from lineclear.control.changes.requests import ChangeRequests
@@ -68,9 +69,9 @@ class DriftList:
     drift: list[Drift]
 
 
-def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
+def endpoints(changes: Changes, database: Database, named: Named) -> tuple[Endpoint, ...]:
     """Plan, apply, drift, export, schema, and the requests that wait."""
-    requests = ChangeRequests(changes)
+    requests = ChangeRequests(changes, named)
 
     def author(call: Call) -> Author:
         request: ChangeRequest = call.body

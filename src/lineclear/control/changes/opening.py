@@ -5,7 +5,7 @@ with a request is forgotten the moment it is closed.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -19,8 +19,9 @@ from lineclear.control.changes.content import Content, content_bytes, read_conte
 from lineclear.control.changes.plan import Prepared
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Publisher
-from lineclear.domain.access import Scope
+from lineclear.domain.access import Principal, Scope
 from lineclear.domain.change_request import CLOSED, LIFE_S, MOVES, Authorship, ChangeState, Need, Signed
+from lineclear.domain.permissions import Permission
 from lineclear.store import change_rows
 from lineclear.store import control_rows as rows
 from lineclear.store.change_rows import ApprovalRow
@@ -29,11 +30,13 @@ from lineclear.store.control_rows import ChangeRow
 WAITING_STATES = tuple(state.value for state in (ChangeState.OPEN, ChangeState.APPROVED, ChangeState.STALE))
 WAITING_MAX = 500
 """Change requests that may wait at a time."""
+Named = Callable[[Connection, str], Principal | None]
+"""Who a name is now; None for who is unknown or disabled."""
 PLATFORM_ACTOR = "platform"
 """Who moves a request because of the time or of another change."""
 
 _ACTIONS = {
-    ChangeState.OPEN: AuditAction.CHANGE_REBASED,
+    ChangeState.OPEN: AuditAction.CHANGE_REOPENED,
     ChangeState.APPROVED: AuditAction.CHANGE_APPROVED,
     ChangeState.REJECTED: AuditAction.CHANGE_REJECTED,
     ChangeState.WITHDRAWN: AuditAction.CHANGE_WITHDRAWN,
@@ -179,13 +182,22 @@ def signed_row(publisher: Publisher, row: ChangeRow, principal: str, scopes: Ite
     return replace(unsigned, mac=publisher.vault.approval_mac(_signed_bytes(unsigned)))
 
 
-def valid_approvals(tx: Connection, publisher: Publisher, change_id: str) -> list[Signed]:
-    """The approvals of a request that this platform wrote; a row that was altered counts for nothing."""
-    return [
-        Signed(item.principal, item.content_digest, scopes_in(item.scopes))
-        for item in change_rows.read_approvals(tx, change_id)
-        if publisher.vault.approval_mac(_signed_bytes(item)) == item.mac
-    ]
+def valid_approvals(tx: Connection, publisher: Publisher, named: Named, change_id: str) -> list[Signed]:
+    """The approvals of a request that this platform wrote and whose givers may still give them.
+
+    A row that was altered counts for nothing, nor does the word of somebody who was disabled or is no approver there
+    any more.
+    """
+    found: list[Signed] = []
+    for item in change_rows.read_approvals(tx, change_id):
+        if publisher.vault.approval_mac(_signed_bytes(item)) != item.mac:
+            continue
+        principal = named(tx, item.principal)
+        scopes = () if principal is None else scopes_in(item.scopes)
+        held = frozenset(scope for scope in scopes if principal and principal.may(Permission.CHANGE_APPROVE, scope))
+        if held:
+            found.append(Signed(item.principal, item.content_digest, held))
+    return found
 
 
 def _signed_bytes(item: ApprovalRow) -> bytes:

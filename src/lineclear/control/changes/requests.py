@@ -44,13 +44,17 @@ class Standing:
     approvals: tuple[ApprovalRow, ...]
     missing: tuple[tuple[Need, int], ...]
     """What still has to be approved, and by how many more people."""
+    counted: frozenset[str] = frozenset()
+    """Whose approvals count now, while it waits."""
 
 
 class ChangeRequests:
     """The requests of one publisher."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, named: opening.Named) -> None:
+        """The requests of `changes`; `named` tells who an approver is now."""
         self._changes = changes
+        self._named = named
         self._publisher = changes.publisher
         self._database = changes.publisher.database
 
@@ -198,7 +202,7 @@ class ChangeRequests:
             refuse_frozen(prepared.plan)
             if not content.is_forced:
                 self._changes.refuse_called(prepared)
-            names = tuple(item.principal for item in opening.valid_approvals(tx, self._publisher, row.id))
+            names = tuple(item.principal for item in opening.valid_approvals(tx, self._publisher, self._named, row.id))
             cause = Cause(row.id, principal.name, row.author, names, row.note, content.terms.managed_by)
             self._changes.carry_out(tx, prepared, cause)
             plan = prepared.plan
@@ -214,7 +218,8 @@ class ChangeRequests:
         return Applied(applied, ChangeState.APPLIED, revision, plan, gateways)
 
     def sweep(self) -> None:
-        """Do what time and other changes do: expire what is too old, mark as stale what would do something else now.
+        """Do what time and other changes do: expire what is too old, mark as stale what would do something else now,
+        open again what was approved by somebody who may not any more.
 
         A request whose base moved without touching anything that it rests on stays as it is, approvals included.
         """
@@ -223,11 +228,13 @@ class ChangeRequests:
             last = rows.last_revision(tx)
             revision = last.revision if last else 0
             waiting = change_rows.read_changes_in(tx, opening.WAITING_STATES)
-        due = [
-            row
-            for row in waiting
-            if row.expires_us <= now_us or (row.state != ChangeState.STALE and row.base_revision != revision)
-        ]
+            due = [
+                row
+                for row in waiting
+                if row.expires_us <= now_us
+                or (row.state != ChangeState.STALE and row.base_revision != revision)
+                or (row.state == ChangeState.APPROVED and self._missing(tx, row))
+            ]
         for row in due:
             with self._database.write() as tx:
                 self._age(tx, row.id, now_us)
@@ -242,7 +249,11 @@ class ChangeRequests:
         elif state is not ChangeState.STALE:
             content, revision = self._now(tx, row)
             if content == row.content_digest:
-                change_rows.update_change(tx, replace(row, base_revision=revision))
+                row = replace(row, base_revision=revision)
+                change_rows.update_change(tx, row)
+                if state is ChangeState.APPROVED and self._missing(tx, row):
+                    reason = "somebody who approved it was disabled or is no approver there any more"
+                    opening.move_request(tx, self._publisher, row, ChangeState.OPEN, opening.PLATFORM_ACTOR, reason)
             else:
                 reason = "what it rests on has changed, and it would do something else now"
                 opening.move_request(tx, self._publisher, row, ChangeState.STALE, opening.PLATFORM_ACTOR, reason)
@@ -262,7 +273,7 @@ class ChangeRequests:
     def _refuse_unapproved(self, tx: Connection, row: ChangeRow, prepared: Prepared) -> None:
         """Hold what is about to be written to what was approved, in the transaction that writes it."""
         plan = prepared.plan
-        approvals = opening.valid_approvals(tx, self._publisher, row.id)
+        approvals = opening.valid_approvals(tx, self._publisher, self._named, row.id)
         missing = missing_approvals(plan.needs, approvals, plan.content)
         if plan.content != row.content_digest or missing:
             raise Refused(
@@ -280,7 +291,7 @@ class ChangeRequests:
         return row
 
     def _missing(self, tx: Connection, row: ChangeRow) -> tuple[tuple[Need, int], ...]:
-        approvals = opening.valid_approvals(tx, self._publisher, row.id)
+        approvals = opening.valid_approvals(tx, self._publisher, self._named, row.id)
         return missing_approvals(opening.needs_in(row), approvals, row.content_digest)
 
     def _close(self, tx: Connection, row: ChangeRow, state: ChangeState, actor: str, reason: str) -> Standing:
@@ -288,10 +299,12 @@ class ChangeRequests:
         return self._standing(tx, moved)
 
     def _standing(self, tx: Connection, row: ChangeRow) -> Standing:
-        is_waiting = ChangeState(row.state) not in CLOSED
-        return Standing(
-            row, tuple(change_rows.read_approvals(tx, row.id)), self._missing(tx, row) if is_waiting else ()
-        )
+        approvals = tuple(change_rows.read_approvals(tx, row.id))
+        if ChangeState(row.state) in CLOSED:
+            return Standing(row, approvals, ())
+        valid = opening.valid_approvals(tx, self._publisher, self._named, row.id)
+        counted = frozenset(item.principal for item in valid if item.digest == row.content_digest)
+        return Standing(row, approvals, self._missing(tx, row), counted)
 
 
 def visible(rows_: Iterable[ChangeRow], principal: Principal) -> list[ChangeRow]:

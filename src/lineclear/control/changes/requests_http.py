@@ -10,7 +10,7 @@ from lineclear.control.changes.apply import Applied
 from lineclear.control.changes.owners import owners_of
 from lineclear.control.changes.requests import ChangeRequests, Standing, visible
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Reach, Refused, row_limit
-from lineclear.domain.change_request import ChangeState
+from lineclear.domain.change_request import CLOSED, ChangeState
 from lineclear.domain.permissions import Permission
 from lineclear.store import control_rows as rows
 from lineclear.store.control_rows import ChangeRow
@@ -35,7 +35,7 @@ class ApprovalFacts:
     at: str
     note: str
     is_current: bool
-    """Whether it is of what the request would do now."""
+    """Whether it is of what the request would do now, by somebody who may still say so."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,7 @@ def _seen(call: Call, requests: ChangeRequests) -> Standing:
 def _detail(standing: Standing) -> ChangeDetail:
     row = standing.row
     missing = dict(standing.missing)
+    waits = ChangeState(row.state) not in CLOSED
     return ChangeDetail(
         _facts(row),
         [
@@ -181,7 +182,12 @@ def _detail(standing: Standing) -> ChangeDetail:
             for need in opening.needs_in(row)
         ],
         [
-            ApprovalFacts(item.principal, _iso(item.at_us), item.note, item.content_digest == row.content_digest)
+            ApprovalFacts(
+                item.principal,
+                _iso(item.at_us),
+                item.note,
+                item.principal in standing.counted if waits else item.content_digest == row.content_digest,
+            )
             for item in standing.approvals
         ],
     )
