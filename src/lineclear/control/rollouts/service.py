@@ -79,14 +79,18 @@ class Rollouts:
 
     # what a look does
 
-    def look(self) -> dict[str, Exception]:
+    def look(self, catch_up: Callable[[], object] = lambda: None) -> dict[str, Exception]:
         """Judge every rollout that is open, and move those that are ready for it.
+
+        Args:
+            catch_up: brings what gateways wrote into the ledger; called if a rollout is open, for nobody else needs it.
 
         Returns:
             Those that could not be judged or moved, in words, with what was wrong. None keeps another one waiting.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: if the database cannot say which are open.
+            Exception: whatever `catch_up` raises; nothing is judged then.
         """
         troubles: dict[str, Exception] = {}
         for one, words in list(self._to_end.values()):
@@ -94,6 +98,8 @@ class Rollouts:
                 self._end_at_gateways(one, words)
         with self._publisher.database.read() as tx:
             found = list(rollout_rows.open_rollouts(tx).values())
+        if found:
+            catch_up()
         self._measured_us = {row.id: self._measured_us[row.id] for row in found if row.id in self._measured_us}
         for row in found:
             with _told(row, troubles):

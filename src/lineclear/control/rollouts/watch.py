@@ -29,7 +29,7 @@ class RolloutWatch:
     """Looks, waits, looks."""
 
     def __init__(self, rollouts: Rollouts, catch_up: Callable[[], object], lease: LeaseWriter) -> None:
-        """Nothing runs yet; `catch_up` brings what gateways wrote into the ledger before each look."""
+        """Nothing runs yet; `catch_up` brings what gateways wrote into the ledger before rollouts are judged."""
         self._rollouts = rollouts
         self._catch_up = catch_up
         self._lease = lease
@@ -54,8 +54,7 @@ class RolloutWatch:
     def look(self) -> None:
         """Look once; raises nothing."""
         try:
-            self._catch_up()
-            troubles: Mapping[str, Exception] = self._rollouts.look()
+            troubles: Mapping[str, Exception] = self._rollouts.look(self._catch_up)
             if not troubles:
                 self._lease.renew()
         except Exception as whole:  # noqa: BLE001 - the edge of this thread: told, and tried again
