@@ -13,6 +13,8 @@ from lineclear.domain.evidence import Arm, ArmCounts
 from lineclear.domain.floor import FloorCounts
 from lineclear.domain.rollout import (
     Course,
+    GateResult,
+    GateVerdict,
     Hold,
     NotPossible,
     Progress,
@@ -189,6 +191,87 @@ def test_evidence_is_said_as_odds() -> None:
     assert rules.evidence_words(3.611) == "37 : 1 against"
     assert rules.evidence_words(1.5) == "4.5 : 1 against"
     assert rules.evidence_words(-3.0) == "none against"
+
+
+GATED = msgspec.structs.replace(
+    COURSE,
+    steps=(
+        Step(StepKind.EVAL, 0, gate="{}", title="eval answers"),
+        WEIGHT,
+        Step(StepKind.REPLAY, 1_000),
+        *COURSE.steps[2:],
+    ),
+)
+AT_GATE = rules.begun(GATED, Progress(), START_US)
+PASS = GateResult(GateVerdict.PASS, "0.01 more")
+FAIL = GateResult(GateVerdict.FAIL, "40 : 1")
+UNCLEAR = GateResult(GateVerdict.INCONCLUSIVE, "3 : 1")
+RUNNING = GateResult(GateVerdict.RUNNING, "3 of 9 cases")
+
+
+def gated(
+    progress: Progress, gate: GateResult | None, known: RolloutEvidence | None = None, after_s: int = 5
+) -> Progress:
+    return rules.advanced(GATED, progress, known, START_US + after_s * S, gate)
+
+
+def test_a_gate_gives_no_traffic_before_the_first_weight_and_ends_with_its_verdict_alone() -> None:
+    assert rules.weight_bp(GATED, AT_GATE) == 0
+    for nothing in (None, RUNNING):
+        # Neither time nor missing data takes it further, nor holds it: nobody is exposed.
+        assert gated(AT_GATE, nothing, after_s=100_000) == AT_GATE
+    assert rules.why_not_advancing(GATED, AT_GATE, None, START_US, RUNNING) == ("eval answers: 3 of 9 cases",)
+    assert rules.why_not_advancing(GATED, AT_GATE, None, START_US) == ("eval answers: it has not begun",)
+    with pytest.raises(NotPossible, match="verdict"):
+        rules.stepped(GATED, AT_GATE, "by ann", START_US)
+    passed = gated(AT_GATE, PASS)
+    assert (passed.step, passed.state, rules.weight_bp(GATED, passed)) == (1, RolloutState.RUNNING, 1_000)
+
+
+def test_a_failed_gate_holds_until_it_is_run_again_or_rolled_back() -> None:
+    held = gated(AT_GATE, FAIL)
+    assert (held.state, held.hold, held.verdict) == (RolloutState.HELD, Hold.GATE, "fail")
+    assert held.reason == "eval answers: fail: 40 : 1"
+    assert gated(held, FAIL) == held
+    assert rules.why_not_advancing(GATED, held, None, START_US, FAIL) == (held.reason,)
+    with pytest.raises(NotPossible, match="gate failed"):
+        rules.resumed(GATED, held, None, "by ann", START_US)
+    with pytest.raises(NotPossible, match="verdict"):
+        rules.stepped(GATED, held, "by ann", START_US)
+    again = rules.run_again(GATED, held, "by ann", START_US + 9 * S)
+    assert (again.state, again.step, again.attempt, again.verdict) == (RolloutState.RUNNING, 0, 1, "")
+    assert rules.run_again(GATED, gated(again, UNCLEAR), "by ann", START_US).attempt == 2
+    assert gated(again, PASS).attempt == 0
+    assert rules.rolled_back(held, "by ann").state is RolloutState.ROLLED_BACK
+
+
+def test_nothing_shown_is_passed_by_a_person_alone() -> None:
+    held = gated(AT_GATE, UNCLEAR)
+    assert (held.hold, held.verdict) == (Hold.GATE, "inconclusive")
+    assert gated(held, UNCLEAR, after_s=100_000) == held
+    on = rules.resumed(GATED, held, None, "by ann: seen", START_US + 9 * S)
+    assert (on.step, on.state, on.reason) == (1, RolloutState.RUNNING, "by ann: seen")
+    # Who pauses it and resumes it has not said anything about the gate.
+    paused = rules.paused(held, "by ann")
+    assert gated(paused, PASS) == paused
+    taken_up = rules.resumed(GATED, paused, None, "by ann", START_US + 9 * S)
+    assert (taken_up.step, taken_up.state) == (0, RolloutState.RUNNING)
+    assert gated(taken_up, UNCLEAR).hold is Hold.GATE
+
+
+def test_guards_speak_while_a_gate_at_a_weight_runs() -> None:
+    at = msgspec.structs.replace(gated(AT_GATE, PASS), step=2)
+    assert rules.weight_bp(GATED, at) == 1_000
+    assert gated(at, PASS, evidence(5, bad=(5, 40))).state is RolloutState.ROLLED_BACK
+    assert gated(at, PASS, evidence(5, requests=(9_000, 1_000), bad=(20, 10))).hold is Hold.ANALYSIS
+    assert gated(at, PASS, evidence(5, missing=("gateway-1",)), 20).hold is Hold.NO_DATA
+    assert gated(at, PASS, evidence(5)).step == 3
+
+
+@pytest.mark.parametrize("progress", OPEN, ids=lambda progress: f"{progress.state}-{progress.hold}")
+def test_nothing_is_run_again_where_no_gate_holds(progress: Progress) -> None:
+    with pytest.raises(NotPossible, match="no gate"):
+        rules.run_again(COURSE, progress, "by ann", START_US)
 
 
 class Life(RuleBasedStateMachine):

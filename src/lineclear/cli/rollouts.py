@@ -1,4 +1,4 @@
-"""`lineclear rollouts list|show|pause|resume|advance|rollback|plan`."""
+"""`lineclear rollouts list|show|pause|resume|advance|rerun|rollback|plan`."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +15,8 @@ from lineclear.client.admin import AdminClient, path_of
 COLUMNS = ["id", "environment", "route", "name", "state", "hold", "percent", "step", "steps", "started_at"]
 STATES = ("pending", "running", "held", "completed", "rolled_back", "cancelled")
 ENDS = frozenset(STATES[3:])
+GATE = "gate"
+"""What holds a rollout whose gate did not pass."""
 LOOK_S = 1.0
 
 rollout_argument = click.argument("rollout", shell_complete=names_of("rollouts"))
@@ -23,7 +25,7 @@ reason_option = click.option("--reason", default="", help="Why; kept with the ro
 
 @click.group(cls=NounGroup)
 def rollouts() -> None:
-    """List, show, plan, pause, resume, advance and roll back rollouts."""
+    """List, show, plan, pause, resume, advance, run again and roll back rollouts."""
 
 
 @rollouts.command("list")
@@ -44,16 +46,16 @@ def list_rollouts(
 
 @rollouts.command()
 @rollout_argument
-@click.option("--wait", is_flag=True, help="Wait until it has ended.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended, or a gate holds it.")
 @admin_command
 def show(client: AdminClient, output: Output, rollout: str, wait: bool) -> None:
-    """Show a rollout with its evidence; exits 8 if a guard rolled it back."""
+    """Show a rollout with its evidence; exits 8 if a guard rolled it back or a gate holds it."""
     answer = client.get(path_of("rollouts", rollout))
-    while wait and answer["rollout"]["state"] not in ENDS:
+    while wait and answer["rollout"]["state"] not in ENDS and answer["rollout"]["hold"] != GATE:
         time.sleep(LOOK_S)
         answer = client.get(path_of("rollouts", rollout))
     output.value(answer, detail_lines(answer))
-    if answer["rollout"]["by_guard"]:
+    if answer["rollout"]["by_guard"] or answer["rollout"]["hold"] == GATE:
         raise click.exceptions.Exit(ExitCode.GATE_FAILED)
 
 
@@ -73,6 +75,7 @@ def _acting(name: str, path: str, words: str) -> Callable[..., Any]:
 pause = _acting("pause", "pauses", "Hold a rollout where it is.")
 resume = _acting("resume", "resumptions", "Go on with a rollout that is held; guards still roll it back.")
 advance = _acting("advance", "advances", "Take the next step now; where approval is asked for, give it.")
+rerun = _acting("rerun", "reruns", "Run the gate once more that holds a rollout, from its beginning.")
 rollback = _acting("rollback", "rollbacks", "End a rollout: the stable release alone serves.")
 
 
@@ -110,10 +113,15 @@ def detail_lines(answer: Mapping[str, Any]) -> list[str]:
         lines.append(f"last: {facts['reason']}")
     lines += [f"waits: {words}" for words in answer["why_not_advancing"]]
     lines += [
-        f"{'>' if step['state'] == 'now' else ' '} {step['number']}. {step['kind']} {step['percent']:g} %"
-        f" for {step['seconds']:g} s ({step['state']})"
+        f"{'>' if step['state'] == 'now' else ' '} {step['number']}. {step['title'] or step['kind']}"
+        f" {step['percent']:g} % for {step['seconds']:g} s ({step['state']})"
         for step in answer["course"]
     ]
+    if answer["gate"] is not None:
+        gate = answer["gate"]
+        lines.append(
+            f"gate {gate['title']}, run {gate['run']}: {gate['verdict'] or 'not begun'} {gate['words']}".rstrip()
+        )
     lines.append(f"requests: stable {answer['stable_requests']}, candidate {answer['candidate_requests']}")
     lines += [
         f"guard {guard['guard']}: evidence {guard['evidence']}, holds at {guard['hold_at']:g}, "

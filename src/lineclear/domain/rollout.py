@@ -42,6 +42,7 @@ class Hold(StrEnum):
     NO_DATA = "no_data"
     APPROVAL = "approval"
     SPLIT = "srm"
+    GATE = "gate"
 
 
 class StepKind(StrEnum):
@@ -50,6 +51,31 @@ class StepKind(StrEnum):
     WEIGHT = "weight"
     APPROVAL = "approval"
     HOLDBACK = "holdback"
+    SHADOW = "shadow"
+    REPLAY = "replay"
+    EVAL = "eval"
+
+
+GATES: Final = frozenset({StepKind.SHADOW, StepKind.REPLAY, StepKind.EVAL})
+"""Steps that something is run for; they end with its verdict and with nothing else."""
+
+
+class GateVerdict(StrEnum):
+    """What the run of a gate says."""
+
+    RUNNING = "running"
+    PASS = "pass"  # noqa: S105 - a verdict, no password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    """Neither is shown: too little was seen, it was cut short, or it broke."""
+
+
+class GateResult(msgspec.Struct, frozen=True):
+    """Where the run of a gate is."""
+
+    verdict: GateVerdict
+    words: str
+    """How far it is, or what the verdict rests on."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -57,13 +83,17 @@ class Step(msgspec.Struct, frozen=True):
 
     kind: StepKind
     weight_bp: int
-    """The candidate's share; an approval keeps the share of the step before."""
+    """The candidate's share; an approval and a gate keep the share of the step before."""
     bake_us: int = 0
     """How long it lasts at least."""
     requests_min: int = 0
     """Requests that the candidate has to have had at this weight."""
     wait_max_us: int = 0
     """How long it waits for them until it asks a person; 0 = it needs none."""
+    gate: str = ""
+    """JSON of what a gate runs, as it was when the rollout began; empty for other steps."""
+    title: str = ""
+    """What a gate runs, in words."""
 
 
 class WatchedGuard(msgspec.Struct, frozen=True):
@@ -105,6 +135,10 @@ class Progress(msgspec.Struct, frozen=True):
     """Whether a guard ended it."""
     muted: tuple[str, ...] = ()
     """Guards whose suspicion a person saw and went on; they roll back all the same."""
+    attempt: int = 0
+    """How often a person had the gate of this step run again."""
+    verdict: str = ""
+    """Of the gate that holds it; empty while none does."""
 
     @property
     def is_open(self) -> bool:
@@ -131,6 +165,19 @@ def awaits_approval(course: Course, progress: Progress) -> bool:
     return progress.is_open and progress.step >= 0 and course.steps[progress.step].kind is StepKind.APPROVAL
 
 
+def gate_of(course: Course, progress: Progress) -> Step | None:
+    """The gate that it stands at; None anywhere else."""
+    if not progress.is_open or progress.step < 0:
+        return None
+    step = course.steps[progress.step]
+    return step if step.kind in GATES else None
+
+
+def gate_failed(progress: Progress) -> bool:
+    """Whether it is held by a gate that did not pass: nothing but a person takes it further."""
+    return progress.is_open and progress.hold is Hold.GATE
+
+
 def guard_evidence(course: Course, evidence: RolloutEvidence) -> Iterator[GuardEvidence]:
     """Where each guard stands; one that had nothing to freeze is not among them."""
     for watched in course.guards:
@@ -154,8 +201,17 @@ def begun(course: Course, progress: Progress, now_us: int) -> Progress:
     return _entered(course, progress, 0, now_us)
 
 
-def advanced(course: Course, progress: Progress, evidence: RolloutEvidence | None, now_us: int) -> Progress:
-    """What a look makes of it; the same progress if nothing changes. One transition a look."""
+def advanced(
+    course: Course,
+    progress: Progress,
+    evidence: RolloutEvidence | None,
+    now_us: int,
+    gate: GateResult | None = None,
+) -> Progress:
+    """What a look makes of it; the same progress if nothing changes. One transition a look.
+
+    `gate` is where the run of the gate is that it stands at; None if nothing is known of one.
+    """
     if not progress.is_open or progress.step < 0:
         return progress
     decision = Decision(Verdict.OK) if evidence is None else judged(course, evidence)
@@ -164,21 +220,28 @@ def advanced(course: Course, progress: Progress, evidence: RolloutEvidence | Non
         return msgspec.structs.replace(rolled_back(progress, words), by_guard=True)
     if progress.hold is Hold.MANUAL:
         return progress
-    held = _hold(course, progress, evidence, decision, now_us)
+    held = _hold(course, progress, evidence, decision, now_us, gate)
     if held is not None:
-        return _held(progress, *held)
-    if progress.hold in (Hold.ANALYSIS, Hold.SPLIT):
+        stopped = _held(progress, *held)
+        if stopped.hold is Hold.GATE and gate is not None:
+            return msgspec.structs.replace(stopped, verdict=gate.verdict.value)
+        return stopped
+    if progress.hold in (Hold.ANALYSIS, Hold.SPLIT, Hold.GATE):
         # It is never taken up again by itself: whoever resumes it says so.
         return progress
     if progress.hold is Hold.NO_DATA:
         return _running(progress, "the data is there again")
-    if any(_missing(course, progress, evidence)):
+    if any(_missing(course, progress, evidence, gate)):
         return progress
     return _entered(course, progress, progress.step + 1, now_us)
 
 
 def why_not_advancing(
-    course: Course, progress: Progress, evidence: RolloutEvidence | None, now_us: int
+    course: Course,
+    progress: Progress,
+    evidence: RolloutEvidence | None,
+    now_us: int,
+    gate: GateResult | None = None,
 ) -> tuple[str, ...]:
     """Everything that keeps it where it is, for a person; empty if it ended or the next look takes the next step."""
     if not progress.is_open:
@@ -188,13 +251,13 @@ def why_not_advancing(
     if progress.step < 0:
         return ("it has not begun",)
     decision = Decision(Verdict.OK) if evidence is None else judged(course, evidence)
-    held = _hold(course, progress, evidence, decision, now_us)
+    held = _hold(course, progress, evidence, decision, now_us, gate)
     words = [held[1]] if held is not None else []
     if held is not None and held[0] is Hold.APPROVAL:
         words += filter(None, (_late(progress, evidence, now_us),))
-    if held is None and progress.hold in (Hold.ANALYSIS, Hold.SPLIT):
+    if held is None and progress.hold in (Hold.ANALYSIS, Hold.SPLIT, Hold.GATE):
         words = [progress.reason]
-    return (*words, *_missing(course, progress, evidence))
+    return (*words, *_missing(course, progress, evidence, gate))
 
 
 def paused(progress: Progress, words: str) -> Progress:
@@ -220,6 +283,11 @@ def resumed(course: Course, progress: Progress, evidence: RolloutEvidence | None
         raise NotPossible("it waits for approval: advance it to give it")
     if progress.hold is Hold.SPLIT:
         raise NotPossible("its arms are not dealt as the weight says, so no evidence of it counts: roll it back")
+    if progress.hold is Hold.GATE:
+        if progress.verdict != GateVerdict.INCONCLUSIVE:
+            raise NotPossible(f"its gate failed: {progress.reason}; run it again or roll it back")
+        # Nothing was shown either way, and a person answers for going on.
+        return msgspec.structs.replace(_entered(course, progress, progress.step + 1, now_us), reason=words)
     reasons = () if evidence is None else judged(course, evidence).reasons
     muted = tuple(sorted({*progress.muted, *(reason.guard for reason in reasons if reason.guard)}))
     taken_up = msgspec.structs.replace(progress, muted=muted, waits_since_us=now_us)
@@ -241,9 +309,24 @@ def stepped(course: Course, progress: Progress, words: str, now_us: int) -> Prog
         raise NotPossible("it has not begun")
     if progress.hold in (Hold.ANALYSIS, Hold.SPLIT, Hold.MANUAL):
         raise NotPossible(f"it is held: {progress.reason}; resume it or roll it back first")
+    if gate_of(course, progress) is not None:
+        raise NotPossible("its step ends with the verdict of what is run for it; nobody advances past that")
     if awaits_approval(course, progress) and progress.hold is not Hold.APPROVAL:
         raise NotPossible(f"its step asks for approval, which is not what it waits for now: {progress.reason}")
     return msgspec.structs.replace(_entered(course, progress, progress.step + 1, now_us), reason=words)
+
+
+def run_again(course: Course, progress: Progress, words: str, now_us: int) -> Progress:
+    """With the gate that holds it run once more, from its beginning.
+
+    Raises:
+        NotPossible: no gate holds it.
+    """
+    _demand_open(progress, "run again")
+    if progress.hold is not Hold.GATE:
+        raise NotPossible("no gate holds it")
+    again = _entered(course, progress, progress.step, now_us)
+    return msgspec.structs.replace(again, attempt=progress.attempt + 1, reason=words)
 
 
 def rolled_back(progress: Progress, words: str) -> Progress:
@@ -279,7 +362,12 @@ APPROVAL_WORDS: Final = "it waits for approval by somebody else than who started
 
 
 def _hold(
-    course: Course, progress: Progress, evidence: RolloutEvidence | None, decision: Decision, now_us: int
+    course: Course,
+    progress: Progress,
+    evidence: RolloutEvidence | None,
+    decision: Decision,
+    now_us: int,
+    gate: GateResult | None,
 ) -> tuple[Hold, str] | None:
     """What holds it at this look, evidence first."""
     for reason in decision.reasons:
@@ -291,7 +379,10 @@ def _hold(
     if step.kind is StepKind.APPROVAL:
         # It waits for a person whatever is known of it meanwhile; they are told what is not.
         return Hold.APPROVAL, APPROVAL_WORDS
-    late = _late(progress, evidence, now_us)
+    if step.kind in GATES and gate is not None and gate.verdict in (GateVerdict.FAIL, GateVerdict.INCONCLUSIVE):
+        return Hold.GATE, f"{step.title}: {gate.verdict.value}: {gate.words}"
+    # Before the first weight nobody is exposed, so there is nothing to be late.
+    late = _late(progress, evidence, now_us) if step.weight_bp else ""
     if late:
         return Hold.NO_DATA, late
     seen = _candidate_requests(step, evidence)
@@ -318,10 +409,16 @@ def _late(progress: Progress, evidence: RolloutEvidence | None, now_us: int) -> 
     )
 
 
-def _missing(course: Course, progress: Progress, evidence: RolloutEvidence | None) -> Iterator[str]:
+def _missing(
+    course: Course, progress: Progress, evidence: RolloutEvidence | None, gate: GateResult | None
+) -> Iterator[str]:
     """What the step still needs."""
     step = course.steps[progress.step]
     if step.kind is StepKind.APPROVAL:
+        return
+    if step.kind in GATES:
+        if gate is None or gate.verdict is GateVerdict.RUNNING:
+            yield f"{step.title}: {'it has not begun' if gate is None else gate.words}"
         return
     if evidence is None or evidence.watermark_us is None:
         yield "nothing is known of its requests yet"
@@ -353,6 +450,8 @@ def _entered(course: Course, progress: Progress, step: int, now_us: int) -> Prog
         step=step,
         step_since_us=now_us,
         waits_since_us=now_us,
+        attempt=0,
+        verdict="",
         reason=f"step {step + 1} of {len(course.steps)}: {course.steps[step].weight_bp / 100:g} %",
     )
     if course.steps[step].kind is StepKind.APPROVAL:
@@ -363,7 +462,7 @@ def _entered(course: Course, progress: Progress, step: int, now_us: int) -> Prog
 def _held(progress: Progress, hold: Hold, words: str) -> Progress:
     if progress.state is RolloutState.HELD and progress.hold is hold:
         return progress
-    return msgspec.structs.replace(progress, state=RolloutState.HELD, hold=hold, reason=words)
+    return msgspec.structs.replace(progress, state=RolloutState.HELD, hold=hold, reason=words, verdict="")
 
 
 def _running(progress: Progress, words: str) -> Progress:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lineclear.control.releases import release_id
+from lineclear.control.rollouts.gates import run_of
 from lineclear.control.rollouts.service import Standing
 from lineclear.domain import rollout as rules
 from lineclear.domain.evidence import WEIGHT_BP_MAX, Arm, e_value
@@ -32,6 +33,20 @@ class StepFacts:
     min_requests: int
     state: str
     """done | now | to come"""
+    title: str
+    """What a gate runs; empty for other steps."""
+
+
+@dataclass(frozen=True)
+class GateFacts:
+    """The gate that a rollout stands at."""
+
+    run: str
+    kind: str
+    title: str
+    verdict: str
+    """running | pass | fail | inconclusive; empty while nothing is known of its run."""
+    words: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,8 @@ class RolloutDetail:
     known_until: str
     """Everything before this is in it; empty if nothing is known yet."""
     silent: list[str]
+    gate: GateFacts | None
+    """None where it does not stand at a gate."""
 
 
 def facts_of(standing: Standing) -> RolloutFacts:
@@ -149,7 +166,17 @@ def detail_of(standing: Standing) -> RolloutDetail:
         None if plan is None or plan.cost_cap_nano_usd is None else plan.cost_cap_nano_usd / 1e9,
         time_text(known_us) if known_us else "",
         list(evidence.missing) if evidence is not None else [],
+        _gate(standing),
     )
+
+
+def _gate(standing: Standing) -> GateFacts | None:
+    one, found = standing.stored, standing.gate
+    step, run = rules.gate_of(one.course, one.progress), run_of(one)
+    if step is None or run is None:
+        return None
+    verdict, words = ("", "") if found is None else (found.verdict.value, found.words)
+    return GateFacts(run.id, step.kind.value, step.title, verdict, words)
 
 
 def guards_of(course: Course, evidence: RolloutEvidence | None) -> list[GuardFacts]:
@@ -191,4 +218,4 @@ def _requests(evidence: RolloutEvidence | None, arm: Arm) -> int:
 def _step(step: Step, at: int, now: int) -> StepFacts:
     state = "now" if at == now else "done" if at < now else "to come"
     share = min(step.weight_bp, WEIGHT_BP_MAX) / 100
-    return StepFacts(at + 1, step.kind.value, share, step.bake_us / 1e6, step.requests_min, state)
+    return StepFacts(at + 1, step.kind.value, share, step.bake_us / 1e6, step.requests_min, state, step.title)

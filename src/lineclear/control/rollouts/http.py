@@ -1,4 +1,4 @@
-"""The admin API's endpoints for rollouts: list, show, plan; pause, resume, advance, roll back.
+"""The admin API's endpoints for rollouts: list, show, plan; pause, resume, advance, run again, roll back.
 
 In: calls. Out: facts. Whether somebody may is asked on the scope of the route.
 """
@@ -95,6 +95,7 @@ def endpoints(rollouts: Rollouts, refuse_follow_up: RefuseFollowUp) -> tuple[End
         ("pauses", operate, acting(rollouts.pause), "Hold a rollout"),
         ("resumptions", operate, acting(rollouts.resume), "Go on with a rollout that is held"),
         ("advances", Permission.ROUTE_READ, advance, "Take the next step now, or approve it"),
+        ("reruns", operate, acting(rollouts.run_again), "Run the gate once more that holds a rollout"),
         ("rollbacks", operate, acting(rollouts.roll_back), "End a rollout: stable alone serves"),
     )
     return (

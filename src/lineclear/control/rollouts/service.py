@@ -22,13 +22,14 @@ from lineclear.control.folding import Overrides
 from lineclear.control.publish import Publisher, read_desired
 from lineclear.control.releases import Release, move, release_id
 from lineclear.control.rollouts.baseline import SAMPLE_MIN, Baseline, baseline
+from lineclear.control.rollouts.gates import GateRunners, result_of, run_of
 from lineclear.control.rollouts.planner import RoutePlan, route_plan
 from lineclear.control.scopes import scope_of_route
 from lineclear.control.under_way import PLATFORM_ACTOR, Stored
 from lineclear.domain import rollout as rules
 from lineclear.domain.access import Scope
 from lineclear.domain.entry import day_of
-from lineclear.domain.rollout import NotPossible, Progress, RolloutState
+from lineclear.domain.rollout import GateResult, NotPossible, Progress, RolloutState
 from lineclear.domain.signals import Guard, RolloutEvidence, SignalPlan
 from lineclear.store import control_rows as rows
 from lineclear.store import rollout_rows
@@ -63,13 +64,23 @@ class Standing:
     why: tuple[str, ...]
     """Why it does not go on."""
     scope: Scope
+    gate: GateResult | None = None
+    """Where the run of the gate is that it stands at; None at no gate, and before the run was begun."""
 
 
 class Rollouts:
     """Looks after every rollout that is under way."""
 
-    def __init__(self, publisher: Publisher, ledger: Ledger, signals: EvidenceOf, overrides: Overrides) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        ledger: Ledger,
+        signals: EvidenceOf,
+        overrides: Overrides,
+        gates: GateRunners | None = None,
+    ) -> None:
         self._publisher = publisher
+        self._gates: GateRunners = gates or {}
         self._overrides = overrides
         self._to_end: dict[str, tuple[Stored, str]] = {}
         """Rolled back by a guard, by id, with its words, where gateways could not be told yet."""
@@ -101,9 +112,16 @@ class Rollouts:
         if found:
             catch_up()
         self._measured_us = {row.id: self._measured_us[row.id] for row in found if row.id in self._measured_us}
+        wanted: list[str] = []
         for row in found:
             with _told(row, troubles):
-                self._look_at(stored.read(row))
+                one = stored.read(row)
+                run = run_of(one)
+                wanted += [run.id] if run is not None else []
+                self._look_at(one)
+        if not troubles:
+            for runner in self._gates.values():
+                runner.keep_only(wanted)
         return troubles
 
     def _look_at(self, one: Stored) -> None:
@@ -113,7 +131,8 @@ class Rollouts:
             moved = self._begun(one, now_us)
         else:
             evidence = self._evidence(one)
-            moved = replace(one, progress=rules.advanced(one.course, one.progress, evidence, now_us))
+            gate = result_of(self._gates, one, begin=True)
+            moved = replace(one, progress=rules.advanced(one.course, one.progress, evidence, now_us, gate))
         if moved == one:
             return
         try:
@@ -232,10 +251,11 @@ class Rollouts:
         one = stored.read(row)
         evidence = self._evidence(one) if one.progress.is_open else kept_evidence(one)
         now_us = self._publisher.clock.unix_us()
-        why = rules.why_not_advancing(one.course, one.progress, evidence, now_us)
+        gate = result_of(self._gates, one, begin=False)
+        why = rules.why_not_advancing(one.course, one.progress, evidence, now_us, gate)
         if one.progress.state is RolloutState.PENDING:
             why = tuple(f"it has not begun: {gap}" for gap in _gaps(one, self._baseline(one, now_us)))
-        return Standing(one, evidence, why, scope_of_route(desired, row.environment, row.route))
+        return Standing(one, evidence, why, scope_of_route(desired, row.environment, row.route), gate)
 
     def plan(self, environment: str, route: str, name: str | None) -> tuple[Scope, Callable[[], RoutePlan]]:
         """Where a route lies, and what a rollout of it would find out; the one that it names if none is named.
@@ -307,6 +327,18 @@ class Rollouts:
         words = _words(actor, reason)
         return self._act_on(
             standing, actor, lambda one, _, now_us: rules.stepped(one.course, one.progress, words, now_us)
+        )
+
+    def run_again(self, rollout_id: str, actor: str, reason: str) -> Standing:
+        """Run the gate that holds it once more, from its beginning.
+
+        Raises:
+            Refused: as `pause`.
+        """
+        return self._act(
+            rollout_id,
+            actor,
+            lambda one, _, now_us: rules.run_again(one.course, one.progress, _words(actor, reason), now_us),
         )
 
     def roll_back(self, rollout_id: str, actor: str, reason: str) -> Standing:
