@@ -58,6 +58,7 @@ from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.current import Current
 from lineclear.gateway.door import Door
 from lineclear.gateway.forward import FORWARDS_MAX
+from lineclear.gateway.inner import identify_inner
 from lineclear.gateway.live import Live
 from lineclear.gateway.parts import Parts
 from lineclear.handover.overrides import JournalReader, journal_path
@@ -171,6 +172,8 @@ class House:
         self.parts: Parts
         self.live: Live
         self.server: HTTPServer
+        self.inner: HTTPServer
+        self.inner_url = ""
         self.spool: SpoolWriter
         self.vendor_port = 0
         self._accountant: Accountant | None = None
@@ -224,12 +227,21 @@ class House:
         listener.setblocking(False)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.server.serve(listener)
+        inner = Door(msgspec.structs.replace(self.parts, identify=identify_inner(keys)))
+        self.inner = HTTPServer(inner, clock=clock, limits=ServerLimits(drain_grace_s=0.0), refuse=inner.refuse)
+        # Loopback here, a Unix socket in a gateway process: what is tested is who may say what.
+        inside = socket.socket()
+        inside.bind(("127.0.0.1", 0))
+        inside.listen(64)
+        self.inner_url = f"http://127.0.0.1:{inside.getsockname()[1]}"
+        self.inner.serve(inside)
 
     def refresh(self) -> None:
         self.parts.current.refresh()
 
     async def close(self) -> None:
         await self.server.drain(0.0)
+        await self.inner.drain(0.0)
         self.parts.pool.close()
         await self.parts.accountant.close()
         if self._accountant is not None:
@@ -303,8 +315,12 @@ class House:
             overrides_folded,
         )
 
-    async def call(self, call: Call) -> CallResult:
-        connection = LoadConnection(self.url)
+    async def call_inside(self, call: Call) -> CallResult:
+        """Through the inner door."""
+        return await self.call(call, self.inner_url)
+
+    async def call(self, call: Call, url: str = "") -> CallResult:
+        connection = LoadConnection(url or self.url)
         try:
             return await connection.call(call)
         finally:

@@ -29,6 +29,7 @@ class Purpose(StrEnum):
     ENVIRONMENT_MAC = "environment-mac"
     APPROVAL_MAC = "approval-mac"
     AUDIT_SIGN = "audit-sign"
+    PRINCIPAL_MAC = "principal-mac"
 
 
 class SealBroken(Exception):

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections import defaultdict
 
+import msgspec
 import uvloop
 
 from lineclear.base.certificate import Certificate
@@ -26,9 +27,11 @@ from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.current import Current
 from lineclear.gateway.door import Door
 from lineclear.gateway.forward import FORWARDS_MAX
+from lineclear.gateway.inner import identify_inner
 from lineclear.gateway.live import Live
 from lineclear.gateway.parts import Parts
 from lineclear.handover.acks import write_ack
+from lineclear.handover.inner_door import inner_door_listener
 from lineclear.handover.lease import LeaseReader, lease_path
 from lineclear.handover.overrides import JournalReader, journal_path
 from lineclear.handover.poke import PokeListener
@@ -98,6 +101,8 @@ class GatewayProcess:
         if boot.certificate is not None:
             self._facts["certificate"] = boot.certificate.facts()
         self._server = HTTPServer(door, clock=self._clock, limits=ServerLimits(), refuse=door.refuse, ssl=self._tls)
+        inner = Door(msgspec.structs.replace(self._parts, identify=identify_inner(Keys(boot.master_key))))
+        self._inner = HTTPServer(inner, clock=self._clock, limits=ServerLimits(), refuse=inner.refuse)
 
     async def run(self) -> None:
         """Serve from the first snapshot on until the life socket's end of file, then drain."""
@@ -114,11 +119,15 @@ class GatewayProcess:
                 listener = socket.socket(fileno=listen_fd)
                 listener.setblocking(False)
                 self._server.serve(listener)
+            inner_listener, inner_path = inner_door_listener(self._boot.run_dir, self._boot.source)
+            self._inner.serve(inner_listener)
+            end.add_done_callback(lambda _: inner_path.unlink(missing_ok=True))
             self._facts["revision"] = self._current.snapshot().revision
             self._life.report(READY, facts=self._facts)
         await end
         self._life.report(DRAINING)
-        await self._server.drain(float(self._boot.options.get("drain_s", DRAIN_S)))
+        drain_s = float(self._boot.options.get("drain_s", DRAIN_S))
+        await asyncio.gather(self._server.drain(drain_s), self._inner.drain(drain_s))
         poke.close()
         self._parts.pool.close()
         await self._parts.accountant.close()
@@ -183,8 +192,8 @@ class GatewayProcess:
             **parts.pool.counters,
             **self._ledger.counters,
             **parts.accountant.counters,
-            "connections": self._server.connections,
-            "exchanges_open": self._server.exchanges_open,
+            "connections": self._server.connections + self._inner.connections,
+            "exchanges_open": self._server.exchanges_open + self._inner.exchanges_open,
         }
         try:
             self._ledger.append(Heartbeat(self._clock.unix_us(), counters))

@@ -18,6 +18,7 @@ from lineclear.domain.policy import Caller, tags_of
 from lineclear.domain.stopped import stopped_error
 from lineclear.gateway.entry import Parsed
 from lineclear.gateway.identify import Identified
+from lineclear.gateway.inner import inner_route
 from lineclear.gateway.snapshot import Admission, RouteView, Snapshot
 from lineclear.gateway.split import CANDIDATE, UNMONITORED, Assigned, Split, assign
 
@@ -44,7 +45,7 @@ def admit(snapshot: Snapshot, parsed: Parsed, clock: Clock) -> Admitted:
 
     Raises:
         CallerError: MODEL_NOT_FOUND, TASK_REQUIRED, TASK_NOT_ALLOWED, or the exclusion found
-            where no model is left.
+            where no model is left; NOT_FOUND if control names a release that serves nobody.
         PlatformFault: STOPPED.
     """
     identified = parsed.identified
@@ -54,7 +55,9 @@ def admit(snapshot: Snapshot, parsed: Parsed, clock: Clock) -> Admitted:
     stop = route.stop or identified.app.stop
     if stop is not None:
         raise stopped_error(stop)
-    if route.split is not None:
+    if identified.inner is not None:
+        route = inner_route(route, identified.inner)
+    elif route.split is not None:
         return _admit_dealt(parsed, route, route.split, clock)
     task, data_class, admission = _admission(route, parsed, clock)
     return Admitted(parsed, route, task, data_class, admission, admission.rules)

@@ -15,6 +15,7 @@ from lineclear.domain.errors import CallerError, ErrorCode
 from lineclear.domain.snapshot import KeyEntry, access_shard
 from lineclear.gateway.head import Head
 from lineclear.gateway.snapshot import AppView, Snapshot
+from lineclear.handover.inner_door import InnerPrincipal
 
 KEY_PREFIX = "lc_"
 KEY_CRC_CHARS = 8
@@ -29,6 +30,8 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
     key_id: str
     app: AppView
     environment: str
+    inner: InnerPrincipal | None = None
+    """Set for a call that control makes through the inner door."""
 
 
 def identify(snapshot: Snapshot, head: Head, clock: Clock) -> Identified:
@@ -45,14 +48,24 @@ def identify(snapshot: Snapshot, head: Head, clock: Clock) -> Identified:
     app = snapshot.apps.get(entry.app)
     if app is None:
         raise _unknown_key(key)
-    if head.simulate and snapshot.environments.get(entry.environment) is not EnvironmentClass.TEST:
+    if head.simulate:
+        demand_simulation_allowed(snapshot, head, entry.environment)
+    return Identified(head, entry.id, app, entry.environment)
+
+
+def demand_simulation_allowed(snapshot: Snapshot, head: Head, environment: str) -> None:
+    """Faults on demand are for test environments.
+
+    Raises:
+        CallerError: SIMULATE_FORBIDDEN.
+    """
+    if head.simulate and snapshot.environments.get(environment) is not EnvironmentClass.TEST:
         raise CallerError(
             ErrorCode.SIMULATE_FORBIDDEN,
-            f"x-lineclear-simulate works in test environments only; this key belongs to {entry.environment!r}",
+            f"x-lineclear-simulate works in test environments only; this key belongs to {environment!r}",
             hint="use a test key, or leave the header out",
             param="x-lineclear-simulate",
         )
-    return Identified(head, entry.id, app, entry.environment)
 
 
 def _verify(snapshot: Snapshot, key: str) -> KeyEntry:

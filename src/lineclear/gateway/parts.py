@@ -1,6 +1,7 @@
 """What a gateway process has, put together once by `compose` and passed to every walk."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -9,7 +10,12 @@ from lineclear.base.ids import ExchangeIds
 from lineclear.domain.ledger import LedgerSink
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.current import Current
+from lineclear.gateway.head import Head
+from lineclear.gateway.identify import Identified, identify
+from lineclear.gateway.snapshot import Snapshot
 from lineclear.net.upstream import Origin, Pool
+
+Identify = Callable[[Snapshot, Head, Clock], Identified]
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -29,3 +35,5 @@ class Parts(msgspec.Struct, frozen=True):
     """Held while a body over 1 MiB is read and parsed."""
     counters: dict[str, int]
     """Cumulative counts for the heartbeat; names in docs/metrics.md."""
+    identify: Identify = identify
+    """Who calls: by an API key at the data port, by a principal of control at the inner door."""

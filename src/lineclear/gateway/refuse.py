@@ -19,6 +19,7 @@ from lineclear.gateway.parts import Parts
 from lineclear.gateway.snapshot import Candidate, RouteView, Snapshot
 from lineclear.gateway.split import Assigned, assign
 from lineclear.gateway.trace import Trace
+from lineclear.handover.inner_door import InnerPrincipal
 from lineclear.net.server import Reply
 from lineclear.wire.problems import problem
 
@@ -66,16 +67,26 @@ def _asked_route(reached: Reached, error: LineclearError) -> RouteView | None:
 
 
 def _route(reached: Reached, error: LineclearError) -> RouteView | None:
-    """The same with the release of the call's arm."""
+    """The same with the release of the call's arm, or with the one that control named."""
     route = _asked_route(reached, error)
+    if route is not None and reached.identified is not None and reached.identified.inner is not None:
+        return _inner_route(route, reached.identified.inner)
     assigned = _assigned(reached, route, error)
     return route if route is None or assigned is None else arm_view(route, assigned)
+
+
+def _inner_route(route: RouteView, inner: InnerPrincipal) -> RouteView:
+    """As `admit` chose it; where the named release is not there, the route stands for itself."""
+    named = route.candidate
+    return named if named is not None and named.digest == inner.release else route
 
 
 def _assigned(reached: Reached, route: RouteView | None, error: LineclearError) -> Assigned | None:
     """The arm that the refused call was on. Who is refused by an arm's release counts in that arm (decision 40)."""
     if reached.admitted is not None:
         return reached.admitted.assigned
+    if reached.identified is not None and reached.identified.inner is not None:
+        return None
     if route is None or route.split is None or reached.parsed is None or error.code in BEFORE_ARMS:
         return None
     # `admit` dealt it in this same moment; nothing that decides can have changed since.

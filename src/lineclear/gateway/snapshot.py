@@ -203,7 +203,7 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     split: Split | None = None
     """How calls are dealt to this release and to `candidate`; None without a rollout under way."""
     candidate: "RouteView | None" = None
-    """The same route with the release that the rollout tries; set if `split` is."""
+    """The same route with the release that a rollout tries; without `split` only control calls it."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
@@ -475,17 +475,19 @@ def _dealt_view(
     limits: dict[str, AccountLimits],
     revision: int,
 ) -> RouteView:
-    """The route with its stable release and, while a rollout gives it traffic, with its candidate beside it."""
+    """The route with its stable release and, during a rollout, its candidate beside it; dealt if that has a share."""
     stable = _route_view(section, environment_class, book, limits, revision)
-    if section.candidate is None or section.weight_bp == 0:
+    if section.candidate is None:
         return stable
+    tried = msgspec.structs.replace(section, stable=section.candidate)
+    candidate = _route_view(tried, environment_class, book, limits, revision)
+    if section.weight_bp == 0:
+        return msgspec.structs.replace(stable, candidate=candidate)
     if not (0 < section.weight_bp < WEIGHT_BP_MAX and section.rollout and section.lease_s > 0):
         raise SnapshotError(
             f"route {section.route!r} in {section.environment} has a candidate with a weight of {section.weight_bp} "
             f"basis points, a lease of {section.lease_s} s and the rollout {section.rollout!r}: no rollout at all"
         )
-    tried = msgspec.structs.replace(section, stable=section.candidate)
-    candidate = _route_view(tried, environment_class, book, limits, revision)
     return msgspec.structs.replace(stable, split=book.split(section), candidate=candidate)
 
 

@@ -14,7 +14,6 @@ from lineclear.gateway.entry import entry
 from lineclear.gateway.finish import finish
 from lineclear.gateway.guard import guard_input
 from lineclear.gateway.head import read_head
-from lineclear.gateway.identify import identify
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.plan import Planned, plan
 from lineclear.gateway.recover import Left, Move, final_error, recover
@@ -36,7 +35,7 @@ async def walk(parts: Parts, operation: Operation, request: Request, reply: Repl
         snapshot = reached.snapshot = parts.current.snapshot()
         head = read_head(request, operation, reached.request_id)
         trace.mark()
-        reached.identified = identify(snapshot, head, parts.clock)
+        reached.identified = parts.identify(snapshot, head, parts.clock)
         trace.mark()
         reached.parsed = await entry(reached.identified, request, parts.large_bodies)
         trace.mark()
