@@ -298,3 +298,33 @@ def test_an_approval_counts_only_as_long_as_its_giver_may_give_it(protected: Acc
     zoe.post(path_of("changes", change, "approvals"), {})
     ann.post(path_of("changes", change, "applications"), None)
     assert ann.get(path_of("changes", change))["change"]["approver"] == "zoe"
+
+
+CARD = """
+kind: Model
+name: small
+owner: support
+versions:
+  - {version: "1", provider: acme, upstream_id: s1, status: STATUS}
+"""
+
+
+def test_what_no_approver_looks_at_any_more_takes_the_right_to_approve_models(protected: AccessHouse) -> None:
+    protected.plane.apply(ACME, ACME_KEY="sk-1")
+    ann, bob = protected.person("ann", "author team:support"), protected.person("bob", "approver environment:live")
+    ann.post(path_of("changes"), sent(CARD.replace("STATUS", "test")))
+    answer = ann.post(path_of("changes"), sent(CARD.replace("STATUS", "approved")))
+    change = answer["change"]
+    assert answer["state"] == "open"
+    eve = protected.person("eve", "author")
+    unprotected = eve.post(path_of("changes"), sent(PROTECTED.replace("approvals: 1", "approvals: 0")))
+    bob.post(path_of("changes", unprotected["change"], "approvals"), {})
+    eve.post(path_of("changes", unprotected["change"], "applications"), None)
+    assert ann.get(path_of("changes", change))["change"]["state"] == "stale"
+    assert refusal(ann, "POST", path_of("changes", change, "rebases"))[:2] == (403, "forbidden")
+    protected.person("zoe", "author team:support", "approver team:support").post(
+        path_of("changes", change, "rebases"), None
+    )
+    assert ann.get(path_of("changes", change))["change"]["state"] == "approved"
+    assert refusal(ann, "POST", path_of("changes", change, "applications"))[:2] == (403, "forbidden")
+    assert protected.admin.get(path_of("changes", change))["change"]["state"] == "approved"

@@ -98,27 +98,6 @@ class Author:
             for scope in sorted(scopes_of(prepared)):
                 self.require(permission, scope)
 
-    def demand_statuses(self, prepared: Prepared, *, is_forced: bool) -> None:
-        """Go on only if the author may move every version whose status changes.
-
-        Where a live environment is protected, its approvers look at what serves there from now on.
-
-        Raises:
-            Refused: as `Call.require`.
-        """
-        if self.require is None:
-            return
-        environments = prepared.move.before.environments
-        has_approvers = any(
-            environments[need.environment].class_ is EnvironmentClass.LIVE for need in prepared.plan.needs
-        )
-        for move in status_moves(prepared.move.before, prepared.wanted):
-            is_decided_there = has_approvers and move.after is ModelStatus.APPROVED
-            if move.permission is not None and not is_decided_there:
-                self.require(move.permission, Scope(team=move.team))
-            if is_forced and move.after is ModelStatus.RETIRED:
-                self.require(Permission.MODEL_APPROVE, Scope(team=move.team))
-
 
 class NothingToDo(Exception):
     """The plan is empty: leave the transaction without a new revision."""
@@ -221,7 +200,8 @@ class Changes:
             if not plan.has_changes:
                 raise NothingToDo(plan)
             author.demand(Permission.CHANGE_APPLY, prepared)
-            author.demand_statuses(prepared, is_forced=is_forced)
+            if author.require is not None:
+                demand_statuses(author.require, prepared, is_forced=is_forced)
             if not is_forced:
                 self.refuse_called(prepared)
             return prepared
@@ -346,6 +326,24 @@ class Changes:
             revision=last.revision if last else 0,
             tried=tried,
         )
+
+
+def demand_statuses(require: Callable[[Permission, Scope], None], prepared: Prepared, *, is_forced: bool) -> None:
+    """Go on only if whoever `require` speaks for may move every version whose status changes.
+
+    Where a live environment is protected, its approvers look at what serves there from now on.
+
+    Raises:
+        Refused: as `Call.require`.
+    """
+    environments = prepared.move.before.environments
+    has_approvers = any(environments[need.environment].class_ is EnvironmentClass.LIVE for need in prepared.plan.needs)
+    for move in status_moves(prepared.move.before, prepared.wanted):
+        is_decided_there = has_approvers and move.after is ModelStatus.APPROVED
+        if move.permission is not None and not is_decided_there:
+            require(move.permission, Scope(team=move.team))
+        if is_forced and move.after is ModelStatus.RETIRED:
+            require(Permission.MODEL_APPROVE, Scope(team=move.team))
 
 
 def refuse_frozen(plan: Plan) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from lineclear.control.audit import AuditAction
 from lineclear.control.changes import opening
-from lineclear.control.changes.apply import NOTE_CHARS_MAX, Applied, Changes, refuse_frozen
+from lineclear.control.changes.apply import NOTE_CHARS_MAX, Applied, Changes, demand_statuses, refuse_frozen
 from lineclear.control.changes.carry_out import Cause, plan_text, scopes_text
+from lineclear.control.changes.content import Content
 from lineclear.control.changes.plan import Plan, Prepared
 from lineclear.control.changes.reach import scopes_of
 from lineclear.control.endpoint import AdminCode, Refused
@@ -154,9 +155,9 @@ class ChangeRequests:
             row = _found(tx, change_id)
             if ChangeState(row.state) in CLOSED:
                 raise _not_now(row, "rebased")
-            prepared = self._changes.prepare(tx, opening.content_of(tx, self._publisher, row))
-            for scope in sorted(scopes_of(prepared)):
-                guard(Permission.CHANGE_APPLY, scope)
+            content = opening.content_of(tx, self._publisher, row)
+            prepared = self._changes.prepare(tx, content)
+            _demand(guard, prepared, content)
             plan = self._changes.with_radius(prepared)
             if not plan.has_changes:
                 raise Refused(
@@ -196,8 +197,7 @@ class ChangeRequests:
                 raise _not_now(row, "applied")
             content = opening.content_of(tx, self._publisher, row)
             prepared = self._changes.prepare(tx, content)
-            for scope in sorted(scopes_of(prepared)):
-                guard(Permission.CHANGE_APPLY, scope)
+            _demand(guard, prepared, content)
             self._refuse_unapproved(tx, row, prepared)
             refuse_frozen(prepared.plan)
             if not content.is_forced:
@@ -305,6 +305,13 @@ class ChangeRequests:
         valid = opening.valid_approvals(tx, self._publisher, self._named, row.id)
         counted = frozenset(item.principal for item in valid if item.digest == row.content_digest)
         return Standing(row, approvals, self._missing(tx, row), counted)
+
+
+def _demand(guard: Guard, prepared: Prepared, content: Content) -> None:
+    """Go on only if the caller may do now, and would be let do alone, all that no approver looks at."""
+    for scope in sorted(scopes_of(prepared)):
+        guard(Permission.CHANGE_APPLY, scope)
+    demand_statuses(guard, prepared, is_forced=content.is_forced)
 
 
 def visible(rows_: Iterable[ChangeRow], principal: Principal) -> list[ChangeRow]:
