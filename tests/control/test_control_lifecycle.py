@@ -8,6 +8,8 @@ import pytest
 
 from lineclear.client.admin import AdminClient, AdminError, path_of
 from lineclear.config.manifest import ManifestFile
+from lineclear.control import audit
+from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.changes.apply import Author, Changes
 from lineclear.control.changes.recorded import LedgerRecorded
 from lineclear.control.endpoint import Refused
@@ -275,3 +277,21 @@ def route(targets: list[tuple[str, int | None]], fallback: list[str] | None = No
 )
 def test_the_successor_takes_the_place_with_its_share(before: Route, after: Route) -> None:
     assert with_successor(before, "a", "b") == after
+
+
+def test_every_status_it_had_is_told_with_who_and_why(client: AdminClient, plane: ControlPlane) -> None:
+    post(client, "fresh@1", "approve", reason="it was tested")
+    post(client, "fresh@1", "deprecate", sunset="2027-06-01", successor="large@1")
+    with plane.database.write() as tx:
+        # As folding a block writes it.
+        event = AuditEvent(AuditAction.MODEL_BLOCKED, "model-version/fresh@1", "deprecated", "blocked", "it leaks")
+        audit.record(tx, plane.clock, "olga", [event])
+    plane.apply(manifests.text_of([manifests.team(description="this moves no status")]))
+    steps = client.get(path_of("model-versions", "fresh@1", "history"))["steps"]
+    told = [(step["before"], step["after"], step["changed_by"], step["note"]) for step in steps]
+    assert told[0] == ("deprecated", "blocked", "olga", "it leaks")
+    assert told[1][:3] == ("approved", "deprecated", "tester")
+    assert told[2] == ("test", "approved", "tester", "it was tested")
+    assert told[3][:2] == (None, "test")
+    assert (steps[1]["successor"], steps[1]["sunset"]) == ("large@1", "2027-06-01")
+    assert [step["before"] for step in client.get(path_of("model-versions", "small@1", "history"))["steps"]] == [None]

@@ -1,6 +1,6 @@
-"""`lineclear audit list|verify|export|key`."""
+"""`lineclear audit list|log|verify|export|key`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from lineclear.cli.audit_file import checkpoint_line, event_line, header_line, v
 from lineclear.cli.connect import admin_command, local_command, server_errors, server_options
 from lineclear.cli.environment import command_settings
 from lineclear.cli.output import ExitCode, Output
+from lineclear.cli.releases import shown_value
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.client.find import find_server
@@ -21,14 +22,14 @@ COLUMNS = ["number", "at", "actor", "action", "object", "reason", "change_id"]
 
 @click.group(cls=NounGroup)
 def audit() -> None:
-    """List, verify and export the audit trail."""
+    """List, follow back, verify and export the audit trail."""
 
 
 @audit.command("list")
 @click.option("--after", type=click.IntRange(0), default=0, help="Only events with a higher number.")
 @admin_command
 def list_events(client: AdminClient, output: Output, after: int) -> None:
-    """List who changed what, oldest first."""
+    """List who changed what, oldest first, all of it."""
     events = []
     place: int | None = after
     while place is not None:
@@ -37,6 +38,32 @@ def list_events(client: AdminClient, output: Output, after: int) -> None:
         place = page["next_after"]
     rows = [{**event, "at": _iso(event["at_us"])} for event in events]
     output.rows(rows, COLUMNS, {"events": rows})
+
+
+@audit.command()
+@click.option("--actor", default=None, help="Only what this principal did.")
+@click.option("--action", default=None, help="Only this action; with a dot at its end all that begin so: `key.`")
+@click.option("--object", "object_", default=None, help="Only this object; with a slash at its end all that begin so.")
+@click.option("--change", default=None, help="Only what belongs to this change or override.")
+@click.option("--before", type=click.IntRange(1), default=None, help="Only events with a lower number.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
+@admin_command
+def log(
+    client: AdminClient,
+    output: Output,
+    actor: str | None,
+    action: str | None,
+    object_: str | None,
+    change: str | None,
+    before: int | None,
+    limit: int,
+) -> None:
+    """Tell who changed what, newest first, and which fields."""
+    query = {
+        "actor": actor, "action": action, "object": object_, "change": change, "before": before, "limit": limit,
+    }  # fmt: skip
+    answer = client.get(path_of("audit-feed"), query)
+    output.value(answer, [line for event in answer["events"] for line in _event_lines(event)])
 
 
 @audit.command()
@@ -99,6 +126,25 @@ def key(client: AdminClient, output: Output) -> None:
     """Print the public key of the trail's checkpoints, to be kept elsewhere."""
     answer = client.get(path_of("audit-key"))
     output.value(answer, [answer["public_key"]])
+
+
+def _event_lines(event: Mapping[str, Any]) -> Iterator[str]:
+    """Any: the admin API's JSON."""
+    why = f": {event['reason']}" if event["reason"] else ""
+    by = f" ({event['change']})" if event["change"] else ""
+    yield f"{event['number']}  {event['at']}  {event['actor']}  {event['action']}  {event['object']}{by}{why}"
+    for item in event["fields"]:
+        yield f"    {item['path']}: {item['words'] or _arrow(item)}"
+    if event["more_fields"]:
+        yield f"    and {event['more_fields']} more fields"
+    if event["before"] or event["after"]:
+        yield from (
+            f"    {line}" for line in f"{event['before'] or 'nothing'} → {event['after'] or 'nothing'}".splitlines()
+        )
+
+
+def _arrow(item: Mapping[str, Any]) -> str:
+    return f"{shown_value(item['before'])} → {shown_value(item['after'])}"
 
 
 def _write(client: AdminClient, begun: Mapping[str, Any], file: BinaryIO) -> int:

@@ -1,4 +1,4 @@
-"""`lineclear changes list|show|reject|withdraw|rebase` and `lineclear approve`."""
+"""`lineclear changes list|show|diff|reject|withdraw|rebase` and `lineclear approve`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from lineclear.cli.connect import admin_command
 from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
 from lineclear.cli.plan import plan_lines
+from lineclear.cli.releases import component_lines
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 
@@ -32,7 +33,7 @@ def approve(client: AdminClient, output: Output, change: str, reason: str) -> No
 
 @click.group(cls=NounGroup)
 def changes() -> None:
-    """List, show, reject, withdraw and rebase changes."""
+    """List, show, compare, reject, withdraw and rebase changes."""
 
 
 @changes.command("list")
@@ -51,6 +52,20 @@ def list_changes(client: AdminClient, output: Output, state: str | None, limit: 
 def show(client: AdminClient, output: Output, change: str) -> None:
     """Show what a change does, who has to approve it, and who has."""
     _tell(output, client.get(path_of("changes", change)))
+
+
+@changes.command()
+@change_argument
+@admin_command
+def diff(client: AdminClient, output: Output, change: str) -> None:
+    """Compare each release that a change would replace with the new one: words of prompts, fields, weights."""
+    answer = client.get(path_of("changes", change, "comparison"))
+    lines = []
+    for item in answer["deployments"]:
+        how = f", by rollout {item['rollout']}" if item["rollout"] else ""
+        arrow = f"{item['before'] or 'nothing'} → {item['after'] or 'nothing'}"
+        lines += [f"{item['environment']}/{item['route']}: {arrow}{how}", *component_lines(item["components"], "  ")]
+    output.value(answer, lines or [answer["problem"] or "it moves no route"])
 
 
 @changes.command()

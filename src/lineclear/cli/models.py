@@ -14,6 +14,7 @@ COMMANDS = {
     "show": CommandRow("lineclear.cli.models:show", "Show one model's card."),
     "inventory": CommandRow("lineclear.cli.models_status:inventory", "Who calls what, at what cost, until when."),
     "callers": CommandRow("lineclear.cli.models_status:callers", "Who called a version lately."),
+    "history": CommandRow("lineclear.cli.models_status:history", "Every status that a version had."),
     "approve": CommandRow("lineclear.cli.models_status:approve", "Let a version serve live calls."),
     "deprecate": CommandRow("lineclear.cli.models_status:deprecate", "Tell callers to move on."),
     "retire": CommandRow("lineclear.cli.models_status:retire", "Serve a version no more."),

@@ -1,4 +1,4 @@
-"""`lineclear models approve|deprecate|retire|unblock|replace|callers|inventory`: the life of a version."""
+"""`lineclear models approve|deprecate|retire|unblock|replace|callers|history|inventory`: the life of a version."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +13,7 @@ from lineclear.cli.plan import plan_lines
 from lineclear.client.admin import AdminClient, path_of
 
 CALLER_COLUMNS = ["app", "environment", "requests", "requests_by_day", "last_call_at", "cost_usd", "keys"]
+HISTORY_COLUMNS = ["at", "before", "after", "changed_by", "approved_by", "change", "note"]
 INVENTORY_COLUMNS = [
     "model", "status", "owner", "apps", "requests", "last_call_at", "cost_usd", "days_left", "successor",
 ]  # fmt: skip
@@ -79,6 +80,15 @@ def callers(client: AdminClient, output: Output, version: str) -> None:
     """Who called a version in the last 30 days, day by day in the last seven, the last one today."""
     answer = client.get(path_of("model-versions", version, "callers"))
     output.rows(answer["callers"], CALLER_COLUMNS, answer)
+
+
+@click.command()
+@version_argument
+@admin_command
+def history(client: AdminClient, output: Output, version: str) -> None:
+    """List every status that a version had, newest first, and who brought it about."""
+    answer = client.get(path_of("model-versions", version, "history"))
+    output.rows(answer["steps"], HISTORY_COLUMNS, answer)
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """`lineclear releases list|show|diff`."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -44,20 +44,21 @@ def show(client: AdminClient, output: Output, release: str) -> None:
 def diff(client: AdminClient, output: Output, before: str, after: str) -> None:
     """Compare two releases by id or digest: words of prompts, fields of the rest, weights of targets."""
     answer = client.get(path_of("release-diffs"), {"before": before, "after": after})
-    output.value(answer, list(_diff_lines(answer)) or ["nothing differs"])
+    output.value(answer, list(component_lines(answer["components"])) or ["nothing differs"])
 
 
-def _diff_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    # Any: the admin API's JSON.
-    for component in answer["components"]:
-        yield f"{component['component']}:"
+def component_lines(components: Iterable[Mapping[str, Any]], indent: str = "") -> Iterator[str]:
+    """What differs between two releases, for a person. Any: the admin API's JSON."""
+    for component in components:
+        yield f"{indent}{component['component']}:"
         for item in component["fields"]:
-            yield f"  {item['field']}: {_value(item['before'])} → {_value(item['after'])}"
+            yield f"{indent}  {item['field']}: {shown_value(item['before'])} → {shown_value(item['after'])}"
         if component["passages"]:
-            yield from (f"  {line}" for line in passage_lines(component["passages"]))
+            yield from (f"{indent}  {line}" for line in passage_lines(component["passages"]))
 
 
-def _value(value: object) -> str:
+def shown_value(value: object) -> str:
+    """A JSON value for a person."""
     if value is None:
         return "nothing"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

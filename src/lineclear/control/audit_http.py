@@ -8,6 +8,7 @@ from lineclear.base.transparency import MerkleTree, NoteInvalid, open_checkpoint
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.audit_checkpoints import ORIGIN, Checkpoints
+from lineclear.control.audit_feed import FEED_QUERY, AuditFeed, read_feed
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused
 from lineclear.domain.audit_chain import AuditVerdict, verify_rows
 from lineclear.domain.permissions import Permission
@@ -66,6 +67,11 @@ def endpoints(database: Database, clock: Clock, checkpoints: Checkpoints) -> tup
             found = rows.read_audit(tx, after, PAGE_ROWS)
         return AuditPage(found, found[-1].number if len(found) == PAGE_ROWS else None)
 
+    def feed(call: Call) -> AuditFeed:
+        asked = ", ".join(f"{name} {value}" for name, value in sorted(call.query.items()))
+        note(call, AuditAction.AUDIT_READ, f"newest first{', ' + asked if asked else ''}")
+        return read_feed(database, call)
+
     def verdict(call: Call) -> AuditVerdict:
         note(call, AuditAction.AUDIT_VERIFIED)
         return verify_stored(database, checkpoints.verifier)
@@ -101,6 +107,10 @@ def endpoints(database: Database, clock: Clock, checkpoints: Checkpoints) -> tup
         Endpoint(
             "GET", f"{API_ROOT}/audit-events", Permission.AUDIT_READ, page, "The audit trail in order",
             answer=AuditPage, query=(QueryParameter("after", "Only events with a higher number."),),
+        ),
+        Endpoint(
+            "GET", f"{API_ROOT}/audit-feed", Permission.AUDIT_READ, feed,
+            "The audit trail newest first, with what each event changed", answer=AuditFeed, query=FEED_QUERY,
         ),
         Endpoint(
             "GET", f"{API_ROOT}/audit-events/verdict", Permission.AUDIT_READ, verdict,

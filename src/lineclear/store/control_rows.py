@@ -302,6 +302,42 @@ def read_audit(tx: Connection, after: int, row_limit: int) -> list[AuditRow]:
     return [AuditRow(**row) for row in tx.execute(query).mappings()]
 
 
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which audit rows are asked for; empty = not asked about."""
+
+    after: int = 0
+    """Only those with a higher number."""
+    before: int = 0
+    """Only those with a lower number; 0 = up to the newest."""
+    actor: str = ""
+    action: str = ""
+    """An action, or the beginning of one up to its dot: `key.`"""
+    object: str = ""
+    """An object, or the beginning of one up to its slash: `Route/`"""
+    change_id: str = ""
+    left_out: tuple[str, ...] = ()
+    """Actions that are not wanted."""
+
+
+def read_audit_newest(tx: Connection, wanted: AuditFilter, row_limit: int) -> list[AuditRow]:
+    """Audit rows that fit, newest first."""
+    table = tables.audit
+    query = select(table).where(table.c.number > wanted.after)
+    if wanted.before:
+        query = query.where(table.c.number < wanted.before)
+    if wanted.actor:
+        query = query.where(table.c.actor == wanted.actor)
+    if wanted.change_id:
+        query = query.where(table.c.change_id == wanted.change_id)
+    for column, text, mark in ((table.c.action, wanted.action, "."), (table.c.object, wanted.object, "/")):
+        if text:
+            query = query.where(column.startswith(text, autoescape=True) if text.endswith(mark) else column == text)
+    if wanted.left_out:
+        query = query.where(table.c.action.not_in(wanted.left_out))
+    return [AuditRow(**row) for row in tx.execute(query.order_by(table.c.number.desc()).limit(row_limit)).mappings()]
+
+
 def read_audit_since(tx: Connection, actions: Collection[str], since_us: int) -> list[AuditRow]:
     """Audit rows of these actions since then, in order."""
     table = tables.audit

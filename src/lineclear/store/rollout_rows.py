@@ -94,3 +94,9 @@ def read_rollouts(tx: Connection, row_limit: int) -> list[RolloutRow]:
     """Newest first."""
     query = select(rollouts).order_by(rollouts.c.created_us.desc(), rollouts.c.id.desc())
     return [RolloutRow(**row) for row in tx.execute(query.limit(min(row_limit, LIST_ROWS_MAX))).mappings()]
+
+
+def read_rollouts_of(tx: Connection, change_id: str) -> list[RolloutRow]:
+    """The rollouts that a change began."""
+    found = tx.execute(select(rollouts).where(rollouts.c.change_id == change_id).order_by(rollouts.c.id)).mappings()
+    return [RolloutRow(**row) for row in found]

@@ -8,6 +8,7 @@ from lineclear.config.manifest import ManifestFile
 from lineclear.config.manifest_names import secret_name
 from lineclear.config.manifest_rules import SECRET_SCHEME
 from lineclear.config.manifest_schema import manifest_schema
+from lineclear.control.changes import deciding_http
 from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.drift import Drift
 from lineclear.control.changes.export import ExportedManifests, export_manifests
@@ -120,6 +121,7 @@ def endpoints(changes: Changes, database: Database, named: Named) -> tuple[Endpo
             body=ChangeRequest, answer=Applied, reach=Reach.OBJECT,
         ),
         *request_endpoints(requests, database),
+        *deciding_http.endpoints(changes, database),
         Endpoint(
             "GET", f"{API_ROOT}/drift", Permission.CHANGE_READ, drift, "What stands otherwise than files say",
             answer=DriftList,

@@ -12,6 +12,7 @@ from lineclear.control.lifecycle import verbs
 from lineclear.control.lifecycle.callers import CallerFacts, Callers, callers_words
 from lineclear.control.lifecycle.inventory import Inventory, inventory
 from lineclear.control.lifecycle.replacement import with_successor
+from lineclear.control.lifecycle.status_history import StatusHistory, read_status_history
 from lineclear.control.publish import Publisher, read_desired
 from lineclear.domain.access import Scope
 from lineclear.domain.catalogue import ModelStatus, instant_text
@@ -133,6 +134,12 @@ class LifecycleDesk:
         id_, _, _ = self._found(call, Permission.CATALOGUE_READ)
         return CallerList(id_, self._callers.of(id_))
 
+    def history(self, call: Call) -> StatusHistory:
+        """Every status it had."""
+        id_, model, version = self._found(call, Permission.CATALOGUE_READ)
+        with self._publisher.database.read() as tx:
+            return StatusHistory(id_, read_status_history(tx, model.name, version.version))
+
     def inventory(self, call: Call) -> Inventory:
         """Every version that the principal may see."""
         with self._publisher.database.read() as tx:
@@ -230,6 +237,8 @@ def endpoints(changes: Changes, publisher: Publisher, callers: Callers, clock: C
              ReplaceRequest, Replacement),
         Endpoint("GET", f"{ONE}/callers", Permission.CATALOGUE_READ, desk.callers, "Who called a version lately",
                  answer=CallerList, reach=Reach.OBJECT),
+        Endpoint("GET", f"{ONE}/history", Permission.CATALOGUE_READ, desk.history,
+                 "Every status that a version had, and who brought it about", answer=StatusHistory, reach=Reach.OBJECT),
         Endpoint("GET", f"{API_ROOT}/inventory", Permission.CATALOGUE_READ, desk.inventory,
                  "Every version: owner, callers with trend, cost, dates, replacement", answer=Inventory,
                  reach=Reach.OBJECT),
