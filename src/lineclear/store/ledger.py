@@ -38,6 +38,7 @@ from lineclear.store.ledger_tables import (
     facets,
     positions,
     rollups,
+    rule_hits,
 )
 from lineclear.store.migrate import Lineage, migrate
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey, fold_rows
@@ -128,6 +129,18 @@ class Anomaly:
 
 
 @dataclass(frozen=True)
+class RuledEntry:
+    """An entry that policies had a say in."""
+
+    rules: tuple[str, ...]
+    """Their rules' ids."""
+    is_refused: bool
+    """Whether they left it no model."""
+    at_us: int
+    """When it ended."""
+
+
+@dataclass(frozen=True)
 class LedgerBatch:
     """What one transaction writes."""
 
@@ -140,6 +153,8 @@ class LedgerBatch:
     anomalies: Sequence[Anomaly] = ()
     exposed: Mapping[str, Exposed] = field(default_factory=dict)
     """Those of the rows that have a rollout, by id."""
+    ruled: Mapping[str, RuledEntry] = field(default_factory=dict)
+    """Those of the rows that a policy had a say in, by id."""
 
 
 @dataclass(frozen=True)
@@ -389,6 +404,8 @@ class Ledger:
             number = _note_arrival(tx, batch.day, rows)
             if batch.exposed:
                 _insert_exposures(tx, batch, rows, number)
+            if batch.ruled:
+                _count_hits(tx, batch, rows)
             forget_day(tx, batch.day)
         _write_rollups(tx, self._standing.add(tx, folded))
         _upsert(tx, positions, [vars(position) for position in batch.positions])
@@ -484,6 +501,24 @@ def _insert_exposures(tx: Connection, batch: LedgerBatch, rows: Sequence[EntryRo
             for one in found
         ]
         tx.execute(exposures.insert(), values)
+
+
+def _count_hits(tx: Connection, batch: LedgerBatch, rows: Sequence[EntryRow]) -> None:
+    """Only of rows that go in: an entry that was there already was counted then."""
+    counted: dict[str, list[int]] = {}
+    for ruled in (batch.ruled[row[0]] for row in rows if row[0] in batch.ruled):
+        for rule in dict.fromkeys(ruled.rules):
+            sums = counted.setdefault(rule, [0, 0, 0])
+            sums[0] += 1
+            sums[1] += ruled.is_refused
+            sums[2] = max(sums[2], ruled.at_us)
+    known = {row.rule: row for row in tx.execute(select(rule_hits).where(rule_hits.c.day == batch.day))}
+    for rule, (hits, refused, last_us) in counted.items():
+        row = known.get(rule)
+        if row is not None:
+            hits, refused, last_us = hits + row.hits, refused + row.refused, max(last_us, row.last_us)
+        values = {"day": batch.day, "rule": rule, "hits": hits, "refused": refused, "last_us": last_us}
+        _upsert(tx, rule_hits, [values])
 
 
 def packed_ids(ids: Sequence[str]) -> bytes:

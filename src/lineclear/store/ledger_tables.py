@@ -181,6 +181,18 @@ exposures = Table(
 )
 """What evidence reads of each entry that has a rollout; `number` is the batch it arrived in, as in `arrivals`."""
 
+rule_hits = Table(
+    "rule_hits",
+    LEDGER,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("rule", Text, primary_key=True),
+    Column("hits", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many of a day's entries a policy's rule stands in, how many of them policies refused, and when the last ended."""
+
 DIMENSIONS: tuple[str, ...] = tuple(column.name for column in rollups.primary_key.columns if column.name != "hour")
 """What `usage` can be asked by, in the order of the first columns of a facet."""
 FACET_COLUMNS: tuple[str, ...] = tuple(column.name for column in facets.columns if column.name != "facet")

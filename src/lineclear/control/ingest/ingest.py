@@ -7,7 +7,7 @@ decide anything about a request, must not be run by two processes on one ledger.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from lineclear.control.ingest.reading import (
     has_whole_frame,
 )
 from lineclear.domain.entry import day_of
+from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exposed import Exposed
 from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Record, Refusal, Settle
 from lineclear.handover.checkpoint import CheckpointBroken
@@ -38,8 +39,9 @@ from lineclear.handover.segment import (
     read_segment,
     segment_is_held,
 )
+from lineclear.observe.checks import POLICY
 from lineclear.observe.signals import Standing
-from lineclear.store.ledger import Anomaly, AnomalyKind, Ledger, LedgerBatch
+from lineclear.store.ledger import Anomaly, AnomalyKind, Ledger, LedgerBatch, RuledEntry
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey
 
 READ_BYTES = 128 * 1024
@@ -301,6 +303,8 @@ class Ingest:
         # Until the row is added the intent stays open, because adding may commit what came before.
         exposed = exchange_exposed(found.intent, settle) if found.intent.rollout else None
         self._add(*settled_row(found.intent, settle, self._numbers), exposed)
+        if settle.rules:
+            self._rule(settle.id, settle.rules, settle.at_us, is_refused=settle.error_code == ErrorCode.POLICY_DENIED)
         segment.settles += 1
         opened_in = found.segment
         del opened_in.open_starts[settle.id]
@@ -323,6 +327,9 @@ class Ingest:
         if isinstance(record, Refusal):
             exposed = refusal_exposed(record) if record.rollout else None
             self._add(*refused_row(record, self._numbers), exposed)
+            if record.rules:
+                is_refused = record.error_code == ErrorCode.POLICY_DENIED
+                self._rule(record.id, record.rules, record.at_us + record.duration_us, is_refused=is_refused)
             segment.refusals += 1
         elif isinstance(record, Checkpoint):
             found = source.open.get(record.id)
@@ -368,6 +375,12 @@ class Ingest:
         if exposed is not None:
             work.exposed[exposed.id] = exposed
 
+    def _rule(self, exchange: str, rules: Sequence[str], at_us: int, *, is_refused: bool) -> None:
+        """Of a row that was just added: the policies that had a say in it."""
+        found = tuple(storable(rule) for rule in rules if rule.startswith(POLICY))
+        if found:
+            self._work.ruled[exchange] = RuledEntry(found, is_refused, at_us)
+
     def _note(self, segment: SegmentReading, at: int, kind: AnomalyKind, exchange: str, detail: str) -> None:
         _log.warning("spool segment %s at %d: %s %s: %s", segment.file, at, kind, exchange, detail)
         self._work.anomalies.append(Anomaly(segment.file, at, kind.value, exchange, detail))
@@ -399,10 +412,11 @@ class Ingest:
                 positions=[segment.now() for segment in work.touched.values()],
                 anomalies=work.anomalies,
                 exposed=work.exposed,
+                ruled=work.ruled,
             )
         )
         work.entries += len(work.rows)
-        work.rows, work.facets, work.anomalies, work.touched, work.exposed = [], {}, [], {}, {}
+        work.rows, work.facets, work.anomalies, work.touched, work.exposed, work.ruled = [], {}, [], {}, {}, {}
         if self._listener is not None and committed.rollups:
             self._listener.committed(committed.rollups)
 
@@ -454,6 +468,7 @@ class _Work:
         "reading",
         "records",
         "rows",
+        "ruled",
         "touched",
     )
 
@@ -463,6 +478,7 @@ class _Work:
         self.anomalies: list[Anomaly] = []
         self.touched: dict[str, SegmentReading] = {}
         self.exposed: dict[str, Exposed] = {}
+        self.ruled: dict[str, RuledEntry] = {}
         self.day: int | None = None
         self.reading: SegmentReading | None = None
         """The segment whose records are being folded."""

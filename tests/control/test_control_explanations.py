@@ -1,0 +1,212 @@
+"""What control says of a call before it is sent: the same as a gateway decides, with every rule's reason."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lineclear.client.admin import AdminClient, AdminError, path_of
+from lineclear.control.policies import http as policies_http
+from lineclear.control.policies.explanations import Question, explain_route
+from lineclear.control.policies.outages import outages
+from lineclear.control.policies.standing import read_standing
+from lineclear.domain.catalogue import DATA_CLASS_ORDER, data_class_rank
+from lineclear.domain.exchange import Operation
+from lineclear.domain.policy import Caller
+from lineclear.gateway.live import Live
+from lineclear.gateway.snapshot import compile_snapshot
+from lineclear.store.ledger import Ledger
+from lineclear.testing.control_plane import ControlPlane, ServedAPI
+
+CATALOGUE = """
+kind: Team
+name: shop
+---
+kind: App
+name: shop-app
+team: shop
+routes: [both, dear, old]
+---
+kind: Provider
+name: far
+dialects: [openai, anthropic]
+base_url: https://far.example
+---
+kind: Model
+name: cheap
+owner: default
+data_classes: [internal]
+versions: [{version: "1", engine: simulated, status: approved}]
+---
+kind: Model
+name: dear
+owner: default
+cost_tier: high
+versions: [{version: "1", provider: far, upstream_id: d, status: approved}]
+---
+kind: Model
+name: old
+owner: default
+versions:
+  - {version: "1", provider: far, upstream_id: o, status: deprecated, successor: "dear@1", deprecated_at: 2026-01-01,
+     sunset: 2030-06-01, brownouts: [{starts: 2030-03-01, ends: 2030-03-02}]}
+---
+kind: Route
+name: both
+team: default
+tasks: [drafting, support]
+environments:
+  live: {strategy: priority, targets: [{model: dear@1}, {model: cheap@1}]}
+  test: {targets: [{model: cheap@1}]}
+---
+kind: Route
+name: dear
+team: default
+environments: {live: {targets: [{model: dear@1}]}}
+---
+kind: Route
+name: old
+team: default
+environments: {live: {targets: [{model: old@1}]}}
+"""
+POLICIES = """
+---
+kind: Policy
+name: careful
+rules:
+  - {id: urgent-may, when: {tag: [urgent]}, then: allow}
+  - {id: drafts-stay-cheap, when: {task: [drafting], cost_tier: [high]}, then: deny, description: too dear}
+  - {id: not-the-shop, when: {team: [shop], model: [dear]}, then: require_route, route: both}
+"""
+
+
+@pytest.fixture
+def client(plane: ControlPlane) -> Iterator[AdminClient]:
+    plane.apply(CATALOGUE + POLICIES)
+    ledger = Ledger.open(plane.directory / "ledger")
+    desk = policies_http.endpoints(plane.publisher, ledger, plane.clock, lambda: None)
+    served = ServedAPI((*plane.endpoints(), *desk))
+    yield served.client()
+    served.close()
+    ledger.close()
+
+
+def ask(client: AdminClient, **body: object) -> Any:
+    whole = {"app": "shop-app", "environment": "live", "operation": "chat", "route": "both", "task": "support", **body}
+    return client.post(path_of("route-explanations"), whole)  # Any: JSON
+
+
+def test_it_says_what_a_gateway_decides(plane: ControlPlane) -> None:
+    plane.apply(CATALOGUE + POLICIES)
+    loaded = plane.load()
+    snapshot = compile_snapshot(loaded.manifest, loaded.sections, "/run/x", Live(plane.clock))
+    standing, now_us, compared = read_standing(plane.publisher), plane.clock.unix_us(), 0
+    for (environment, name), view in snapshot.routes.items():
+        for app in ("shop-app", "default"):
+            for tags in ((), ("urgent",)):
+                caller = Caller(standing.apps[app].team, app, tags, now_us)
+                for operation in Operation:
+                    for task in view.tasks or ("",):
+                        for data_class in DATA_CLASS_ORDER[data_class_rank(view.data_class) :]:
+                            admission = view.admissions[operation, task, data_class]
+                            if admission.varying is not None:
+                                admission = admission.varying.admission(caller)
+                            asked = Question(app, environment, name, operation, task, data_class, tags, now_us)
+                            said = explain_route(standing, asked)
+                            if not (snapshot.apps[app].all_routes or name in snapshot.apps[app].granted):
+                                assert said.code == "model_not_found"
+                                continue
+                            assert said.allowed == (admission.refusal is None), said
+                            assert set(said.rules) == set(
+                                admission.rules
+                                if admission.refusal is None
+                                else (admission.refusal.rule, *admission.refusal.also)
+                            )
+                            left = {one.model: one.reason for one in said.candidates if one.verdict == "left_out"}
+                            assert left == {
+                                record.model: record.exclusion for record in admission.excluded if record.exclusion
+                            }
+                            compared += 1
+    assert compared > 100
+
+
+def test_every_rule_says_why_it_decides_or_not(client: AdminClient) -> None:
+    drafted = ask(client, task="drafting")
+    assert (drafted["allowed"], drafted["rules"]) == (True, ["policy.deny:careful/drafts-stay-cheap"])
+    verdicts = {one["model"]: one["verdict"] for one in drafted["candidates"]}
+    assert verdicts == {"dear@1": "left_out", "cheap@1": "passed"}
+    of_dear = {one["rule"].partition("/")[2]: one for one in drafted["policy_rules"] if one["model"] == "dear@1"}
+    assert of_dear["urgent-may"]["says"] == "tag is none"
+    assert (of_dear["drafts-stay-cheap"]["decides"], of_dear["drafts-stay-cheap"]["says"]) == (
+        True,
+        "a policy denies the model to such calls",
+    )
+    assert (of_dear["not-the-shop"]["holds"], of_dear["not-the-shop"]["decides"]) == (True, False)
+    urgent = ask(client, task="drafting", tags=["urgent"])
+    assert [one["verdict"] for one in urgent["candidates"]] == ["passed", "passed"]
+    other = ask(client, route="dear", task="")
+    assert (other["code"], other["hint"]) == ("policy_denied", "call route 'both'")
+    checks = {row["check"]: row["verdict"] for row in other["checks"]}
+    assert (checks["task"], checks["limit"]) == ("passed", "not_reached")
+
+
+def test_what_else_stands_in_the_way_is_told(plane: ControlPlane, client: AdminClient) -> None:
+    assert ask(client, task="")["code"] == "task_required"
+    assert ask(client, task="cooking")["code"] == "task_not_allowed"
+    assert ask(client, app="default", route="old", task="")["allowed"] is True
+    assert ask(client, route="old", task="", at="2030-03-01T12:00:00Z")["code"] == "brownout"
+    above = ask(client, data_class="restricted", task="drafting")
+    assert above["code"] == "policy_denied"
+    plane.apply("kind: App\nname: shop-app\nteam: shop\nroutes: [dear]\n")
+    gone = ask(client)
+    assert (gone["code"], gone["checks"][0]["verdict"]) == ("model_not_found", "refused")
+    client.post(path_of("stops"), {"scope": "provider:far", "reason": "an incident"})
+    stopped = ask(client, app="default", route="old", task="")
+    assert (stopped["code"], stopped["rules"]) == ("stopped", ["stop.provider:far"])
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ({"route": "nope"}, "not_found", "no route 'nope'"),
+        ({"app": "nope"}, "not_found", "no app 'nope'"),
+        ({"operation": "sing"}, "invalid_request", "operation must be one of chat"),
+        ({"data_class": "secret"}, "invalid_request", "data_class must be one of"),
+        ({"at": "soon"}, "invalid_request", "at: 'soon'"),
+        ({"arm": "candidate"}, "conflict", "no rollout is under way"),
+    ],
+)
+def test_no_question(client: AdminClient, body: dict[str, object], code: str, words: str) -> None:
+    with pytest.raises(AdminError) as caught:
+        ask(client, **body)
+    assert (caught.value.code, words in caught.value.message) == (code, True), caught.value.message
+
+
+def test_an_outage_says_who_would_serve(plane: ControlPlane, client: AdminClient) -> None:
+    answer = client.get(path_of("outage-simulations"), {"provider": "far"})
+    found = {(one["route"], one["task"], one["operation"]): one for one in answer["routes"]}
+    both = found["both", "support", "chat"]
+    assert (both["serves_now"], both["would_serve"]) == (["dear@1", "cheap@1"], ["cheap@1"])
+    assert both["outcome"] == "others_serve"
+    # Drafts are never served by the dear model, so its provider is none of theirs.
+    assert ("both", "drafting", "chat") in found  # whoever is urgent may: that rule looks at the caller
+    alone = found["dear", "", "chat"]
+    assert alone["outcome"] == "nothing_serves"
+    assert alone["reasons"] == ["dear@1 is served by far, which is taken to be down"]
+    assert outages(read_standing(plane.publisher), "local")
+    with pytest.raises(AdminError, match="no provider 'fat'"):
+        client.get(path_of("outage-simulations"), {"provider": "fat"})
+
+
+def test_rules_are_listed_in_their_order(client: AdminClient) -> None:
+    rules = client.get(path_of("policy-rules"))["rules"]
+    assert [(one["rule"], one["hits_30d"], one["last_hit_at"]) for one in rules] == [
+        ("urgent-may", 0, None),
+        ("drafts-stay-cheap", 0, None),
+        ("not-the-shop", 0, None),
+    ]
+    assert rules[1]["when"] == {"task": ["drafting"], "cost_tier": ["high"]}
+    assert json.dumps(rules) == json.dumps(client.get(path_of("policy-rules"), {"policy": "careful"})["rules"])
+    with pytest.raises(AdminError, match="no policy 'carefull'"):
+        client.get(path_of("policy-rules"), {"policy": "carefull"})
