@@ -92,8 +92,6 @@ _log = logging.getLogger(__name__)
 LOCK_WAIT_S = 20.0
 """How long a new control waits for the one before it to let go of control.lock."""
 LOCK_LOOK_S = 0.05
-YOUNG_OBJECTS_MAX = 50_000
-"""Objects that may be made, less those that died, before the collector looks at the young ones."""
 CALLERS_DRAIN_S = 1.0
 """Longest wait at the end for callers' questions; a gateway answers 503 to what is cut."""
 DATABASE_FILE = "lineclear.db"
@@ -187,10 +185,9 @@ async def _run(boot: Boot, life: Life) -> None:
     if boot.certificate is not None:
         facts["certificate"] = boot.certificate.facts()
     follower = asyncio.create_task(_follow_life(server, tls, console, life, facts, first.refused))
-    # What the start built lives to the end, and ingest makes rows by the thousand that all die young.
+    # What the start built lives to the end.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
     core.ledger.start()
     housekeeper = Housekeeper(
         core.checkpoints, SystemClock(), ChangeRequests(core.changes, core.access.principal_in).sweep

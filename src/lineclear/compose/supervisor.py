@@ -201,15 +201,16 @@ class Supervisor:
             return
         is_first = self._snapshot_stamp is None
         self._snapshot_stamp = stamp
+        if is_first:
+            # Before the runtimes: they take long to load, and the data port need not wait behind them for a core.
+            for slot in range(self.config.workers):
+                self.keeper.fill(self.keeper.parts[f"gateway.{slot}"])
         try:
             current = read_current(self.held.data.path / "snapshot")
         except SnapshotUnreadable:
             log.exception("the snapshot cannot be read here; the runtimes stay as they are")
         else:
             self._take_snapshot(current)
-        if is_first:
-            for slot in range(self.config.workers):
-                self.keeper.fill(self.keeper.parts[f"gateway.{slot}"])
 
     def _take_snapshot(self, current: Current) -> None:
         before = self._snapshot

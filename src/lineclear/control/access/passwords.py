@@ -30,6 +30,8 @@ MEMORY_KIB = 65_536
 PASSES = 3
 LANES = 4
 """Source: RFC 9106 §4, second recommended option: argon2id, t=3, p=4, 64 MiB."""
+NOBODYS = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${'A' * 22}${'A' * 43}"
+"""What an unknown name's password is compared with, as slowly as any: no password is known to have this hash."""
 AT_ONCE_MAX = 2
 """Verifications under way: each takes MEMORY_KIB and tens of milliseconds of a core."""
 FAILURES_FREE = 5
@@ -58,7 +60,6 @@ class Passwords:
         self._database = database
         self._clock = clock
         self._hasher = PasswordHasher(PASSES, MEMORY_KIB, LANES, type=Type.ID)
-        self._nobodys = self._hasher.hash("a password that nobody has")
         self._places = threading.BoundedSemaphore(AT_ONCE_MAX)
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._lock = threading.Lock()
@@ -75,7 +76,7 @@ class Passwords:
         with self._database.read() as tx:
             known = rows.password_hash(tx, name)
             principal = read_principal(tx, name, now_us)
-        is_right = self._is_right(known or self._nobodys, password)
+        is_right = self._is_right(known or NOBODYS, password)
         if not is_right or known is None or principal is None:
             self._note_failure(name)
             with self._database.write() as tx:
