@@ -91,7 +91,12 @@ class Watch:
             if not any(held):
                 passed.append(frame)
             elif self.terminated or self.failed is not None:
-                self.tail += frame.raw
+                if any(type(event) in SAYING for event in frame.events):
+                    # Text beside an error or an end: it goes on as text does, before the settle is on record.
+                    passed.append(frame)
+                else:
+                    guard.look_at_end(frame)
+                    self.tail += frame.raw
         return guard.pass_on(passed, is_over=self.terminated or self.failed is not None)
 
     def see(self, event: Event) -> bool:
@@ -178,6 +183,8 @@ def _see_malformed(watch: Watch, _event: Malformed) -> bool:
     return True
 
 
+SAYING: Final = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ToolArgumentsDelta})
+"""Events that hold text."""
 FOLDS: Final[dict[type, Callable[[Watch, Any], bool]]] = {
     TextDelta: _see_text,
     ReasoningDelta: _see_text,

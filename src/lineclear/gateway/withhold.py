@@ -1,12 +1,13 @@
 """Guardrails on what a model answers: frames wait until their text can no longer turn out to be forbidden.
 
 In: frames of a stream, or a whole answer, with its events. Out: the bytes that may go on. What a rule blocks is never
-sent; frames without a finding go out as they came. Fails closed: what cannot be checked does not pass.
+sent; frames without a finding go out as they came. Fails closed: what cannot be checked does not pass, and what stands
+beside the events (`gateway.beside`) is blocked where a rule would take it out.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -25,8 +26,10 @@ from lineclear.domain.exchange import (
     ToolCallStarted,
 )
 from lineclear.domain.guardrails import GuardrailAction
+from lineclear.gateway.beside import Beside, texts_beside
 from lineclear.gateway.guardrails import Checks, blocked, is_block
 from lineclear.gateway.unescape import Unescape
+from lineclear.wire.leaves import SaidTwice
 from lineclear.wire.masking import NotReplaced, replace_in_body, replace_in_frame
 
 HELD_BYTES_MAX: Final = 1024 * 1024
@@ -110,6 +113,7 @@ class Withheld:
     """One answer on its way through the output rules."""
 
     __slots__ = (
+        "_beside",
         "_channels",
         "_checks",
         "_dialect",
@@ -124,6 +128,7 @@ class Withheld:
     def __init__(self, checks: Checks, dialect: Dialect) -> None:
         self._checks = checks
         self._dialect = dialect
+        self._beside = Beside(checks.detectors) if checks.detectors else None
         self._channels: dict[tuple[type, int], _Channel] = {}
         self._held: deque[_Held] = deque()
         self._held_bytes = 0
@@ -144,6 +149,11 @@ class Withheld:
             self._block(self._checks.ids, "the answer cannot be checked within 1 MiB")
         return b"" if self.blocked is not None else self._released(is_over=is_over)
 
+    def look_at_end(self, frame: Frame) -> None:
+        """Check a frame that goes out last of all, once the settle is on record: nothing of it is edited or held."""
+        if self._beside is not None and self.blocked is None:
+            self._judge_beside(self._beside.frame(frame.raw, ()))
+
     async def whole(self, body: bytes, events: Iterable[Event]) -> bytes:
         """Check a whole answer; returns it, without what was redacted. Empty if it is blocked."""
         parts: list[_Part] = []
@@ -153,11 +163,14 @@ class Withheld:
                 self._feed(event, text[at : at + SLICE_CHARS])
                 if len(text) > SLICE_CHARS:
                     await asyncio.sleep(0)
+            if self.blocked is not None:
+                return b""
             if text:
                 channel = self._channels[type(event), _block_of(event)]
                 parts.append(_Part(channel, channel.fed_chars - len(text), text))
-        if self.blocked is None:
-            self._settle()
+        self._settle()
+        if self.blocked is None and self._checks.detectors:
+            await self._look_beside(body, {part.text for part in parts})
         return b"" if self.blocked is not None else self._edited(body, tuple(parts), replace_in_body)
 
     def block_unread(self) -> None:
@@ -165,15 +178,51 @@ class Withheld:
         self._block(self._checks.ids, "the answer is too long to be checked")
 
     def _take(self, frame: Frame) -> None:
+        if self.blocked is not None:
+            return
         parts: list[_Part] = []
         for event in frame.events:
             text = self._text(event)
             if text:
                 self._feed(event, text)
+                if self.blocked is not None:
+                    return
                 channel = self._channels[type(event), _block_of(event)]
                 parts.append(_Part(channel, channel.fed_chars - len(text), text))
+        if self._beside is not None:
+            self._judge_beside(self._beside.frame(frame.raw, {part.text for part in parts}))
         self._held.append(_Held(frame.raw, tuple(parts)))
         self._held_bytes += len(frame.raw)
+
+    async def _look_beside(self, body: bytes, texts: Collection[str]) -> None:
+        since_chars = 0
+        try:
+            for text in texts_beside(body, texts):
+                window = Window(self._checks.detectors)
+                for at in range(0, len(text), SLICE_CHARS):
+                    piece = text[at : at + SLICE_CHARS]
+                    self._judge_beside(window.take(piece, is_last=at + SLICE_CHARS >= len(text)).findings)
+                    since_chars += len(piece)
+                    if since_chars >= SLICE_CHARS:
+                        since_chars = 0
+                        await asyncio.sleep(0)
+                if self.blocked is not None:
+                    return
+        except SaidTwice as error:
+            self._block(self._checks.ids, f"the answer cannot be checked: {error}")
+
+    def _judge_beside(self, findings: Iterable[Finding]) -> None:
+        """Block for what a rule blocks or would take out: nothing but the text of an event is edited."""
+        try:
+            for finding in findings:
+                rules = self._checks.rules[finding.detector]
+                stop = [rule.id for rule in rules if rule.action is not GuardrailAction.FLAG]
+                if stop:
+                    self._block(stop, f"the answer holds something of kind {finding.detector!r} beside its text")
+                    return
+                self.flags.update(dict.fromkeys(rule.id for rule in rules))
+        except SaidTwice as error:
+            self._block(self._checks.ids, f"the answer cannot be checked: {error}")
 
     def _text(self, event: Event) -> str:
         match event:

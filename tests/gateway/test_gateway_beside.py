@@ -1,0 +1,172 @@
+"""Output rules over what an answer says beside its text, in the bytes of both dialects: whole answers and streams."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from lineclear.domain.exchange import Operation
+from lineclear.domain.guardrails import DENY, DETECT, GuardrailAction, GuardrailRule, GuardrailSide
+from lineclear.gateway.attempt import fold_whole
+from lineclear.gateway.guardrails import compile_guardrails
+from lineclear.gateway.watch import Watch
+from lineclear.gateway.withhold import Withheld
+from lineclear.testing.corpora import with_crc
+from lineclear.wire.codecs import CODECS
+
+TOKEN = with_crc("gh" + "p_")
+ON = (GuardrailSide.OUTPUT,)
+BLOCK = GuardrailRule(f"{DETECT}:house/secrets", ON, GuardrailAction.BLOCK, detect=("secrets",))
+REDACT = GuardrailRule(f"{DETECT}:house/secrets", ON, GuardrailAction.REDACT, detect=("secrets",))
+FLAG = GuardrailRule(f"{DENY}:house/names", ON, GuardrailAction.FLAG, deny=("Müller",))
+CHAT, MESSAGES = Operation.CHAT, Operation.MESSAGES
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+def chat(**message: Any) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "fine", **message}, "finish_reason": "stop"}
+    return {"id": "x", "model": "m", "choices": [choice]}
+
+
+def message(*blocks: dict[str, Any]) -> dict[str, Any]:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    return {"type": "message", "id": "x", "model": "m", "content": [*blocks], "stop_reason": "end_turn", "usage": usage}
+
+
+WHOLE = {
+    "audio transcript": (CHAT, chat(audio={"data": "aa", "transcript": TOKEN})),
+    "annotations": (CHAT, chat(annotations=[{"url_citation": {"title": TOKEN}}])),
+    "reasoning details": (CHAT, chat(reasoning_details=[{"type": "reasoning.text", "text": TOKEN}])),
+    "a second reasoning": (CHAT, chat(reasoning_content="fine", reasoning=TOKEN)),
+    "a field that nobody knows": (CHAT, chat(afterthought={"deep": [TOKEN]})),
+    "tool name": (CHAT, chat(tool_calls=[{**CALL, "function": {"name": TOKEN, "arguments": "{}"}}])),
+    "refusal": (CHAT, chat(content=None, refusal=TOKEN)),
+    "a delta": (CHAT, {**chat(), "choices": [{**chat()["choices"][0], "delta": {"content": TOKEN}}]}),
+    "short data": (CHAT, chat(audio={"data": TOKEN, "transcript": "fine"})),
+    "citation": (MESSAGES, message({"type": "text", "text": "fine", "citations": [{"cited_text": TOKEN}]})),
+    "server tool": (MESSAGES, message({"type": "server_tool_use", "id": "1", "name": "b", "input": {"c": TOKEN}})),
+    "search result": (MESSAGES, message({"type": "web_search_tool_result", "content": [{"title": TOKEN}]})),
+}
+
+
+def whole(operation: Operation, body: bytes, *rules: GuardrailRule) -> tuple[bytes, Withheld]:
+    watch, guard = watching(operation, *rules)
+    events = fold_whole(watch, CODECS[operation].read_whole, body, 200)
+    return asyncio.run(guard.whole(body, events)), guard
+
+
+def watching(operation: Operation, *rules: GuardrailRule) -> tuple[Watch, Withheld]:
+    compiled = compile_guardrails(rules)
+    assert compiled is not None
+    assert compiled.output is not None
+    guard = Withheld(compiled.output, CODECS[operation].dialect)
+    return Watch(drop_usage_frame=False, guard=guard), guard
+
+
+@pytest.mark.parametrize("rule", [BLOCK, REDACT], ids=["block", "redact"])
+@pytest.mark.parametrize("where", WHOLE)
+def test_a_whole_answer_is_blocked_wherever_it_stands(where: str, rule: GuardrailRule) -> None:
+    operation, tree = WHOLE[where]
+    out, guard = whole(operation, json.dumps(tree).encode(), rule)
+    assert TOKEN.encode() not in out
+    is_text = where == "refusal" and rule is REDACT
+    assert (guard.blocked is None, b"removed]" in out) == (is_text, is_text)
+
+
+def test_a_field_that_is_said_twice_is_not_let_out() -> None:
+    body = json.dumps(chat()).replace('"content": "fine"', f'"content": "{TOKEN}", "content": "fine"').encode()
+    out, guard = whole(CHAT, body, BLOCK)
+    assert (out, guard.blocked is not None) == (b"", True)
+
+
+def test_a_flag_beside_the_text_changes_nothing() -> None:
+    body = json.dumps(chat(annotations=[{"title": "by Müller"}])).encode()
+    out, guard = whole(CHAT, body, FLAG)
+    assert (out, list(guard.flags)) == (body, [FLAG.id])
+
+
+def test_images_sound_and_seals_are_no_text() -> None:
+    sealed = "+4915112345678" + "A" * 300
+    phone = GuardrailRule(f"{DETECT}:house/personal", ON, GuardrailAction.BLOCK, detect=("phone",))
+    body = json.dumps(chat(audio={"data": sealed, "transcript": "fine"}, signature=sealed)).encode()
+    out, guard = whole(CHAT, body, phone)
+    assert (out, guard.blocked) == (body, None)
+
+
+def chunk(delta: dict[str, Any], **more: Any) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": None}
+    return b"data: " + json.dumps({"id": "x", "model": "m", "choices": [choice], **more}).encode() + b"\n\n"
+
+
+def event(kind: str, **more: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **more})}\n\n".encode()
+
+
+START = event("message_start", message={"id": "1", "model": "m", "usage": {"input_tokens": 1}})
+BASH = {"type": "server_tool_use", "id": "1", "name": "bash", "input": {}}
+SERVER_TOOL = event("content_block_start", index=0, content_block=BASH)
+
+
+def piece(text: str) -> bytes:
+    return event("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": text})
+
+
+STREAMS = {
+    "annotations": (CHAT, [chunk({"annotations": [{"t": TOKEN}]})]),
+    "a whole message": (CHAT, [chunk({}).replace(b'"delta": {}', f'"message": {{"content": "{TOKEN}"}}'.encode())]),
+    "text beside an error": (CHAT, [chunk({"content": TOKEN}, error={"message": "boom"})]),
+    "the error": (CHAT, [chunk({"content": "fine"}), chunk({}, error={"message": TOKEN})]),
+    "a comment": (CHAT, [f": {TOKEN}\n\n".encode(), chunk({"content": "fine"})]),
+    "an event's name": (CHAT, [f"event: {TOKEN}\n".encode() + chunk({"content": "fine"})]),
+    "a field said twice": (CHAT, [chunk({"content": "fine"}).replace(b'"con', f'"content":"{TOKEN}","con'.encode())]),
+    "a transcript in pieces": (
+        CHAT, [chunk({"audio": {"transcript": part}}) for part in ("so ", TOKEN[:9], TOKEN[9:20], TOKEN[20:])],
+    ),
+    "a server's tool": (MESSAGES, [START, SERVER_TOOL, piece(json.dumps({"c": TOKEN}))]),
+    "a server's tool, escaped and in pieces": (
+        MESSAGES, [START, SERVER_TOOL, piece('{"c": "\\u0067'), piece(TOKEN[1:20]), piece(TOKEN[20:] + '"}')],
+    ),
+    "the start": (
+        MESSAGES, [START.replace(b'"model"', f'"content": [{{"type": "text", "text": "{TOKEN}"}}], "model"'.encode())],
+    ),
+}  # fmt: skip
+ENDS = {CHAT: b"data: [DONE]\n\n", MESSAGES: event("message_stop")}
+
+
+def passed(operation: Operation, frames: list[bytes], *rules: GuardrailRule) -> tuple[bytes, Withheld]:
+    watch, guard = watching(operation, *rules)
+    reader = CODECS[operation].stream_reader()
+    out = b"".join(watch.take(reader.feed(frame)) for frame in frames)
+    return out + (b"" if guard.blocked is not None else watch.tail), guard
+
+
+@pytest.mark.parametrize("where", STREAMS)
+def test_a_stream_is_cut_wherever_it_stands(where: str) -> None:
+    operation, frames = STREAMS[where]
+    for several in (frames, [b"".join(frames)]):
+        out, guard = passed(operation, [*several, ENDS[operation]], BLOCK)
+        assert guard.blocked is not None
+        assert TOKEN.encode() not in out
+        assert TOKEN[20:].encode() not in out
+
+
+def test_text_beside_an_error_is_redacted_like_any() -> None:
+    out, guard = passed(CHAT, [chunk({"content": f"it is {TOKEN} there"}, error={"message": "boom"})], REDACT)
+    assert (guard.blocked, TOKEN.encode() in out, b"[github-token removed]" in out) == (None, False, True)
+
+
+def test_what_repeats_in_each_event_holds_nothing_up() -> None:
+    frames = [chunk({"content": text}, object="chat.completion.chunk", obfuscation=pad) for text, pad in
+              (("so ", "aX"), ("it ", "b"), ('"is" ', "cY1"), ("so. ", "d"))]  # fmt: skip
+    watch, guard = watching(CHAT, BLOCK, FLAG)
+    reader = CODECS[CHAT].stream_reader()
+    went = [watch.take(reader.feed(frame)) for frame in [*frames, ENDS[CHAT]]]
+    assert (b"".join(went), guard.blocked, guard.flags) == (b"".join(frames), None, {})
+    assert went[:2] != [b"", b""]
+
+
+def test_a_block_in_the_same_read_as_what_follows_is_a_block() -> None:
+    calls = chunk({"tool_calls": [{"index": 0, **CALL}]})
+    out, guard = passed(CHAT, [chunk({"content": f"{TOKEN} there "}) + calls + ENDS[CHAT]], BLOCK)
+    assert (out, guard.blocked is not None) == (b"", True)
