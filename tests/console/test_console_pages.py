@@ -61,6 +61,17 @@ name: vectors
 team: support
 environments:
   test: {{targets: [{{model: vectors@1}}]}}
+---
+kind: Rollout
+name: careful
+steps: [{{weight: {{percent: 10, bake_s: 600}}}}, {{approval: true}}]
+guards: {{error: {{}}}}
+---
+kind: Route
+name: stepwise
+team: support
+environments:
+  test: {{targets: [{{model: simulated@1}}], rollout: careful}}
 """
 
 
@@ -71,6 +82,8 @@ def busy(platform: Platform) -> Platform:
     path.write_text(MANIFEST)
     done = platform.cli("apply", "-f", str(path), "--note", "a shop")
     assert done.returncode == 0, done.stderr
+    path.write_text(MANIFEST.replace("], rollout: careful", "], max_tokens: 9, rollout: careful"))
+    assert platform.cli("apply", "-f", str(path), "--note", "shorter answers").returncode == 0
     key = platform.cli_json("keys", "create", "--app", "shop", "--env", "live")["key"]
     for model, text in (
         ("openai/any:1", "one"),
@@ -96,7 +109,9 @@ def call(platform: Platform, key: str, model: str, text: str) -> str:
 def concrete(platform: Platform) -> dict[str, str]:
     """A value for every name in a page's path."""
     row = platform.admin("GET", "/api/v1/requests?app=shop&outcome=ok&limit=1")["rows"][0]
-    return {"request_id": row["id"], "key_id": row["key_id"], "name": "simulated", "session_id": "0" * 8}
+    (rollout,) = platform.admin("GET", "/api/v1/rollouts")["rollouts"]
+    named = {"name": "simulated", "session_id": "0" * 8, "rollout_id": rollout["id"]}
+    return {"request_id": row["id"], "key_id": row["key_id"], **named}
 
 
 def words_of(page: str) -> str:
@@ -144,6 +159,7 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {
         "apps": joined, "input_per_mtok_usd": shown.rate, "output_per_mtok_usd": shown.rate, "requests": shown.count,
         "cost_usd": exact_usd,
     },
+    "/rollouts": dict.fromkeys(("id", "route", "environment", "name", "started_at", "started_by"), plain),
     "/keys": dict.fromkeys(("id", "state", "app", "environment", "created_at", "created_by"), plain),
 }  # fmt: skip
 """What a page shows of each row of its twin, and in which form."""

@@ -83,6 +83,55 @@ def stack(columns: Sequence[Sequence[float]], *, width: float = 860, height: flo
     return Stack(width, height, left, tuple(bars), ticks, centres, _r(step))
 
 
+@dataclass(frozen=True)
+class Lines:
+    """Lines over time."""
+
+    width: float
+    height: float
+    left: float
+    lines: tuple[str, ...]
+    """Paths; each begins anew after a figure that is missing."""
+    ticks: tuple[Tick, ...]
+    limit_y: float | None
+
+
+def two_lines(
+    rows: Sequence[Mapping[str, Any]],
+    first: str,
+    second: str,
+    limit: float | None = None,
+    *,
+    width: float = 860,
+    height: float = 180,
+    left: float = 60,
+) -> Lines:
+    """Two figures of each row as lines from 0 up to a round figure, and a limit where there is one."""
+    columns = [[row[name] for row in rows] for name in (first, second)]
+    top = round_up(max((value for column in columns for value in [*column, limit] if value is not None), default=0.0))
+    foot, head = height - 22, 8.0
+    scale = (foot - head) / top
+    step = (width - left - 8) / max(len(rows) - 1, 1)
+    ticks = tuple(Tick(_r(foot - top * part / 4 * scale), top * part / 4) for part in range(5))
+    lines = tuple(_path(column, left, step, foot, scale) for column in columns)
+    return Lines(width, height, left, lines, ticks, None if limit is None else _r(foot - limit * scale))
+
+
+def _path(values: Sequence[float | None], left: float, step: float, foot: float, scale: float) -> str:
+    drawn: list[str] = []
+    is_begun = False
+    for place, value in enumerate(values):
+        if value is None:
+            is_begun = False
+            continue
+        # A line of its own length where neighbours are missing, so that a lone figure is seen.
+        drawn.append(f"{'L' if is_begun else 'M'}{_r(left + place * step)} {_r(foot - value * scale)}")
+        if not is_begun:
+            drawn.append("h0.01")
+        is_begun = True
+    return "".join(drawn)
+
+
 def good_and_bad(columns: Sequence[Mapping[str, int]]) -> list[tuple[int, int]]:
     """Errors and the other requests of each column, errors lowest so that they are seen first."""
     return [(column["errors"], column["requests"] - column["errors"]) for column in columns]

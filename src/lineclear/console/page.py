@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineclear.console.desk import Desk
-from lineclear.domain.access import Principal
+from lineclear.domain.access import Principal, Scope
+from lineclear.domain.permissions import Permission
 
 API = "/api/v1"
 
@@ -36,6 +37,10 @@ class Visit:
     def delete(self, path: str, query: Mapping[str, str] | None = None, **parts: str) -> Any:
         """The answer of `DELETE /api/v1<path>`. Raises as `Desk.ask`."""
         return self.desk.ask(self.principal, "DELETE", API + path, parts=parts, query=query)
+
+    def may(self, permission: Permission, team: str = "", environment: str = "", route: str = "") -> bool:
+        """Whether the person may do that to what lies there, so that a page offers nothing that would be refused."""
+        return self.principal.may(permission, Scope(team, environment, route))
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,12 @@ class NavEntry:
 
 NAVIGATION: Mapping[str, Sequence[NavEntry]] = {
     "": (NavEntry("", "Home"), NavEntry("/start", "Get started"), NavEntry("/requests", "Requests")),
-    "Run": (NavEntry("/routes", "Routes"), NavEntry("/models", "Models and runtimes"), NavEntry("/cost", "Cost")),
+    "Run": (
+        NavEntry("/routes", "Routes"),
+        NavEntry("/rollouts", "Rollouts"),
+        NavEntry("/models", "Models and runtimes"),
+        NavEntry("/cost", "Cost"),
+    ),
     "Know": (NavEntry("/catalogue", "Catalogue"), NavEntry("/providers", "Providers")),
     "Control": (NavEntry("/keys", "Keys"), NavEntry("/sessions", "Sessions")),
 }

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from lineclear.console import charts, shown
+from lineclear.console import charts, rollout_words, shown
 from lineclear.console.assets import Asset
 from lineclear.console.page import NAVIGATION
 from lineclear.domain.explained import STEPS, VERDICTS
@@ -57,6 +57,7 @@ class Renderer:
         )
         environment.globals.update(
             link=links.page, asset=links.asset, navigation=NAVIGATION, charts=charts,
+            rollouts=rollout_words,
             steps=STEPS, verdicts={item.value: words for item, words in VERDICTS.items()},
             verdict_marks=shown.VERDICT_MARKS,
             outcome_marks=shown.OUTCOME_MARKS, status_marks=shown.STATUS_MARKS, state_marks=shown.STATE_MARKS,
@@ -66,7 +67,8 @@ class Renderer:
             share=shown.share, moment=shown.moment, short_release=shown.short_release, part=part, after=shown.after,
             axis_usd=shown.axis_usd, moment_short=shown.moment_short, pretty=shown.pretty,
             span_words=shown.span_words, several=shown.several, usd_digits=shown.usd_digits,
-            of=shown.of, sentence=shown.sentence,
+            of=shown.of, sentence=shown.sentence, percent=shown.percent, plain=shown.plain, middle=shown.middle,
+            lasting=rollout_words.lasting,
         )  # fmt: skip
         self._environment = environment
 

@@ -203,3 +203,18 @@ def after(text: str, step: str) -> str:
 def short_release(release: str | None) -> str:
     """A release id cut to what tells it apart in a table."""
     return release[:10] if release else NOTHING
+
+
+def percent(number: float) -> str:
+    """A percentage with the digits that it needs: 5 %, 0.5 %."""
+    return f"{round(number, 4):g} %"
+
+
+def plain(value: Any) -> Any:
+    """A value of a manifest as a person reads it: text as it is, nothing as a dash, the rest as JSON on one line."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def middle(text: str, most: int = 160) -> str:
+    """Text that did not change, without its middle where it is long."""
+    return text if len(text) <= most else f"{text[: most // 2]} \N{HORIZONTAL ELLIPSIS} {text[-most // 2 :]}"

@@ -11,16 +11,20 @@ from lineclear.console.pages.models import MODELS
 from lineclear.console.pages.providers import PROVIDERS, TEST_PROVIDER
 from lineclear.console.pages.request import REQUEST
 from lineclear.console.pages.requests import LIVE_REQUESTS, REQUESTS
+from lineclear.console.pages.rollouts import ROLLOUT, ROLLOUT_ACTIONS, ROLLOUTS, WATCH_ROLLOUT
 from lineclear.console.pages.routes import ROUTE, ROUTES
 from lineclear.console.pages.sessions import END_ALL_SESSIONS, END_SESSION, SESSIONS
 from lineclear.console.pages.start import FIRST_REQUEST, SEND, START
 
 PAGES: Sequence[Page] = (
     HOME, START, REQUESTS, REQUEST, ROUTES, ROUTE, MODELS, COST, CATALOGUE, MODEL, PROVIDERS, KEYS, KEY,
-    SESSIONS,
+    SESSIONS, ROLLOUTS, ROLLOUT,
 )  # fmt: skip
 """Every page of the console."""
-ACTIONS: Sequence[Action] = (SEND, CREATE_KEY, REVOKE_KEY, TEST_PROVIDER, END_ALL_SESSIONS, END_SESSION)
+ACTIONS: Sequence[Action] = (
+    SEND, CREATE_KEY, REVOKE_KEY, TEST_PROVIDER, END_ALL_SESSIONS, END_SESSION,
+    *ROLLOUT_ACTIONS,
+)  # fmt: skip
 """Everything that forms do."""
-FEEDS: Sequence[Feed] = (LIVE_REQUESTS, FIRST_REQUEST)
+FEEDS: Sequence[Feed] = (LIVE_REQUESTS, FIRST_REQUEST, WATCH_ROLLOUT)
 """Everything that pages follow."""

@@ -94,5 +94,28 @@
     });
   }
 
+  // A page of parts that the server renders anew when something moves; what is typed and what has the focus stays.
+  const watched = document.querySelector("[data-watch]");
+  if (watched) {
+    const says = document.getElementById(watched.dataset.says);
+    const shown = new Map();
+    const source = new EventSource(watched.dataset.watch);
+    source.addEventListener("open", () => { says.textContent = "live"; });
+    source.addEventListener("parts", (event) => {
+      const news = document.createElement("template");
+      news.innerHTML = event.data;
+      for (const part of news.content.children) {
+        const place = document.getElementById(part.id);
+        const isUsed = place?.contains(document.activeElement);
+        if (!place || isUsed || shown.get(part.id) === part.innerHTML) continue;
+        shown.set(part.id, part.innerHTML);
+        place.innerHTML = part.innerHTML;
+        localTimes(place);
+      }
+    });
+    source.addEventListener("refused", (event) => { source.close(); says.textContent = event.data; });
+    source.addEventListener("error", () => { says.textContent = "the connection is gone; trying again"; });
+  }
+
   localTimes(document);
 })();
