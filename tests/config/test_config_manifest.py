@@ -81,8 +81,7 @@ CASES = [
     # Policy
     ("kind: Policy\nname: p\nrules: §[]\n", "invalid_value", "at least one rule"),
     (POLICY + "§tasks: [x]}, then: deny}]\n", "unknown_field", "did you mean `task`?"),
-    (POLICY + "§provider_region: [eu]}, then: deny}]\n", "not_yet_supported", "`provider_region` is not yet supported"),
-    (POLICY + "§vendor_record: [valid]}, then: deny}]\n", "not_yet_supported", "`vendor_record` is not yet supported"),
+    (POLICY + "vendor_record: [§expird]}, then: deny}]\n", "invalid_value", "did you mean `expired`?"),
     (POLICY + "task: [x]}, then: §denny}]\n", "invalid_value", "did you mean `deny`?"),
     (POLICY + "task: [x]}, then: §require_review}]\n", "not_yet_supported", "`require_review` is not yet supported"),
     (POLICY + "task: [x]}, then: §require_route}]\n", "missing_field", "`require_route` needs `route`"),

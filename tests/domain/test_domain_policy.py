@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineclear.domain.admission import refusal_of
-from lineclear.domain.catalogue import CostTier, DataClass, ModelStatus, RiskTier
+from lineclear.domain.catalogue import CostTier, DataClass, ModelStatus, RiskTier, VendorState
 from lineclear.domain.policy import (
     Asked,
     Caller,
     conditions_of,
     deciding,
     exclusion_by,
-    fits_asked,
     fits_caller,
     is_within,
     left_of,
@@ -62,9 +61,14 @@ VERSIONS = [
     ModelVersionEntry(
         id=f"{name}@1", model=name, version="1", provider="v", upstream_id=name, runtime=None,
         status=ModelStatus.APPROVED, approved_uses=(), data_classes=(), cost_tier=cost, risk_tier=risk, price=None,
-        max_output_tokens=None, slow=False, successor=None,
+        max_output_tokens=None, slow=False, successor=None, region=region, vendor=vendor, vendor_expires=expires_s,
     )
-    for name, cost, risk in (("a", CostTier.LOW, RiskTier.HIGH), ("b", CostTier.HIGH, RiskTier.LOW))
+    for name, cost, risk, region, vendor, expires_s in (
+        ("a", CostTier.LOW, RiskTier.HIGH, "eu", VendorState.VALID, 500_000),
+        ("b", CostTier.HIGH, RiskTier.LOW, "unknown", VendorState.INCOMPLETE, 700_000),
+        ("c", CostTier.LOW, RiskTier.LOW, "us", VendorState.MISSING, None),
+        ("d", CostTier.LOW, RiskTier.LOW, "local", VendorState.VALID, None),
+    )
 ]  # fmt: skip
 
 
@@ -85,6 +89,8 @@ RULES = st.builds(
     model=some("a", "b@1", "b@2"),
     cost_tier=some(CostTier.LOW, CostTier.HIGH),
     risk_tier=some(RiskTier.LOW, RiskTier.LIMITED),
+    provider_region=some("eu", "unknown"),
+    vendor_record=some(*VendorState),
     time=st.sampled_from([None, PolicyTime("UTC", (0,)), PolicyTime(BERLIN, (), 600, 60)]),
     route=st.sampled_from(["r", "s"]),
 )
@@ -117,6 +123,13 @@ CALLERS = st.builds(
 )
 
 
+def states(version: ModelVersionEntry, at_us: int) -> set[str]:
+    """Those of a vendor's record at an instant."""
+    if version.vendor_expires is None or at_us < version.vendor_expires * 1_000_000:
+        return {version.vendor}
+    return {VendorState.EXPIRED} | ({version.vendor} - {VendorState.VALID})
+
+
 def naive(policies: list[PolicyEntry], asked: Asked, caller: Caller, version: ModelVersionEntry) -> list[str]:
     """As docs/policies.md says it, condition by condition."""
     against = []
@@ -127,6 +140,7 @@ def naive(policies: list[PolicyEntry], asked: Asked, caller: Caller, version: Mo
                 (rule.environment, {asked.environment}), (rule.data_class, {asked.data_class}),
                 (rule.tag, set(caller.tags)), (rule.model, {version.id, version.model}),
                 (rule.cost_tier, {version.cost_tier}), (rule.risk_tier, {version.risk_tier}),
+                (rule.provider_region, {version.region}), (rule.vendor_record, states(version, caller.at_us)),
             ]  # fmt: skip
             holds = all(not wanted or set(wanted) & found for wanted, found in pairs)
             if holds and (rule.time is None or is_within(rule.time, caller.at_us)):
@@ -157,7 +171,7 @@ def test_what_is_compiled_decides_as_asking_every_rule_does(
     for policy in policies:
         for rule in policy.rules:
             held = all(one.holds for one in conditions_of(rule, asked, caller, version))
-            assert held == (fits_asked(rule, asked, version) and fits_caller(rule, caller))
+            assert held == bool(deciding([PolicyEntry("p", (rule,))], asked, caller, version))
 
 
 def test_a_refusal_names_every_rule_once() -> None:
@@ -170,6 +184,6 @@ def test_a_refusal_names_every_rule_once() -> None:
 
 def test_the_page_says_what_a_policy_can_ask() -> None:
     page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
-    conditions = set(PolicyRule.__struct_fields__) - {"id", "then", "description", "route"}
+    conditions = set(PolicyRule.__struct_fields__) - {"id", "then", "description", "route", "from_s", "until_s"}
     assert [name for name in sorted(conditions) if f"| `{name}` |" not in page] == []
     assert [action.value for action in PolicyAction if f"`{action.value}`" not in page] == []

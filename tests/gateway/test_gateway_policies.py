@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gateway_house import KEY, House, Plan, in_house, key_entry, make_key, model, route
 
-from lineclear.domain.catalogue import CostTier, DataClass, ModelStatus, RiskTier
+from lineclear.domain.catalogue import CostTier, DataClass, ModelStatus, RiskTier, VendorState
 from lineclear.domain.policy_rules import PolicyAction, PolicyEntry, PolicyRule, PolicyTime
 from lineclear.domain.snapshot import AppEntry
 from lineclear.testing.load import Call, chat_call, messages_call
@@ -18,6 +18,9 @@ MODELS = [
     model("cheap"),
     model("dear", cost_tier=CostTier.HIGH, risk_tier=RiskTier.HIGH),
     model("gone", status=ModelStatus.RETIRED),
+    model("ran-out", region="us", vendor_expires=int(datetime.now(UTC).timestamp()) - 60),
+    model("runs-out", region="eu", vendor_expires=int(datetime.now(UTC).timestamp()) + 86_400),
+    model("no-record", vendor=VendorState.MISSING),
 ]
 ROUTES = [
     route("both", "cheap", "dear", strategy="priority", tasks=("chat", "drafting")),
@@ -25,6 +28,8 @@ ROUTES = [
     route("dear", "dear"),
     route("reviewed", "dear"),
     route("half-gone", "gone", "dear", strategy="priority"),
+    route("vendors", "ran-out", "runs-out", "no-record", strategy="priority"),
+    route("no-record", "no-record"),
 ]
 NEVER, ALWAYS = PolicyTime("UTC", ((datetime.now(UTC).weekday() + 3) % 7,)), PolicyTime("Asia/Tokyo")
 
@@ -116,6 +121,23 @@ CASES = {
         took_part=("policy.require_route:p/r",),
     ),
     "its description is told": Case((rule("a", description="too dear"),), "cheap", refused_by=(DENY,), says="too dear"),
+    "a region": Case((rule("a", provider_region=("us",)),), "vendors", "runs-out@1", took_part=(DENY,)),
+    "a region that is not known": Case(
+        (rule("a", provider_region=("unknown",)),), "no-record", refused_by=(DENY,), says="no-record@1"
+    ),
+    "a record that has run out, and one that has not": Case(
+        (rule("a", vendor_record=(VendorState.EXPIRED,)),), "vendors", "runs-out@1", took_part=(DENY,)
+    ),
+    "a record that is in force, by its own vendor's date": Case(
+        (
+            rule("v", PolicyAction.ALLOW, vendor_record=(VendorState.VALID,)),
+            rule("a", vendor_record=(VendorState.EXPIRED, VendorState.MISSING)),
+        ),
+        "vendors",
+        "runs-out@1",
+        took_part=(DENY, "policy.allow:p/v"),
+    ),
+    "no record": Case((rule("a", vendor_record=(VendorState.MISSING,)),), "no-record", refused_by=(DENY,)),
     "the gate comes first": Case((rule("a", model=("gone",)),), "half-gone", "dear@1"),
 }
 

@@ -27,7 +27,6 @@ FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
     "ModelVersion": frozenset({"capabilities"}),
     "Route": frozenset({"contract"}),
     "RouteEnvironment": frozenset({"tools", "cache", "review", "hedge"}),
-    "PolicyWhen": frozenset({"provider_region", "vendor_record"}),
     "Environment": frozenset({"approver_roles"}),
 }
 """Fields the design names whose effect is not built; they are refused as such and not as spelling mistakes."""

@@ -12,6 +12,7 @@ from lineclear.config.manifest_fields import near_words
 from lineclear.config.manifest_rules import SECRET_REFERENCE, SECRET_SCHEME, VARIABLE
 from lineclear.config.rollout_rules import IMMEDIATE
 from lineclear.config.yaml_tree import PlainPath
+from lineclear.domain.catalogue import HOSTED_REGION, UNKNOWN_REGION
 from lineclear.domain.manifest import (
     App,
     Environment,
@@ -44,6 +45,7 @@ class Named(StrEnum):
     ROLLOUT = "rollout"
     ENVIRONMENT = "environment"
     ROUTE = "route"
+    REGION = "region of a provider"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def _mentions_of_policy(policy: Policy) -> Iterator[Mention]:
             ("app", Named.APP),
             ("task", Named.TASK),
             ("environment", Named.ENVIRONMENT),
+            ("provider_region", Named.REGION),
         ):
             for place, name in enumerate(getattr(rule.when, field)):
                 yield Mention((*root, field, place), what, name)
@@ -156,10 +159,13 @@ def _mentions_of_route(route: Route) -> Iterator[Mention]:
 def known_names(manifests: Iterable[Manifest]) -> Known:
     """What can be named, if these nouns are all there is."""
     known: dict[Named, set[str]] = {what: set() for what in Named}
+    known[Named.REGION] |= {UNKNOWN_REGION, HOSTED_REGION}
     for manifest in manifests:
         what = _NAMED_KINDS.get(kind_of(manifest))
         if what is not None:
             known[what].add(manifest.name)
+        if isinstance(manifest, Provider) and manifest.region:
+            known[Named.REGION].add(manifest.region)
         if isinstance(manifest, Route):
             known[Named.TASK] |= set(manifest.tasks)
         if isinstance(manifest, Model):

@@ -18,7 +18,8 @@ VALUES_MAX: Final = 200
 """Of one condition."""
 TAG_CHARS_MAX: Final = 100
 LISTS: Final = (
-    "team", "app", "task", "environment", "data_class", "tag", "model", "cost_tier", "risk_tier",
+    "team", "app", "task", "environment", "data_class", "tag", "model", "cost_tier", "risk_tier", "provider_region",
+    "vendor_record",
 )  # fmt: skip
 HOURS: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)")
 

@@ -24,7 +24,7 @@ from lineclear.control.prices.book import PriceBook, manifest_price_version, pri
 from lineclear.control.releases import named_versions, release_entry, release_id
 from lineclear.control.under_way import Stored
 from lineclear.domain.capability import askable_operations, engine_operations
-from lineclear.domain.catalogue import Engine, ModelStatus, instant_s
+from lineclear.domain.catalogue import HOSTED_REGION, UNKNOWN_REGION, Engine, ModelStatus, instant_s
 from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.manifest import Budget, Limits, Model, ModelVersion, Provider, model_version_id
 from lineclear.domain.money import Price, nano_usd
@@ -56,6 +56,7 @@ from lineclear.domain.snapshot import (
     access_shard,
     route_section_name,
 )
+from lineclear.domain.vendors import vendor_expires, vendor_state
 from lineclear.store.control_rows import DeploymentRow, KeyRow
 from lineclear.store.override_rows import StopRow
 
@@ -204,8 +205,20 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             prohibited_uses=model.prohibited_uses,
             context=version.context,
             brownouts=_brownouts(version),
+            **_vendor(desired.providers.get(version.provider or "")),
         )
         for id_, (model, version) in sorted(desired.versions.items())
+    }
+
+
+def _vendor(provider: Provider | None) -> dict[str, Any]:
+    """What policies may look at of a version's vendor; None for a hosted one. Any: fields of several types."""
+    if provider is None:
+        return {"region": HOSTED_REGION}
+    return {
+        "region": provider.region or UNKNOWN_REGION,
+        "vendor": vendor_state(provider),
+        "vendor_expires": vendor_expires(provider),
     }
 
 

@@ -38,6 +38,8 @@ def _rule(policy: str, check: PolicyCheck) -> PolicyRule:
         model=when.model,
         cost_tier=when.cost_tier,
         risk_tier=when.risk_tier,
+        provider_region=when.provider_region,
+        vendor_record=when.vendor_record,
         time=None if when.time is None else _time(when.time),
         route=check.route or "",
     )

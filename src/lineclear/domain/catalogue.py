@@ -78,6 +78,25 @@ class RiskTier(StrEnum):
     HIGH = "high"
 
 
+class VendorState(StrEnum):
+    """How a vendor's record stands; a hosted model, whose calls go to nobody, has none and counts as valid."""
+
+    VALID = "valid"
+    """Everything is known and in force."""
+    MISSING = "missing"
+    """There is no record."""
+    INCOMPLETE = "incomplete"
+    """Something in it is not known."""
+    EXPIRED = "expired"
+    """A piece of evidence has run out, or its review is overdue."""
+
+
+UNKNOWN_REGION = "unknown"
+"""What stands for the region of a provider that does not say it."""
+HOSTED_REGION = "local"
+"""What stands for the region of a hosted model."""
+
+
 class Engine(StrEnum):
     """What runs a hosted model version."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, TypeAlias
 
-from lineclear.domain.catalogue import CostTier, DataClass, EnvironmentClass, ModelStatus, RiskTier
+from lineclear.domain.catalogue import CostTier, DataClass, EnvironmentClass, ModelStatus, RiskTier, VendorState
 from lineclear.domain.exchange import Operation
 from lineclear.domain.guardrails import GuardrailAction, GuardrailSide
 
@@ -371,6 +371,10 @@ class PolicyWhen(Noun):
     """`name` for all its versions, or `name@version`."""
     cost_tier: tuple[CostTier, ...] = ()
     risk_tier: tuple[RiskTier, ...] = ()
+    provider_region: tuple[str, ...] = ()
+    """Of the model's provider; `unknown` where it is not known, `local` for a hosted model."""
+    vendor_record: tuple[VendorState, ...] = ()
+    """How the record of the model's vendor stands when the call comes."""
     time: PolicyTimes | None = None
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from lineclear.domain.admission import Exclusion
-from lineclear.domain.catalogue import DataClass
+from lineclear.domain.catalogue import DataClass, VendorState
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.policy_rules import PolicyAction, PolicyEntry, PolicyRule, PolicyTime
 from lineclear.domain.snapshot import ModelVersionEntry
@@ -51,7 +51,7 @@ def tags_of(text: str) -> tuple[str, ...]:
 
 
 def fits_asked(rule: PolicyRule, asked: Asked, version: ModelVersionEntry) -> bool:
-    """Whether the conditions hold that do not rest on the caller."""
+    """Whether the conditions hold that rest neither on the caller nor on the time."""
     return (
         (not rule.environment or asked.environment in rule.environment)
         and (not rule.task or asked.task in rule.task)
@@ -59,7 +59,22 @@ def fits_asked(rule: PolicyRule, asked: Asked, version: ModelVersionEntry) -> bo
         and (not rule.model or version.id in rule.model or version.model in rule.model)
         and (not rule.cost_tier or version.cost_tier in rule.cost_tier)
         and (not rule.risk_tier or version.risk_tier in rule.risk_tier)
+        and (not rule.provider_region or version.region in rule.provider_region)
     )
+
+
+def dated(rule: PolicyRule, version: ModelVersionEntry) -> PolicyRule | None:
+    """The rule with its condition on the vendor's record told by the clock; None if it never holds for the model."""
+    if not rule.vendor_record:
+        return rule
+    before = version.vendor in rule.vendor_record
+    expires_s = version.vendor_expires
+    if expires_s is None:
+        return rule if before else None
+    is_gap = version.vendor is VendorState.INCOMPLETE and before
+    if VendorState.EXPIRED in rule.vendor_record or is_gap:
+        return rule if before else msgspec.structs.replace(rule, from_s=expires_s)
+    return msgspec.structs.replace(rule, until_s=expires_s) if before else None
 
 
 def fits_caller(rule: PolicyRule, caller: Caller) -> bool:
@@ -69,6 +84,8 @@ def fits_caller(rule: PolicyRule, caller: Caller) -> bool:
         and (not rule.app or caller.app in rule.app)
         and (not rule.tag or any(tag in rule.tag for tag in caller.tags))
         and (rule.time is None or is_within(rule.time, caller.at_us))
+        and (rule.from_s is None or caller.at_us >= rule.from_s * 1_000_000)
+        and (rule.until_s is None or caller.at_us < rule.until_s * 1_000_000)
     )
 
 
@@ -96,7 +113,7 @@ def deciding(
 ) -> list[PolicyRule]:
     """The rule of each policy that decides about a model; policies in which none holds are left out."""
     found = (
-        next((rule for rule in policy.rules if fits_asked(rule, asked, version) and fits_caller(rule, caller)), None)
+        next((rule for rule in left_of(policy, asked, version) if fits_caller(rule, caller)), None)
         for policy in policies
     )
     return [rule for rule in found if rule is not None]
@@ -106,9 +123,10 @@ def left_of(policy: PolicyEntry, asked: Asked, version: ModelVersionEntry) -> tu
     """The rules that can still decide once all but the caller is known: the first whose caller fits does."""
     left: list[PolicyRule] = []
     for rule in policy.rules:
-        if fits_asked(rule, asked, version):
-            left.append(rule)
-            if not rule.rests_on_caller:
+        timed = dated(rule, version) if fits_asked(rule, asked, version) else None
+        if timed is not None:
+            left.append(timed)
+            if not timed.rests_on_caller:
                 break
     return tuple(left)
 
@@ -143,10 +161,20 @@ def conditions_of(rule: PolicyRule, asked: Asked, caller: Caller, version: Model
         "model": version.id,
         "cost_tier": version.cost_tier.value,
         "risk_tier": version.risk_tier.value,
+        "provider_region": version.region,
+        "vendor_record": _vendor_words(version, caller.at_us),
         "time": datetime.fromtimestamp(caller.at_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     for field, fact in facts.items():
         value = getattr(rule, field)
         if value:
             only = msgspec.structs.replace(alone, **{field: value})
-            yield Condition(field, fits_asked(only, asked, version) and fits_caller(only, caller), fact)
+            left = left_of(PolicyEntry("", (only,)), asked, version)
+            yield Condition(field, any(fits_caller(one, caller) for one in left), fact)
+
+
+def _vendor_words(version: ModelVersionEntry, at_us: int) -> str:
+    if version.vendor_expires is None or at_us < version.vendor_expires * 1_000_000:
+        return version.vendor.value
+    is_gap = version.vendor is VendorState.INCOMPLETE
+    return f"{VendorState.EXPIRED.value}, {version.vendor.value}" if is_gap else VendorState.EXPIRED.value

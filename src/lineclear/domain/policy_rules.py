@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from lineclear.domain.catalogue import CostTier, DataClass, RiskTier
+from lineclear.domain.catalogue import CostTier, DataClass, RiskTier, VendorState
 
 MINUTES_PER_DAY = 1_440
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -58,6 +58,14 @@ class PolicyRule(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     time: PolicyTime | None = None
     route: str = ""
     """Of `require_route`."""
+    provider_region: tuple[str, ...] = ()
+    """Of the model's provider; `unknown` and `local` for those without one."""
+    vendor_record: tuple[VendorState, ...] = ()
+    """Of the model's vendor."""
+    from_s: int | None = None
+    """Unix seconds: since when it holds. Never in a section: `domain.policy` sets both for a vendor's dates."""
+    until_s: int | None = None
+    """Unix seconds: from when on it holds no more."""
 
     @property
     def whose(self) -> str:
@@ -67,7 +75,8 @@ class PolicyRule(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     @property
     def rests_on_caller(self) -> bool:
         """Whether it takes more to know than the route, the task, the data class and the model."""
-        return bool(self.team or self.app or self.tag) or self.time is not None
+        is_timed = self.time is not None or self.from_s is not None or self.until_s is not None
+        return is_timed or bool(self.team or self.app or self.tag)
 
 
 class PolicyEntry(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

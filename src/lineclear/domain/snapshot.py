@@ -10,7 +10,16 @@ from typing import Any
 
 import msgspec
 
-from lineclear.domain.catalogue import CostTier, DataClass, Engine, EnvironmentClass, ModelStatus, RiskTier
+from lineclear.domain.catalogue import (
+    UNKNOWN_REGION,
+    CostTier,
+    DataClass,
+    Engine,
+    EnvironmentClass,
+    ModelStatus,
+    RiskTier,
+    VendorState,
+)
 from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.money import Price
@@ -112,6 +121,12 @@ class ModelVersionEntry(Section, frozen=True):
     """Tokens of input and output together that it can hold; None if unknown."""
     brownouts: tuple[tuple[int, int], ...] = ()
     """Begin and end in unix seconds of the times in which it is not served; empty unless it is deprecated."""
+    region: str = UNKNOWN_REGION
+    """Of its provider; `local` for a hosted model."""
+    vendor: VendorState = VendorState.VALID
+    """How its vendor's record stands before `vendor_expires`."""
+    vendor_expires: int | None = None
+    """Unix seconds: when the first thing in its vendor's record runs out; None if nothing does."""
 
 
 class CatalogueSection(Section, frozen=True):

@@ -1,8 +1,8 @@
-"""What is wrong with what is known of a vendor: what is missing, what has run out. Pure."""
+"""What is wrong with what is known of a vendor: what is missing, what has run out, and when. Pure."""
 
 from collections.abc import Iterator
 
-from lineclear.domain.catalogue import instant_s
+from lineclear.domain.catalogue import VendorState, instant_s
 from lineclear.domain.manifest import Provider, TrainingUse, VendorRecord
 
 
@@ -12,7 +12,24 @@ def vendor_problems(provider: Provider, now_s: int) -> tuple[str, ...]:
     region = () if provider.region else ("its region is not known",)
     if record is None:
         return (*region, "there is no vendor record")
-    return (*region, *_missing(record), *_run_out(record, now_s))
+    trains = ("it trains on what it is sent",) if record.training_use is TrainingUse.YES else ()
+    return (*region, *_missing(record), *trains, *_run_out(record, now_s))
+
+
+def vendor_state(provider: Provider) -> VendorState:
+    """How its record stands as long as nothing in it has run out."""
+    if provider.vendor_record is None:
+        return VendorState.MISSING
+    return VendorState.INCOMPLETE if any(_missing(provider.vendor_record)) else VendorState.VALID
+
+
+def vendor_expires(provider: Provider) -> int | None:
+    """When the first thing in its record runs out, unix seconds; None if nothing does."""
+    record = provider.vendor_record
+    if record is None:
+        return None
+    dates = [*(item.expires for item in record.evidence), *([record.review_by] if record.review_by else [])]
+    return min(map(instant_s, dates), default=None)
 
 
 def _missing(record: VendorRecord) -> Iterator[str]:
@@ -22,8 +39,6 @@ def _missing(record: VendorRecord) -> Iterator[str]:
         yield "how long it keeps data is not known"
     if record.training_use is None:
         yield "whether it trains on data is not known"
-    elif record.training_use is TrainingUse.YES:
-        yield "it trains on what it is sent"
     if not record.exit_plan:
         yield "there is no exit plan"
     if record.review_by is None:

@@ -130,8 +130,8 @@ class Varying(msgspec.Struct, frozen=True):
     """Admissions that differ by which of the caller's rules hold; each is made when it is first needed."""
 
     rules: tuple[PolicyRule, ...]
-    make: Callable[[frozenset[str]], Admission]
-    """From the ids of those that hold."""
+    make: Callable[[frozenset[PolicyRule]], Admission]
+    """From those that hold."""
     made: dict[tuple[bool, ...], Admission]
 
     def admission(self, caller: Caller) -> Admission:
@@ -141,7 +141,7 @@ class Varying(msgspec.Struct, frozen=True):
         if found is None:
             if len(self.made) >= VARIANTS_MAX:
                 self.made.clear()
-            found = self.make(frozenset(rule.id for rule, held in zip(self.rules, holds, strict=True) if held))
+            found = self.make(frozenset(rule for rule, held in zip(self.rules, holds, strict=True) if held))
             self.made[holds] = found
         return found
 
@@ -592,11 +592,12 @@ def _admission(
     asked = Asked(section.environment, section.route, task, data_class)
     # Policies are asked of what the cards allow.
     left = {model: book.rules(model, asked) for model, exclusion in judged.items() if exclusion is None}
-    by_caller = {
-        rule.id: rule for policies in left.values() for rules in policies for rule in rules if rule.rests_on_caller
-    }
+    # By value: a rule about vendors' records is another one for each vendor's dates.
+    by_caller = dict.fromkeys(
+        rule for policies in left.values() for rules in policies for rule in rules if rule.rests_on_caller
+    )
 
-    def ruled(holding: frozenset[str]) -> Admission:
+    def ruled(holding: frozenset[PolicyRule]) -> Admission:
         deciding = {model: _deciding(policies, holding) for model, policies in left.items()}
         against = {model: book.excluded_by(model, rules, asked) for model, rules in deciding.items()}
         took_part = dict.fromkeys(rule.id for rules in deciding.values() for rule in rules)
@@ -605,13 +606,13 @@ def _admission(
     if not by_caller:
         return ruled(frozenset())
     return msgspec.structs.replace(
-        _assembled(section, book, operation, judged), varying=Varying(tuple(by_caller.values()), ruled, {})
+        _assembled(section, book, operation, judged), varying=Varying(tuple(by_caller), ruled, {})
     )
 
 
-def _deciding(policies: Sequence[Sequence[PolicyRule]], holding: frozenset[str]) -> list[PolicyRule]:
+def _deciding(policies: Sequence[Sequence[PolicyRule]], holding: frozenset[PolicyRule]) -> list[PolicyRule]:
     found = (
-        next((rule for rule in rules if not rule.rests_on_caller or rule.id in holding), None) for rules in policies
+        next((rule for rule in rules if not rule.rests_on_caller or rule in holding), None) for rules in policies
     )
     return [rule for rule in found if rule is not None]
 

@@ -81,6 +81,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
             "when": {
                 "team": ["payers"], "app": ["caller"], "task": ["x"], "environment": ["stage"],
                 "data_class": ["public"], "tag": ["a"], "model": ["small"], "cost_tier": ["low"], "risk_tier": ["low"],
+                "provider_region": ["eu"], "vendor_record": ["valid"],
                 "time": {"zone": "UTC", "days": ["mon"], "hours": "08:00-18:00"},
             },
         }],
