@@ -24,7 +24,7 @@ from lineclear.console import guard
 from lineclear.console.assets import Asset, read_assets
 from lineclear.console.desk import Desk
 from lineclear.console.entrance import Authenticate, Entrance, EntranceParts
-from lineclear.console.live import REFUSED, Streams
+from lineclear.console.live import REFUSED, Found, Streams
 from lineclear.console.page import Action, Feed, Onward, Page, Visit
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
 from lineclear.console.render import CONSOLE, Links, Renderer, part
@@ -186,17 +186,23 @@ class Console:
             if principal is None:
                 return self._signed_out(request, "json")
             query = _query(feed.query, request)
-            visit = Visit(self._desk, principal, self._parts.clock.unix_us(), {}, query)
+            place = request.headers.get("last-event-id", "")
+            visit = Visit(self._desk, principal, self._parts.clock.unix_us(), {}, query, place)
             news = await run_in_threadpool(feed.begin, visit)
 
-            def look() -> tuple[str, str] | None:
+            def look() -> Found | None:
                 now = self._who(request)[1]
                 if now is None:
-                    return REFUSED, "you are signed out; sign in again to go on"
+                    return Found(REFUSED, "you are signed out; sign in again to go on")
                 if now != principal:
-                    return REFUSED, "what you may see has changed; load the page again to go on"
+                    return Found(REFUSED, "what you may see has changed; load the page again to go on")
                 value = news()
-                return None if value is None else (feed.event, self._renderer.render(feed.template, value=value))
+                if value is None:
+                    return None
+                at = str(value.get("place", ""))
+                if value.keys() == {"place"}:
+                    return Found("", "", at)
+                return Found(feed.event, self._renderer.render(feed.template, value=value), at)
 
             return guard.guarded(self._streams.response(look, is_once=feed.is_once))
 

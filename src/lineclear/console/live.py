@@ -6,6 +6,7 @@ while it waits.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
@@ -22,8 +23,19 @@ RETRY_MS = 2_000
 REFUSED = "refused"
 """The event after which nothing follows: its data says why."""
 
-Look = Callable[[], tuple[str, str] | None]
-"""What is new since the last look, as an event's name and data; None if nothing is."""
+
+class Found(NamedTuple):
+    """What a look found."""
+
+    name: str
+    """The event's name; empty = nothing to show, only a place to go on from."""
+    data: str = ""
+    place: str = ""
+    """Where it stands now; a browser that connects anew sends the last one back."""
+
+
+Look = Callable[[], Found | None]
+"""What is new since the last look; None if nothing is."""
 
 
 class Streams:
@@ -52,8 +64,8 @@ class Streams:
                 found = await run_in_threadpool(look)
                 quiet = 0 if found else quiet + 1
                 if found:
-                    yield event(*found)
-                    if is_once or found[0] == REFUSED:
+                    yield event(found)
+                    if is_once or found.name == REFUSED:
                         return
                 elif quiet % QUIET_LOOKS_MAX == 0:
                     yield ": nothing new\n\n"
@@ -72,14 +84,20 @@ class Streams:
         return True
 
 
-def event(name: str, data: str) -> str:
-    """One server-sent event; every line of its data stands on a line of its own."""
-    lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
-    return f"event: {name}\n{lines}\n"
+def event(found: Found) -> str:
+    """One server-sent event; every line of its data stands on a line of its own.
+
+    Without data a browser tells nobody of it and keeps its place all the same. Source: HTML Living Standard §9.2.6.
+    """
+    place = f"id: {found.place}\n" if found.place else ""
+    if not found.name:
+        return f"{place}\n"
+    lines = "".join(f"data: {line}\n" for line in found.data.splitlines() or [""])
+    return f"event: {found.name}\n{place}{lines}\n"
 
 
 async def _full() -> AsyncIterator[str]:
-    yield event(REFUSED, f"{STREAMS_MAX} pages are followed already; close one, or reload this page by hand")
+    yield event(Found(REFUSED, f"{STREAMS_MAX} pages are followed already; close one, or reload this page by hand"))
 
 
 def _stream(parts: AsyncIterator[str]) -> StreamingResponse:

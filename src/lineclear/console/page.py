@@ -25,6 +25,8 @@ class Visit:
     """What stands in the braces of the page's path."""
     query: Mapping[str, str]
     """Declared parameters with a value."""
+    place: str = ""
+    """Where the stream before this one ended, as its `place` told; empty for a page's first."""
 
     def get(self, path: str, query: Mapping[str, str] | None = None, **parts: str) -> Any:
         """The answer of `GET /api/v1<path>`. Raises as `Desk.ask`."""
@@ -91,7 +93,8 @@ class Feed:
     event: str
     """The event's name."""
     begin: Callable[[Visit], Callable[[], dict[str, Any] | None]]
-    """Called once per stream; what it returns is called every second and says what is new, None for nothing."""
+    """Called once per stream; what it returns is called every second and says what is new, None for nothing. A
+    `place` in it comes back with the visit when the browser connects anew; `place` alone shows nothing."""
     query: Sequence[str] = ()
     is_once: bool = False
     """True: the stream ends with its first find."""

@@ -107,16 +107,21 @@ REQUESTS = Page("/requests", "requests.html", load, query=(*FILTERS, "find", "si
 
 
 def begin_live(visit: Visit) -> Callable[[], dict[str, Any] | None]:
-    """Follow what ends from now on."""
-    place = str(visit.get("/requests", {"after": NEWEST})["after"])
+    """Follow what ends from now on, or from where the stream before was cut."""
+    place = visit.place or str(visit.get("/requests", {"after": NEWEST})["after"])
+    told = ""
 
     def news() -> dict[str, Any] | None:
-        nonlocal place
+        nonlocal place, told
         page = visit.get("/requests", {**visit.query, "after": place, "limit": str(LIVE_ROWS_MAX)})
         is_behind = len(page["rows"]) == LIVE_ROWS_MAX
         place = str((visit.get("/requests", {"after": NEWEST}) if is_behind else page)["after"])
+        if not page["rows"]:
+            is_told, told = place == told, place
+            return None if is_told else {"place": place}
+        told = place
         # They come in the order of arrival; the page shows the newest on top.
-        return {"rows": page["rows"][::-1], "is_behind": is_behind} if page["rows"] else None
+        return {"rows": page["rows"][::-1], "is_behind": is_behind, "place": place}
 
     return news
 
