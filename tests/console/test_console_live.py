@@ -18,11 +18,12 @@ DRAIN_S = 4.0
 class Stream:
     """A page that follows something."""
 
-    def __init__(self, visitor: Visitor, path: str) -> None:
+    def __init__(self, visitor: Visitor, path: str, place: str = "") -> None:
+        self.place = ""
         parts = urlsplit(visitor.link)
         self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=EVENT_S)
         cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
-        self._connection.request("GET", visitor.home + path, headers={"cookie": cookie})
+        self._connection.request("GET", visitor.home + path, headers={"cookie": cookie, "last-event-id": place})
         self.response = self._connection.getresponse()
 
     def event(self) -> tuple[str, str]:
@@ -32,6 +33,8 @@ class Stream:
             line = self.response.readline().decode().rstrip("\n")
             if line.startswith("event: "):
                 name = line.removeprefix("event: ")
+            elif line.startswith("id: "):
+                self.place = line.removeprefix("id: ")
             elif line.startswith("data: "):
                 data.append(line.removeprefix("data: "))
             elif not line and name:
@@ -82,6 +85,21 @@ def test_rows_and_the_first_request_come_by_themselves(tmp_path: Path, child_env
         assert b"event: rows" not in others.rest()
         for stream in (first, rows, others):
             stream.close()
+
+
+def test_stream_that_was_cut_goes_on_where_it_was(tmp_path: Path, child_environment: Mapping[str, str]) -> None:
+    with Platform(tmp_path, environment=child_environment) as platform:
+        visitor = Visitor(str(platform.facts["console_url"]))
+        visitor.sign_in()
+        rows = Stream(visitor, "/requests/stream")
+        asked = [json.loads(platform.cli("ask", "simulated", "One?", "-o", "json").stdout)["request_id"]]
+        assert asked[0] in rows.event()[1]
+        rows.close()
+        asked += [json.loads(platform.cli("ask", "simulated", "Two?", "-o", "json").stdout)["request_id"]]
+        again = Stream(visitor, "/requests/stream", rows.place)
+        html = again.event()[1]
+        assert [one in html for one in asked] == [False, True]
+        again.close()
 
 
 def test_open_page_is_told_when_its_session_ends(tmp_path: Path, child_environment: Mapping[str, str]) -> None:
