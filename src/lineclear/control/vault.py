@@ -23,6 +23,7 @@ _TAKEN_PREFIX = "taken:"
 SECRET_PREFIX = "secret:"  # noqa: S105 - how names of secrets begin, as in manifests
 _SECTION_PREFIX = "control/secrets/"
 _CONTENT_PREFIX = "control/changes/"
+_PRIVATE_PREFIX = "control/private/"
 
 
 class Vault:
@@ -73,6 +74,18 @@ class Vault:
             SealBroken: if the database was written under another master key, or altered.
         """
         return self._keys.unseal(_CONTENT_PREFIX + change_id, 0, sealed)
+
+    def seal_private(self, place: str, content: bytes) -> bytes:
+        """What a dataset asks, or what a replay was answered; opens only for the same place."""
+        return self._keys.seal(_PRIVATE_PREFIX + place, 0, content)
+
+    def open_private(self, place: str, sealed: bytes) -> bytes:
+        """What `seal_private` made.
+
+        Raises:
+            SealBroken: if the database was written under another master key, or altered.
+        """
+        return self._keys.unseal(_PRIVATE_PREFIX + place, 0, sealed)
 
     def approval_mac(self, approval: bytes) -> str:
         """Proves that this platform wrote an approval."""

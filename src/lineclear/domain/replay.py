@@ -11,7 +11,7 @@ import msgspec
 from lineclear.domain.evidence import Arm
 from lineclear.domain.exchange import Operation
 
-NANO_USD_PER_USD: Final = 1_000_000_000
+ANSWERED: Final = 200
 
 
 class ReplayState(StrEnum):
@@ -83,4 +83,4 @@ class CaseResult(msgspec.Struct, frozen=True):
 
     @property
     def is_answered(self) -> bool:
-        return self.status == 200
+        return self.status == ANSWERED

@@ -1,0 +1,402 @@
+"""Asks what replays have to ask: some calls at a time, within the spend cap, each result kept as it comes.
+
+In: replays that are open. Out: results and an end for each. A restart of control goes on where the results end; calls
+that were under way then are made again. Must not compare answers before all are there.
+"""
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from lineclear.base.clock import Clock
+from lineclear.base.seal import SealBroken
+from lineclear.control import audit
+from lineclear.control.audit import AuditAction, AuditEvent
+from lineclear.control.endpoint import Refused
+from lineclear.control.replays.datasets import Datasets
+from lineclear.control.replays.door import Caller, DoorClosed, InnerAnswer, InnerDoor, Question
+from lineclear.control.replays.stored import result_row, results_by_case, sides_of
+from lineclear.control.under_way import PLATFORM_ACTOR
+from lineclear.control.vault import Vault
+from lineclear.domain.errors import ErrorCode, LineclearError
+from lineclear.domain.evidence import Arm
+from lineclear.domain.money import usd_text
+from lineclear.domain.output_diff import report_of
+from lineclear.domain.replay import ANSWERED, OPEN_STATES, Case, ReplayState, Side
+from lineclear.handover.inner_door import InnerPurpose
+from lineclear.store import replay_rows as rows
+from lineclear.store.database import Database
+from lineclear.store.replay_rows import ReplayRow, ResultRow
+
+RUNS_AT_ONCE: Final = 2
+CALLS_AT_ONCE: Final = 4
+"""Of one replay; live traffic goes first, and its limits are shared."""
+LOOK_S: Final = 1.0
+CLOSE_S: Final = 10.0
+PATIENCE_S: Final = 600.0
+"""How long one call waits for limits of the app and for gateways that are busy, before the replay fails."""
+DOOR_PATIENCE_S: Final = 60.0
+"""How long a call waits for any gateway at all; a rolling restart takes a moment."""
+WAIT_DEFAULT_S: Final = 1.0
+WAIT_S_MAX: Final = 60.0
+VENDOR_TRIES_MAX: Final = 4
+"""Tries of a call whose target is throttled, before that is its result."""
+TEXTS_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Text kept of one replay; of further answers only the digest."""
+
+BUSY: Final = frozenset(
+    {
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.CONCURRENCY_LIMITED,
+        ErrorCode.OVERLOADED,
+        ErrorCode.ACCOUNTANT_UNAVAILABLE,
+        ErrorCode.LEDGER_UNAVAILABLE,
+        ErrorCode.NOT_READY,
+        ErrorCode.SERVER_DRAINING,
+    }
+)
+"""What says nothing of a release: it is waited for."""
+ENDING: Final = frozenset(
+    {
+        ErrorCode.INVALID_API_KEY,
+        ErrorCode.NOT_FOUND,
+        ErrorCode.MODEL_NOT_FOUND,
+        ErrorCode.STOPPED,
+        ErrorCode.BUDGET_EXCEEDED,
+    }
+)
+"""What every further call would be told too: the replay stops."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Over(Exception):
+    """The replay is over, or this process is."""
+
+
+@dataclass
+class _Run:
+    """One replay while it is carried out; `gate` guards all of it."""
+
+    row: ReplayRow
+    cases: list[Case]
+    sides: dict[Arm, Side]
+    left: deque[tuple[int, Arm]]
+    spent_nano_usd: int
+    dearest_nano_usd: int
+    answered: int
+    text_bytes: int
+    in_flight: int = 0
+    end: tuple[ReplayState, str] | None = None
+    """Set once there is nothing more to begin."""
+    trouble: Exception | None = None
+    """Why it cannot go on now; it is tried again."""
+    over: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Condition = field(default_factory=threading.Condition)
+
+    def take(self) -> tuple[int, Arm] | None:
+        """The next call, once the cap has room for it; None if there is none to make any more."""
+        with self.gate:
+            while not self.over.is_set():
+                if not self.left:
+                    return None
+                # Until a first answer tells what a call costs, there is one at a time.
+                is_known = self.in_flight == 0 or self.answered > 0
+                worst = self.spent_nano_usd + (self.in_flight + 1) * self.dearest_nano_usd
+                if is_known and worst <= self.row.spend_cap_nano_usd and not self._is_used_up():
+                    self.in_flight += 1
+                    return self.left.popleft()
+                if self.in_flight == 0:
+                    self.finish(ReplayState.STOPPED, self._cap_words())
+                    return None
+                self.gate.wait()
+            return None
+
+    def count(self, result: ResultRow) -> None:
+        """A result is kept."""
+        with self.gate:
+            self.text_bytes += result.text_bytes
+            self.answered += result.status == ANSWERED
+            cost = result.cost_nano_usd
+            if cost is None:
+                self.finish(
+                    ReplayState.STOPPED, f"model {result.model} has no price, so that no spend cap can be held to it"
+                )
+            else:
+                self.spent_nano_usd += cost
+                self.dearest_nano_usd = max(self.dearest_nano_usd, cost)
+
+    def assume_paid(self) -> None:
+        """A call was lost on its way back: it counts as the dearest one."""
+        with self.gate:
+            self.spent_nano_usd += self.dearest_nano_usd
+
+    def give_back(self) -> None:
+        with self.gate:
+            self.in_flight -= 1
+            self.gate.notify_all()
+
+    def finish(self, state: ReplayState, reason: str) -> None:
+        """No further call is made."""
+        with self.gate:
+            self.end = self.end or (state, reason)
+            self.over.set()
+            self.gate.notify_all()
+
+    def break_off(self, trouble: Exception | None) -> None:
+        """No further call is made now; the replay stays open."""
+        with self.gate:
+            self.trouble = self.trouble or trouble
+            self.over.set()
+            self.gate.notify_all()
+
+    def _is_used_up(self) -> bool:
+        return self.spent_nano_usd > 0 and self.spent_nano_usd >= self.row.spend_cap_nano_usd
+
+    def _cap_words(self) -> str:
+        return (
+            f"the spend cap of {usd_text(self.row.spend_cap_nano_usd)} USD has no room for another call: "
+            f"{usd_text(self.spent_nano_usd)} USD were spent, {len(self.left)} calls were not made"
+        )
+
+
+class Runner:
+    """Threads that carry out open replays, oldest first."""
+
+    def __init__(self, database: Database, clock: Clock, vault: Vault, datasets: Datasets, door: InnerDoor) -> None:
+        """Nothing runs yet."""
+        self._database = database
+        self._clock = clock
+        self._vault = vault
+        self._datasets = datasets
+        self._door = door
+        self._closing = threading.Event()
+        self._poked = threading.Event()
+        self._lock = threading.Lock()
+        self._active: dict[str, _Run | None] = {}
+        """By id; None while it is being prepared."""
+        self._troubles: dict[str, str] = {}
+        self._threads = [
+            threading.Thread(target=self._work, name=f"replays-{number}", daemon=True) for number in range(RUNS_AT_ONCE)
+        ]
+
+    def start(self) -> None:
+        """Begin; what was under way goes on."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """End; calls under way are cut, and made again by the next control."""
+        self._closing.set()
+        self._poked.set()
+        with self._lock:
+            active = [run for run in self._active.values() if run is not None]
+        for run in active:
+            run.break_off(None)
+        self._door.close()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(CLOSE_S)
+
+    def poke(self) -> None:
+        """There may be something to do."""
+        self._poked.set()
+
+    def stop(self, replay_id: str) -> None:
+        """Make no further calls of a replay, which the database says is over."""
+        with self._lock:
+            run = self._active.get(replay_id)
+        if run is not None:
+            run.finish(ReplayState.STOPPED, "")
+
+    # one thread
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            row = self._next()
+            if row is None:
+                self._poked.wait(LOOK_S)
+                self._poked.clear()
+                continue
+            try:
+                self._carry_out(row)
+            except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and tried again
+                self._tell(row, error)
+                self._closing.wait(LOOK_S)
+            finally:
+                with self._lock:
+                    self._active.pop(row.id, None)
+
+    def _next(self) -> ReplayRow | None:
+        try:
+            with self._database.read() as tx:
+                found = rows.read_replays_in(tx, OPEN_STATES)
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.error("replays cannot be looked after: %s", error)
+            return None
+        with self._lock:
+            row = next((one for one in found if one.id not in self._active), None)
+            if row is not None:
+                self._active[row.id] = None
+        return row
+
+    def _tell(self, row: ReplayRow, error: Exception) -> None:
+        words = str(error) or type(error).__name__
+        if self._troubles.get(row.id) != words:
+            self._troubles[row.id] = words
+            is_known = isinstance(error, LineclearError | Refused | OSError)
+            _log.error("replay %s does not go on: %s", row.id, words, exc_info=None if is_known else error)
+
+    def _carry_out(self, row: ReplayRow) -> None:
+        try:
+            run = self._prepared(row)
+        except (Refused, SealBroken) as error:
+            self._close_row(row, ReplayState.FAILED, f"its dataset cannot be read: {error}")
+            return
+        if row.state == ReplayState.WAITING.value and not self._mark_running(row):
+            return
+        with self._lock:
+            self._active[row.id] = run
+        if self._closing.is_set():
+            run.break_off(None)
+        callers = [
+            threading.Thread(target=self._call_all, args=(run,), name=f"{row.id}-{number}", daemon=True)
+            for number in range(CALLS_AT_ONCE)
+        ]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        if run.trouble is not None:
+            raise run.trouble
+        if run.end is None and self._closing.is_set():
+            return
+        state, reason = run.end or (ReplayState.COMPLETED, "every case was asked")
+        self._close_row(row, state, reason)
+        self._troubles.pop(row.id, None)
+
+    def _prepared(self, row: ReplayRow) -> _Run:
+        cases = self._datasets.cases(self._datasets.find(f"{row.dataset}@{row.dataset_digest}"))
+        sides = sides_of(row)
+        done: set[tuple[int, str]] = set()
+        spent_nano_usd = dearest_nano_usd = answered = text_bytes = 0
+        with self._database.read() as tx:
+            for one in (one for block in rows.result_blocks(tx, row.id, row.cases) for one in block):
+                done.add((one.number, one.arm))
+                cost_nano_usd = one.cost_nano_usd or 0
+                spent_nano_usd += cost_nano_usd
+                dearest_nano_usd = max(dearest_nano_usd, cost_nano_usd)
+                answered += one.status == ANSWERED
+                text_bytes += one.text_bytes
+        # Side by side, so that both releases are asked a case at about the same time and in turn first.
+        left = deque(
+            (number, arm)
+            for number in range(len(cases))
+            for arm in (sorted(sides) if number % 2 else sorted(sides, reverse=True))
+            if (number, arm.value) not in done
+        )
+        return _Run(
+            row=replace(row, state=ReplayState.RUNNING.value),
+            cases=cases,
+            sides=sides,
+            left=left,
+            spent_nano_usd=spent_nano_usd,
+            dearest_nano_usd=dearest_nano_usd,
+            answered=answered,
+            text_bytes=text_bytes,
+        )
+
+    def _mark_running(self, row: ReplayRow) -> bool:
+        with self._database.write() as tx:
+            return rows.move_replay(tx, replace(row, state=ReplayState.RUNNING.value), [ReplayState.WAITING.value])
+
+    def _close_row(self, row: ReplayRow, state: ReplayState, reason: str) -> None:
+        """Write the end with the report; of a replay that a person has stopped meanwhile the report alone."""
+        report = msgspec.json.encode(report_of(results_by_case(self._database, self._vault, row))).decode()
+        with self._database.write() as tx:
+            now = rows.read_replay(tx, row.id)
+            if now is None:
+                return
+            if now.state not in OPEN_STATES:
+                rows.move_replay(tx, replace(now, report=report), [now.state])
+                return
+            ended = replace(now, state=state.value, reason=reason, report=report, ended_us=self._clock.unix_us())
+            rows.move_replay(tx, ended, [now.state])
+            audit.record(
+                tx,
+                self._clock,
+                PLATFORM_ACTOR,
+                [AuditEvent(AuditAction.REPLAY_ENDED, f"replay/{row.id}", row.state, state.value, reason)],
+            )
+
+    # one call
+
+    def _call_all(self, run: _Run) -> None:
+        while (taken := run.take()) is not None:
+            number, arm = taken
+            try:
+                answer = self._answer(run, number, arm)
+                room = TEXTS_BYTES_MAX - run.text_bytes
+                result = result_row(self._vault, run.row.id, number, arm, answer, room)
+                with self._database.write() as tx:
+                    rows.add_results(tx, run.row.id, [result])
+                run.count(result)
+            except _Over:
+                return
+            except Exception as error:  # noqa: BLE001 - the edge of this thread: the replay tells it, and is tried again
+                run.break_off(error)
+            finally:
+                run.give_back()
+
+    def _answer(self, run: _Run, number: int, arm: Arm) -> InnerAnswer:
+        """What the release says to a case, after waiting for what is not its doing.
+
+        Raises:
+            _Over: there is no sense in going on.
+        """
+        case, side = run.cases[number], run.sides[arm]
+        caller = Caller(
+            InnerPurpose(run.row.purpose), run.row.id, run.row.app, side.environment, run.row.route, side.release
+        )
+        question = Question(
+            caller, case.operation, case.request, f"{case.id}/{arm.value}", case.variables, case.task, case.data_class
+        )
+        waited_s, shut_s, tries = 0.0, 0.0, 0
+        while True:
+            try:
+                answer = self._door.ask(question)
+            except DoorClosed as closed:
+                if closed.was_taken:
+                    run.assume_paid()
+                shut_s += self._wait(run, WAIT_DEFAULT_S)
+                if shut_s >= DOOR_PATIENCE_S:
+                    run.finish(ReplayState.FAILED, f"no gateway answered for {DOOR_PATIENCE_S:g} s: {closed}")
+                continue
+            tries += 1
+            code, message = ("", "") if answer.status == ANSWERED else answer.error()
+            if not answer.was_sent and code in ENDING:
+                run.finish(ReplayState.STOPPED, f"case {case.id!r} on {arm.value}: {message}")
+                raise _Over
+            if code == ErrorCode.UPSTREAM_RATE_LIMITED and tries < VENDOR_TRIES_MAX:
+                self._wait(run, answer.retry_after_s)
+            elif not answer.was_sent and code in BUSY:
+                waited_s += self._wait(run, answer.retry_after_s)
+                if waited_s >= PATIENCE_S:
+                    run.finish(ReplayState.FAILED, f"for {PATIENCE_S:g} s the gateways said: {message}")
+            else:
+                return answer
+
+    def _wait(self, run: _Run, wait_s: float | None) -> float:
+        """Wait before another try; how long.
+
+        Raises:
+            _Over: the replay was over meanwhile.
+        """
+        wanted_s = min(WAIT_S_MAX, WAIT_DEFAULT_S if wait_s is None else max(0.05, wait_s))
+        if run.over.wait(wanted_s):
+            raise _Over
+        return wanted_s
