@@ -113,6 +113,7 @@ ASKED = st.builds(
     route=st.sampled_from(["r", "s"]),
     task=st.sampled_from(["", "k", "l"]),
     data_class=st.sampled_from(DataClass),
+    lowest=st.sampled_from([None, DataClass.PUBLIC]),
 )
 CALLERS = st.builds(
     Caller,
@@ -130,6 +131,14 @@ def states(version: ModelVersionEntry, at_us: int) -> set[str]:
     return {VendorState.EXPIRED} | ({version.vendor} - {VendorState.VALID})
 
 
+def classes(rule: PolicyRule, asked: Asked) -> set[str]:
+    """Those that count: what is against a call looks at lower ones too."""
+    if rule.then is PolicyAction.ALLOW or asked.lowest is None:
+        return {asked.data_class}
+    order = list(DataClass)
+    return set(order[order.index(asked.lowest) : order.index(asked.data_class) + 1])
+
+
 def naive(policies: list[PolicyEntry], asked: Asked, caller: Caller, version: ModelVersionEntry) -> list[str]:
     """As docs/policies.md says it, condition by condition."""
     against = []
@@ -137,7 +146,7 @@ def naive(policies: list[PolicyEntry], asked: Asked, caller: Caller, version: Mo
         for rule in policy.rules:
             pairs: list[tuple[tuple[str, ...], set[str]]] = [
                 (rule.team, {caller.team}), (rule.app, {caller.app}), (rule.task, {asked.task}),
-                (rule.environment, {asked.environment}), (rule.data_class, {asked.data_class}),
+                (rule.environment, {asked.environment}), (rule.data_class, classes(rule, asked)),
                 (rule.tag, set(caller.tags)), (rule.model, {version.id, version.model}),
                 (rule.cost_tier, {version.cost_tier}), (rule.risk_tier, {version.risk_tier}),
                 (rule.provider_region, {version.region}), (rule.vendor_record, states(version, caller.at_us)),

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from lineclear.domain.admission import Exclusion
-from lineclear.domain.catalogue import DataClass, VendorState
+from lineclear.domain.catalogue import DataClass, VendorState, data_class_rank
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.policy_rules import PolicyAction, PolicyEntry, PolicyRule, PolicyTime
 from lineclear.domain.snapshot import ModelVersionEntry
@@ -24,6 +24,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     route: str
     task: str
     data_class: DataClass
+    lowest: DataClass | None = None
+    """The route's own data class, where the caller named a higher one; None = it is the call's."""
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
@@ -55,12 +57,22 @@ def fits_asked(rule: PolicyRule, asked: Asked, version: ModelVersionEntry) -> bo
     return (
         (not rule.environment or asked.environment in rule.environment)
         and (not rule.task or asked.task in rule.task)
-        and (not rule.data_class or asked.data_class in rule.data_class)
+        and (not rule.data_class or _is_of_class(rule, asked))
         and (not rule.model or version.id in rule.model or version.model in rule.model)
         and (not rule.cost_tier or version.cost_tier in rule.cost_tier)
         and (not rule.risk_tier or version.risk_tier in rule.risk_tier)
         and (not rule.provider_region or version.region in rule.provider_region)
     )
+
+
+def _is_of_class(rule: PolicyRule, asked: Asked) -> bool:
+    """Of what is against a call, lower classes down to the route's count too: naming a higher one evades nothing."""
+    if asked.data_class in rule.data_class:
+        return True
+    if rule.then is PolicyAction.ALLOW or asked.lowest is None:
+        return False
+    lowest, highest = data_class_rank(asked.lowest), data_class_rank(asked.data_class)
+    return any(lowest <= data_class_rank(one) < highest for one in rule.data_class)
 
 
 def dated(rule: PolicyRule, version: ModelVersionEntry) -> PolicyRule | None:

@@ -589,7 +589,7 @@ def _admission(
     }
     if not book.policies:
         return _assembled(section, book, operation, judged)
-    asked = Asked(section.environment, section.route, task, data_class)
+    asked = Asked(section.environment, section.route, task, data_class, section.data_class)
     # Policies are asked of what the cards allow.
     left = {model: book.rules(model, asked) for model, exclusion in judged.items() if exclusion is None}
     # By value: a rule about vendors' records is another one for each vendor's dates.

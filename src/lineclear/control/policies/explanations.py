@@ -137,7 +137,7 @@ class _Course:
 
     def _judge(self, section: RouteSection, task: str, data_class: DataClass) -> None:
         question, standing = self._question, self._standing
-        asked = Asked(question.environment, question.route, task, data_class)
+        asked = Asked(question.environment, question.route, task, data_class, section.data_class)
         caller = Caller(self._app.team, question.app, question.tags, question.at_us)
         judged = standing.judged(section, question.operation, task, data_class)
         for model, exclusion in judged.items():
