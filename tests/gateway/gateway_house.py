@@ -214,6 +214,7 @@ class House:
             control=Origin("unix", "control", 0, str(self.directory / "control.sock"), True),
             forwards=asyncio.Semaphore(FORWARDS_MAX),
             large_bodies=asyncio.Lock(),
+            long_checks=asyncio.Lock(),
             counters=defaultdict(int),
         )
         if limits:

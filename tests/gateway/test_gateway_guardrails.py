@@ -11,7 +11,8 @@ import pytest
 from gateway_house import KEY, House, Plan, in_house, route
 
 from lineclear.domain.guardrails import DENY, DETECT, SCHEMA, SIZE, GuardrailAction, GuardrailRule, GuardrailSide
-from lineclear.domain.snapshot import PromptEntry
+from lineclear.domain.snapshot import AccountLimits, PromptEntry
+from lineclear.gateway.turn import LONG_BYTES
 from lineclear.gateway.withhold import HELD_BYTES_MAX
 from lineclear.testing.corpora import with_crc
 from lineclear.testing.load import (
@@ -119,6 +120,25 @@ def test_a_secret_is_found_wherever_it_stands_in_a_request(tmp_path: Path, diale
         assert house.vendor.dispatches == 0
 
     in_house(tmp_path, guarded("secrets"), play)
+
+
+@BOTH
+def test_a_long_request_over_a_limit_is_told_so_before_it_is_read_through(tmp_path: Path, dialect: str) -> None:
+    plan = guarded("secrets")
+    plan.limits["app:app"] = AccountLimits(1, None, None, None)
+
+    async def play(house: House) -> None:
+        long = call(dialect, "x " * LONG_BYTES + TOKEN, False)
+        blocked = await house.call(long)
+        assert (blocked.status, error_of(blocked)["code"]) == (403, "guardrail_blocked")
+        assert (await house.call(call(dialect, "hello", False))).status == 200
+        over = await house.call(long)
+        assert (over.status, over.headers["x-lineclear-policy"]) == (429, "limit.requests:app:app")
+        assert 0 < int(over.headers["retry-after"]) <= 60
+        short = await house.call(call(dialect, TOKEN, False))
+        assert short.status == 403
+
+    in_house(tmp_path, plan, play)
 
 
 @BOTH

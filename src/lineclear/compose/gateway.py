@@ -93,6 +93,7 @@ class GatewayProcess:
             ),
             forwards=asyncio.Semaphore(FORWARDS_MAX),
             large_bodies=asyncio.Lock(),
+            long_checks=asyncio.Lock(),
             counters=defaultdict(int),
         )
         door = Door(self._parts)

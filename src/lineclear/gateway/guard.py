@@ -15,6 +15,9 @@ from lineclear.checks.window import Window
 from lineclear.domain.snapshot import PromptEntry
 from lineclear.gateway.admit import Admitted
 from lineclear.gateway.guardrails import Checks, blocked, is_block
+from lineclear.gateway.parts import Parts
+from lineclear.gateway.snapshot import Snapshot
+from lineclear.gateway.turn import LONG_BYTES, demand_room
 from lineclear.gateway.unescape import Unescape
 
 SLICE_CHARS: Final = 16 * 1024
@@ -28,11 +31,12 @@ ARGUMENTS: Final = "arguments"
 """Where OpenAI's tool calls have JSON in a string."""
 
 
-async def guard_input(admitted: Admitted) -> Admitted:
-    """Hold the request against the route's input rules.
+async def guard_input(parts: Parts, snapshot: Snapshot, admitted: Admitted) -> Admitted:
+    """Hold the request against the route's input rules; a long one in its turn, if its caller is within their limits.
 
     Raises:
-        CallerError: GUARDRAIL_BLOCKED with the ids of the rules.
+        CallerError: GUARDRAIL_BLOCKED with the ids of the rules; RATE_LIMITED, BUDGET_EXCEEDED.
+        PlatformFault: ACCOUNTANT_UNAVAILABLE.
     """
     guardrails = admitted.route.guardrails
     checks = guardrails.input if guardrails is not None else None
@@ -45,7 +49,13 @@ async def guard_input(admitted: Admitted) -> Admitted:
         if any(_is_token_ids(parsed.tree.get(name)) for name in TOKEN_FIELDS):
             raise blocked(checks.ids, "token ids cannot be checked", "send the text itself")
         said = {name: value for name, value in parsed.tree.items() if name not in NOT_SAID}
-        flags += await _check_texts(checks, chain(filled_in, _texts(said)))
+        texts = chain(filled_in, _texts(said))
+        if len(parsed.body) < LONG_BYTES:
+            flags += await _check_texts(checks, texts)
+        else:
+            await demand_room(parts, snapshot, admitted)
+            async with parts.long_checks:
+                flags += await _check_texts(checks, texts)
     if not flags:
         return admitted
     return msgspec.structs.replace(admitted, flags=tuple(dict.fromkeys((*admitted.flags, *flags))))

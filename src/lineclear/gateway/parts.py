@@ -33,6 +33,8 @@ class Parts(msgspec.Struct, frozen=True):
     """Held by each question to control; FORWARDS_MAX of them."""
     large_bodies: asyncio.Lock
     """Held while a body over 1 MiB is read and parsed."""
+    long_checks: asyncio.Lock
+    """Held while a long request is held against guardrails."""
     counters: dict[str, int]
     """Cumulative counts for the heartbeat; names in docs/metrics.md."""
     identify: Identify = identify

@@ -41,7 +41,7 @@ async def walk(parts: Parts, operation: Operation, request: Request, reply: Repl
         trace.mark()
         reached.admitted = admit(snapshot, reached.parsed, parts.clock)
         if reached.admitted.route.guardrails is not None:
-            reached.admitted = await guard_input(reached.admitted)
+            reached.admitted = await guard_input(parts, snapshot, reached.admitted)
         trace.mark()
         planned = plan(reached.admitted, parts.clock)
         trace.mark()
