@@ -40,6 +40,7 @@ SCHEMA_TEXT = (
 RULES = {
     "secrets": GuardrailRule(f"{DETECT}:house/secrets", EITHER, BLOCK, detect=("secrets",)),
     "redact": GuardrailRule(f"{DETECT}:house/personal", OUTPUT, REDACT, detect=("email", "phone")),
+    "cards": GuardrailRule(f"{DETECT}:house/cards", EITHER, BLOCK, detect=("payment-card",)),
     "flag": GuardrailRule(f"{DENY}:house/words", EITHER, FLAG, deny=("project falcon",)),
     "schema": GuardrailRule(f"{SCHEMA}:house/order", OUTPUT, BLOCK, json_schema=SCHEMA_TEXT),
     "short": GuardrailRule(f"{SIZE}:house/short", (GuardrailSide.INPUT,), BLOCK, max_bytes=400),
@@ -120,6 +121,28 @@ def test_a_secret_is_found_wherever_it_stands_in_a_request(tmp_path: Path, diale
         assert house.vendor.dispatches == 0
 
     in_house(tmp_path, guarded("secrets"), play)
+
+
+@BOTH
+@pytest.mark.parametrize("number", ["4111111111111111", "4.111111111111111e15", "4111111111111111.0"])
+def test_a_number_is_no_way_round_a_rule(tmp_path: Path, dialect: str, number: str) -> None:
+    async def play(house: House) -> None:
+        base = call(dialect, "hello", False)
+        tool = {"type": "tool_use", "id": "t1", "name": "pay", "input": {"card": "NUMBER"}}
+        arguments = {"type": "function", "id": "t1", "function": {"name": "pay", "arguments": '{"card": NUMBER}'}}
+        said = {"content": [tool]} if dialect == "anthropic" else {"content": None, "tool_calls": [arguments]}
+        messages = [{"role": "user", "content": "pay"}, {"role": "assistant", **said}]
+        for more in ({"messages": messages}, {"metadata": {"card": "NUMBER"}}):
+            tree = json.dumps({**json.loads(base.body), **more})
+            body = tree.replace('"NUMBER"', number).replace("NUMBER", number)
+            answer = await house.call(Call(base.path, base.headers, body.encode()))
+            is_blocked = answer.status == 403
+            # Arguments are text and read as they stand.
+            assert is_blocked or (dialect == "openai" and "messages" in more and "e" in number), (answer.status, body)
+        fine = await house.call(Call(base.path, base.headers, base.body[:-1] + b',"seed":4111111111111111}'))
+        assert fine.status == 200
+
+    in_house(tmp_path, guarded("cards"), play)
 
 
 @BOTH

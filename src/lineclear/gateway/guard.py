@@ -22,11 +22,13 @@ from lineclear.gateway.unescape import Unescape
 
 SLICE_CHARS: Final = 16 * 1024
 """Checked at a stretch; the loop serves others in between."""
-NOT_SAID: Final = frozenset({"model"})
+NOT_SAID: Final = frozenset({"model", "seed"})
 """Top-level fields that say nothing to a model."""
 TOKEN_FIELDS: Final = ("prompt", "input")
 """Where OpenAI's older operations also take token ids in place of text."""
 
+NUMBER_MIN: Final = 100_000_000
+"""From here on a number may be one that names a person or an account: nine digits."""
 ARGUMENTS: Final = "arguments"
 """Where OpenAI's tool calls have JSON in a string."""
 
@@ -113,7 +115,9 @@ async def _check_texts(checks: Checks, texts: Iterable[str]) -> list[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text of a request, names of fields left out; arguments of tool calls without JSON's escapes."""
+    """Every text of a request, long numbers among them, names of fields left out; arguments of tool calls without
+    JSON's escapes.
+    """
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -126,6 +130,8 @@ def _texts(value: Any) -> Iterator[str]:
                 waiting.append(Unescape().take(below, is_last=True) if is_escaped else below)
         elif isinstance(item, list):
             waiting.extend(item)
+        elif isinstance(item, (int, float)) and abs(item) >= NUMBER_MIN:
+            yield format(item, "d" if isinstance(item, int) else ".0f")
 
 
 def _is_token_ids(value: Any) -> bool:
