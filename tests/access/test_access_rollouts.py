@@ -1,6 +1,6 @@
 """The approval that a step of a rollout asks for, by real people and robots: whose counts, and what leads around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ class Silence:
     def evidence(self, plan: SignalPlan) -> RolloutEvidence:
         nothing = ArmCounts()
         return RolloutEvidence(plan.rollout, nothing, nothing, (), None, nothing, 0, 0, None, ("gateway-1",))
+
+    def keep_only(self, rollouts: Collection[str]) -> None:
+        """There is nothing to keep."""
 
 
 class Waiting:

@@ -231,6 +231,9 @@ EFFECTS: Mapping[str, Effect] = {
         for name in ("ratio", "floor")
     },
     "Rollout.guards.cost.ratio": Effect(Where.COURSE, 2),
+    "Rollout.guards.review.ratio": Effect(Where.COURSE, 2),
+    "Rollout.guards.review.floor": Effect(Where.COURSE, 0.2),
+    "Rollout.guards.review.min_reviews": Effect(Where.COURSE, 6),
 }
 
 

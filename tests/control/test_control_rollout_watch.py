@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from lineclear.control.rollouts.service import Rollouts
 from lineclear.control.rollouts.watch import RolloutWatch
 from lineclear.domain.evidence import Arm, ArmCounts
 from lineclear.domain.floor import FloorCounts
-from lineclear.domain.rollout import RolloutState
+from lineclear.domain.rollout import Hold, RolloutState
 from lineclear.domain.signals import CountedSignal, Guard, RolloutEvidence, SignalPlan
 from lineclear.domain.snapshot import RouteSection
 from lineclear.handover.lease import LeaseWriter, lease_path
@@ -57,17 +57,23 @@ class Evidence:
         self.bad: set[str] = set()
         self.broken: set[str] = set()
         self.asked: list[str] = []
+        self.kept: set[str] = set()
+        self.requests = 1_000
+        """Of each arm."""
 
     def evidence(self, plan: SignalPlan) -> RolloutEvidence:
         self.asked.append(plan.rollout)
         if plan.rollout in self.broken:
             raise ValueError("'x' is not a valid Arm")
         failed = 900 if plan.rollout in self.bad else 0
-        requests = ArmCounts.counted([(Arm.STABLE, 5_000, 1_000), (Arm.CANDIDATE, 5_000, 1_000)])
+        requests = ArmCounts.counted([(arm, 5_000, self.requests) for arm in Arm])
         bad = ArmCounts.counted([(Arm.STABLE, 5_000, 0), (Arm.CANDIDATE, 5_000, failed)])
         signal = CountedSignal(Guard.ERROR, bad, bad, FloorCounts(failed, 1_000 - failed))
         now_us = self._plane.clock.unix_us()
         return RolloutEvidence(plan.rollout, requests, requests, (signal,), None, ArmCounts(), 0, 0, now_us, ())
+
+    def keep_only(self, rollouts: Collection[str]) -> None:
+        self.kept = set(rollouts)
 
 
 class House:
@@ -222,3 +228,24 @@ def test_a_rollback_that_the_database_has_and_gateways_do_not_is_told_until_they
         assert house.section(house.one).weight_bp == 5_000
     assert house.renews()
     assert house.section(house.one).candidate is None
+
+
+def test_what_was_read_of_an_ended_rollout_is_forgotten(house: House) -> None:
+    house.watch.look()
+    assert house.evidence.kept == set(house.ids.values())
+    house.evidence.bad = {house.ids[house.one]}
+    house.watch.look()
+    house.watch.look()
+    assert house.evidence.kept == {house.ids[house.other]}
+
+
+def test_requests_that_the_ledger_has_no_more_hold_a_rollout(house: House) -> None:
+    # What was known is kept with each transition.
+    house.rollouts.pause(house.ids[house.one], "ann", "")
+    house.rollouts.resume(house.ids[house.one], "ann", "")
+    house.evidence.requests = 400
+    house.watch.look()
+    shown = house.rollouts.show(house.ids[house.one])
+    assert shown.stored.progress.hold is Hold.NO_DATA
+    assert shown.why[0] == "1200 of its requests are in the ledger no more, so the evidence is not whole"
+    assert house.state(house.other) is RolloutState.RUNNING

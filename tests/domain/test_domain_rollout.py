@@ -9,8 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypothesis.strategies import integers, sampled_from
 
 from lineclear.domain import rollout as rules
-from lineclear.domain.evidence import Arm, ArmCounts
-from lineclear.domain.floor import FloorCounts
+from lineclear.domain.evidence import Arm, ArmCounts, BadnessSums, bets_on_worse
+from lineclear.domain.floor import FloorCounts, FloorSums
+from lineclear.domain.reviews import ReviewOutcome
 from lineclear.domain.rollout import (
     Course,
     GateResult,
@@ -23,7 +24,7 @@ from lineclear.domain.rollout import (
     StepKind,
     WatchedGuard,
 )
-from lineclear.domain.signals import CountedSignal, Guard, RolloutEvidence
+from lineclear.domain.signals import CountedSignal, Guard, ReviewSignal, RolloutEvidence
 
 S = rules.SECOND_US
 START_US = 1_000 * S
@@ -345,3 +346,66 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+def reviewed(candidate: int, *, known_s: int = 70, rejected: int = 0) -> RolloutEvidence:
+    """Evidence with so many reviews of each arm, and so many rejected ones of the candidate's."""
+    said = [(Arm.CANDIDATE, 1_000, 1.0)] * rejected
+    return msgspec.structs.replace(
+        evidence(known_s),
+        reviews=ReviewSignal(
+            stable={ReviewOutcome.APPROVED: candidate},
+            candidate={ReviewOutcome.APPROVED: candidate - rejected, ReviewOutcome.REJECTED: rejected},
+            worse=BadnessSums.summed(bets_on_worse(1.25), said),
+            material=FloorSums.summed(0.005, [1.0] * rejected + [0.0] * (candidate - rejected)),
+        ),
+    )
+
+
+def test_a_weight_step_waits_for_the_reviews_that_its_guard_wants() -> None:
+    course = msgspec.structs.replace(
+        COURSE, guards=(*COURSE.guards, WatchedGuard(Guard.REVIEW, 1.25, 0.005, reviews_min=30))
+    )
+    few, enough = reviewed(29), reviewed(30)
+    assert rules.advanced(course, BEGUN, few, START_US + 71 * S) == BEGUN
+    assert rules.why_not_advancing(course, BEGUN, few, START_US + 71 * S) == ("the candidate had 29 of 30 reviews",)
+    late = rules.advanced(course, BEGUN, reviewed(29, known_s=700), START_US + 701 * S)
+    assert (late.hold, late.reason) == (
+        Hold.NO_DATA,
+        "the candidate had 29 of 30 reviews in 701 s: resume to wait on, or advance",
+    )
+    assert rules.advanced(course, BEGUN, enough, START_US + 71 * S).step == 1
+    # Nobody is asked for reviews where they are not watched, nor of the holdback.
+    assert rules.advanced(COURSE, BEGUN, few, START_US + 71 * S).step == 1
+
+
+def test_rejected_reviews_alone_roll_back() -> None:
+    course = msgspec.structs.replace(COURSE, guards=(WatchedGuard(Guard.REVIEW, 1.25, 0.005),))
+    assert rules.advanced(course, BEGUN, reviewed(60, known_s=1), START_US + S) == BEGUN
+    ended = rules.advanced(course, BEGUN, reviewed(60, known_s=1, rejected=20), START_US + S)
+    assert (ended.state, ended.by_guard) == (RolloutState.ROLLED_BACK, True)
+    assert ended.reason.startswith("guard review: the candidate is worse")
+
+
+def test_traffic_that_is_no_evidence_holds_a_step_that_needs_no_requests() -> None:
+    free = msgspec.structs.replace(WEIGHT, requests_min=0, wait_max_us=0)
+    course = msgspec.structs.replace(COURSE, steps=(free, *COURSE.steps[1:]))
+    begun = rules.begun(course, Progress(), START_US)
+    silent = msgspec.structs.replace(evidence(70), requests=ArmCounts(), first_requests=ArmCounts(), counted=())
+    assert rules.advanced(course, begun, silent, START_US + 71 * S).step == 1
+    elsewhere = msgspec.structs.replace(silent, other_release=40)
+    held = rules.advanced(course, begun, elsewhere, START_US + 71 * S)
+    assert (held.state, held.hold, held.step) == (RolloutState.HELD, Hold.NO_DATA, 0)
+    assert "40 requests say another release than their arm's and only 0 count" in held.reason
+    # A person may know better; and the app may read its configuration anew.
+    assert rules.stepped(course, held, "by ann", START_US + 72 * S).step == 1
+    back = rules.advanced(course, held, msgspec.structs.replace(evidence(70), other_release=40), START_US + 72 * S)
+    assert back.state is RolloutState.RUNNING
+
+
+def test_evidence_that_was_removed_from_the_ledger_holds() -> None:
+    less = msgspec.structs.replace(evidence(70), lost=12)
+    assert not less.is_complete
+    held = rules.advanced(COURSE, BEGUN, less, START_US + 71 * S)
+    assert (held.hold, held.step) == (Hold.NO_DATA, 0)
+    assert held.reason == "12 of its requests are in the ledger no more, so the evidence is not whole"

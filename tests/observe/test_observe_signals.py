@@ -336,7 +336,8 @@ def test_records_and_ledgers_of_before_are_read_on(tmp_path: Path, spool: Spool)
     (path,) = (tmp_path / "old").glob("*.db")
     database = Database.open(path)
     with database.write() as tx:
-        tx.exec_driver_sql("DROP TABLE exposures")
+        for later in ("exposures", "rule_hits", "reviews"):
+            tx.exec_driver_sql(f"DROP TABLE {later}")
         tx.exec_driver_sql("UPDATE ledger_version SET version_num = 'ledger_0003'")
     database.close()
     ledger = Ledger.open(tmp_path / "old")

@@ -92,8 +92,12 @@ class HeartbeatMoney(MoneyRecord, frozen=True, tag="h"):
     """Costs nothing."""
 
 
-AnyMoney: TypeAlias = IntentMoney | CheckpointMoney | SettleMoney | RefusalMoney | HeartbeatMoney
-HeardMoney: TypeAlias = HeardIntent | CheckpointMoney | SettleMoney | RefusalMoney | HeartbeatMoney
+class ReviewMoney(MoneyRecord, frozen=True, tag="v"):
+    """Costs nothing."""
+
+
+AnyMoney: TypeAlias = IntentMoney | CheckpointMoney | SettleMoney | RefusalMoney | HeartbeatMoney | ReviewMoney
+HeardMoney: TypeAlias = HeardIntent | CheckpointMoney | SettleMoney | RefusalMoney | HeartbeatMoney | ReviewMoney
 
 decode_money: Callable[[bytes | memoryview], AnyMoney] = msgspec.msgpack.Decoder(AnyMoney).decode
 decode_heard: Callable[[bytes | memoryview], HeardMoney] = msgspec.msgpack.Decoder(HeardMoney).decode

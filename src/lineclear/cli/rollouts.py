@@ -128,8 +128,17 @@ def detail_lines(answer: Mapping[str, Any]) -> list[str]:
         f"rolls back at {guard['roll_back_at']:g}" + (f" ({guard['verdict']})" if guard["verdict"] else "")
         for guard in answer["guards"]
     ]
+    if answer["reviews"] is not None:
+        lines += [_review_line(arm, answer["reviews"]) for arm in ("stable", "candidate")]
     if answer["unmonitored"]:
         lines.append(f"{answer['unmonitored']} requests went to stable because no control was seen")
     if answer["other_release"]:
         lines.append(f"{answer['other_release']} requests said another release than their arm's and count for neither")
     return lines
+
+
+def _review_line(arm: str, reviews: Mapping[str, Any]) -> str:
+    # Any: what JSON holds.
+    share = reviews[f"{arm}_share"]
+    said = ", ".join(f"{count} {outcome}" for outcome, count in reviews[arm].items())
+    return f"reviews of {arm}: {said}" + (f" ({share:.1%} of its requests)" if share is not None else "")

@@ -8,7 +8,15 @@ from dataclasses import fields
 
 from lineclear.config.manifest_dates import Mistake
 from lineclear.config.yaml_tree import PlainPath
-from lineclear.domain.manifest import HoldbackStep, Rollout, RolloutCostGuard, RolloutGuard, RolloutStep, WeightStep
+from lineclear.domain.manifest import (
+    HoldbackStep,
+    Rollout,
+    RolloutCostGuard,
+    RolloutGuard,
+    RolloutReviewGuard,
+    RolloutStep,
+    WeightStep,
+)
 
 IMMEDIATE = "immediate"
 """How a route's change goes without a Rollout: at once, for everybody."""
@@ -95,11 +103,13 @@ def _percent(percent: float, highest: float, path: PlainPath) -> Iterator[Mistak
         yield path, "invalid_value", "has at most two digits after the point"
 
 
-def _guard(name: str, guard: RolloutGuard | RolloutCostGuard) -> Iterator[Mistake]:
+def _guard(name: str, guard: RolloutGuard | RolloutCostGuard | RolloutReviewGuard) -> Iterator[Mistake]:
     if guard.ratio is not None:
         yield from _within(guard.ratio, 1, RATIO_MAX, ("guards", name, "ratio"))
-    if isinstance(guard, RolloutGuard) and guard.floor is not None and not 0 < guard.floor <= FLOOR_MAX:
+    if not isinstance(guard, RolloutCostGuard) and guard.floor is not None and not 0 < guard.floor <= FLOOR_MAX:
         yield ("guards", name, "floor"), "invalid_value", f"must be above 0 and at most {FLOOR_MAX}"
+    if isinstance(guard, RolloutReviewGuard):
+        yield from _within(guard.min_reviews, 0, REQUESTS_MAX, ("guards", name, "min_reviews"))
 
 
 def _within(value: float, low: float, high: float, path: PlainPath) -> Iterator[Mistake]:

@@ -18,14 +18,21 @@ from lineclear.control.releases import release_id
 from lineclear.domain import rollout as rules
 from lineclear.domain.evidence import WEIGHT_BP_MAX
 from lineclear.domain.floor import FLOOR_DEFAULT
-from lineclear.domain.manifest import Rollout, RolloutCostGuard, RolloutGuard
+from lineclear.domain.manifest import Rollout, RolloutCostGuard, RolloutGuard, RolloutReviewGuard
+from lineclear.domain.reviews import REVIEW_RHO_DEFAULT
 from lineclear.domain.rollout import Course, Hold, Progress, RolloutState, Step, StepKind, WatchedGuard
 from lineclear.domain.signals import COST_RHO_DEFAULT, Guard, SignalPlan
 from lineclear.store import rollout_rows
 from lineclear.store.rollout_rows import RolloutRow
 
 ROLLOUT_PREFIX: Final = "ro_"
-RATIO_DEFAULTS: Final = {Guard.ERROR: 1.25, Guard.SLOW: 1.25, Guard.COST: COST_RHO_DEFAULT, Guard.CONTRACT: 1.5}
+RATIO_DEFAULTS: Final = {
+    Guard.ERROR: 1.25,
+    Guard.SLOW: 1.25,
+    Guard.COST: COST_RHO_DEFAULT,
+    Guard.CONTRACT: 1.5,
+    Guard.REVIEW: REVIEW_RHO_DEFAULT,
+}
 """Source: release-governance §2.1."""
 SECOND_US: Final = 1_000_000
 PLATFORM_ACTOR: Final = "rollout"
@@ -100,11 +107,12 @@ def course_of(rollout: Rollout) -> Course:
     )
 
 
-def _guard(guard: Guard, written: RolloutGuard | RolloutCostGuard) -> WatchedGuard:
+def _guard(guard: Guard, written: RolloutGuard | RolloutCostGuard | RolloutReviewGuard) -> WatchedGuard:
     ratio = RATIO_DEFAULTS[guard] if written.ratio is None else written.ratio
     if isinstance(written, RolloutCostGuard):
         return WatchedGuard(guard, ratio, None)
-    return WatchedGuard(guard, ratio, FLOOR_DEFAULT if written.floor is None else written.floor)
+    floor = FLOOR_DEFAULT if written.floor is None else written.floor
+    return WatchedGuard(guard, ratio, floor, written.min_reviews if isinstance(written, RolloutReviewGuard) else 0)
 
 
 def _us(seconds: float) -> int:

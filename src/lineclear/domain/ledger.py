@@ -193,6 +193,24 @@ class Refusal(RecordBase, frozen=True, tag="r"):
     unit_hash: str = ""
 
 
+class Review(RecordBase, frozen=True, tag="v"):
+    """A person's verdict on the output of one of an app's own requests."""
+
+    id: str
+    """Of the call that brought it."""
+    at_us: int
+    environment: str
+    app: str
+    key_id: str
+    request: str
+    """The exchange that it is about; whether it is the app's own is known where the ledger is."""
+    outcome: str
+    """ReviewOutcome."""
+    reason: str
+    reviewer: str
+    """As the app names them; empty if it does not."""
+
+
 class Heartbeat(RecordBase, frozen=True, tag="h"):
     """This source is alive and everything before this record is complete; also the worker's pulse."""
 
@@ -201,7 +219,7 @@ class Heartbeat(RecordBase, frozen=True, tag="h"):
     """Cumulative since the worker started: names from docs/metrics.md."""
 
 
-Record: TypeAlias = Intent | Checkpoint | Settle | Refusal | Heartbeat
+Record: TypeAlias = Intent | Checkpoint | Settle | Refusal | Heartbeat | Review
 
 
 class LedgerSink(Protocol):

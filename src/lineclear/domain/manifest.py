@@ -452,6 +452,18 @@ class RolloutCostGuard(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RolloutReviewGuard(Noun):
+    """What the guard of people's reviews tolerates; an edit counts half."""
+
+    ratio: float | None = None
+    """How much worse than stable's the candidate's reviews may be; None = 1.25."""
+    floor: float | None = None
+    """A rate up to this is no reason to roll back; None = 0.005."""
+    min_reviews: int = 0
+    """Reviews of the candidate without which no weight step is over."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutGuards(Noun):
     """What is watched; each one that is written may roll back."""
 
@@ -459,6 +471,7 @@ class RolloutGuards(Noun):
     slow: RolloutGuard | None = None
     cost: RolloutCostGuard | None = None
     contract: RolloutGuard | None = None
+    review: RolloutReviewGuard | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from lineclear.domain.evidence import WEIGHT_BP_MAX, e_value
+from lineclear.domain.evidence import WEIGHT_BP_MAX, Arm, e_value
 from lineclear.domain.signals import Guard, RolloutEvidence
 from lineclear.domain.verdict import Cause, Decision, GuardEvidence, Promise, Reason, Verdict, decide
 
@@ -102,6 +102,8 @@ class WatchedGuard(msgspec.Struct, frozen=True):
     guard: Guard
     ratio: float
     floor: float | None
+    reviews_min: int = 0
+    """Reviews of the candidate without which no weight step is over; of the guard `review` only."""
 
 
 class Course(msgspec.Struct, frozen=True):
@@ -185,6 +187,10 @@ def guard_evidence(course: Course, evidence: RolloutEvidence) -> Iterator[GuardE
             found = evidence.cost_evidence()
             if found is not None:
                 yield found
+            continue
+        if watched.guard is Guard.REVIEW:
+            if evidence.reviews is not None:
+                yield evidence.reviews.evidence()
             continue
         signal = evidence.signal(watched.guard)
         if signal is not None:
@@ -385,17 +391,34 @@ def _hold(
     late = _late(progress, evidence, now_us) if step.weight_bp else ""
     if late:
         return Hold.NO_DATA, late
-    seen = _candidate_requests(step, evidence)
-    if step.wait_max_us and seen < step.requests_min and now_us - progress.waits_since_us > step.wait_max_us:
+    elsewhere = _of_other_release(step, evidence)
+    if elsewhere:
+        return Hold.NO_DATA, elsewhere
+    if step.wait_max_us and now_us - progress.waits_since_us > step.wait_max_us:
+        lacks = " and ".join(_lacks(course, step, evidence))
         waited_s = (now_us - progress.waits_since_us) // SECOND_US
-        return Hold.NO_DATA, (
-            f"the candidate had {seen} of {step.requests_min} requests in {waited_s} s: resume to wait on, or advance"
-        )
+        if lacks:
+            return Hold.NO_DATA, f"the candidate had {lacks} in {waited_s} s: resume to wait on, or advance"
     return None
+
+
+def _of_other_release(step: Step, evidence: RolloutEvidence | None) -> str:
+    """Why there is traffic and no evidence; empty if there is no such reason."""
+    if evidence is None or not step.weight_bp:
+        return ""
+    counted = sum(evidence.requests.total(arm) for arm in Arm)
+    if evidence.other_release <= counted:
+        return ""
+    return (
+        f"{evidence.other_release} requests say another release than their arm's and only {counted} count: "
+        "the app reads its configuration of another release"
+    )
 
 
 def _late(progress: Progress, evidence: RolloutEvidence | None, now_us: int) -> str:
     """Why the data is not whole; empty if it is, or may still come."""
+    if evidence is not None and evidence.lost:
+        return f"{evidence.lost} of its requests are in the ledger no more, so the evidence is not whole"
     if evidence is not None and evidence.is_full:
         return "it has more users than are kept apart, so the evidence has stopped growing"
     known_us = progress.step_since_us
@@ -428,9 +451,20 @@ def _missing(
     left_us = progress.step_since_us + step.bake_us - evidence.watermark_us
     if left_us > 0:
         yield f"{step.kind.value} step {progress.step + 1} lasts another {-(-left_us // SECOND_US)} s"
+    for lack in _lacks(course, step, evidence):
+        yield f"the candidate had {lack}"
+
+
+def _lacks(course: Course, step: Step, evidence: RolloutEvidence | None) -> Iterator[str]:
+    """What the candidate has had too little of."""
     seen = _candidate_requests(step, evidence)
     if seen < step.requests_min:
-        yield f"the candidate had {seen} of {step.requests_min} requests at this weight"
+        yield f"{seen} of {step.requests_min} requests at this weight"
+    wanted = max((watched.reviews_min for watched in course.guards), default=0)
+    if step.kind is StepKind.WEIGHT and wanted:
+        said = 0 if evidence is None or evidence.reviews is None else evidence.reviews.count(Arm.CANDIDATE)
+        if said < wanted:
+            yield f"{said} of {wanted} reviews"
 
 
 def _candidate_requests(step: Step, evidence: RolloutEvidence | None) -> int:

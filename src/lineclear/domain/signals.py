@@ -9,8 +9,9 @@ from enum import StrEnum
 
 import msgspec
 
-from lineclear.domain.evidence import BETS_ON_SPLIT, ArmCounts, BadnessSums, bets_on_worse
-from lineclear.domain.floor import FloorCounts
+from lineclear.domain.evidence import BETS_ON_SPLIT, Arm, ArmCounts, BadnessSums, bets_on_worse
+from lineclear.domain.floor import FLOOR_DEFAULT, FloorCounts, FloorSums
+from lineclear.domain.reviews import ReviewOutcome
 from lineclear.domain.verdict import GuardEvidence
 
 COST_RHO_DEFAULT = 1.1
@@ -28,6 +29,8 @@ class Guard(StrEnum):
     """The mean of what it cost, cut at the frozen cap."""
     CONTRACT = "contract"
     """The answer was withheld or flagged by a guardrail, refused by the model, or cut for length."""
+    REVIEW = "review"
+    """What people said of the outputs."""
 
 
 COUNTED_GUARDS = (Guard.ERROR, Guard.SLOW, Guard.CONTRACT)
@@ -47,6 +50,10 @@ class SignalPlan(msgspec.Struct, frozen=True):
     """C of min(c, C)/C, above 0; None = no prices to freeze, and the guard `cost` is not watched."""
     cost_rho: float = COST_RHO_DEFAULT
     """Sums of logarithms belong to their bets, so this one ratio has to be known when they are summed."""
+    review_rho: float | None = None
+    """The same for reviews; None = the guard `review` is not watched."""
+    review_floor: float = FLOOR_DEFAULT
+    """Sums against a floor belong to it."""
 
 
 class CountedSignal(msgspec.Struct, frozen=True):
@@ -64,6 +71,26 @@ class CountedSignal(msgspec.Struct, frozen=True):
         """Where the guard stands; with `floor` None a rate of any size matters."""
         floor_log_e = None if floor is None else self.candidate.log_e(floor)
         return GuardEvidence(self.guard.value, self.first_bad.log_e(bets_on_worse(rho)), floor_log_e, may_roll_back)
+
+
+class ReviewSignal(msgspec.Struct, frozen=True):
+    """What people said of each arm's outputs; the newest review of a request is the one that counts."""
+
+    stable: dict[ReviewOutcome, int]
+    """Reviewed requests by what was said."""
+    candidate: dict[ReviewOutcome, int]
+    worse: BadnessSums
+    """The first request of each unit of which more was said than "approved"."""
+    material: FloorSums
+    """All reviewed requests of the candidate."""
+
+    def count(self, arm: Arm) -> int:
+        """Reviewed requests of an arm."""
+        return sum((self.candidate if arm is Arm.CANDIDATE else self.stable).values())
+
+    def evidence(self) -> GuardEvidence:
+        """Where the guard `review` stands."""
+        return GuardEvidence(Guard.REVIEW.value, self.worse.log_e(), self.material.log_e())
 
 
 class RolloutEvidence(msgspec.Struct, frozen=True):
@@ -88,13 +115,17 @@ class RolloutEvidence(msgspec.Struct, frozen=True):
     """Every live source's records up to this instant are in it; None = no source has said so yet."""
     missing: tuple[str, ...]
     """Live sources that are silent: what they did since the watermark is unknown, so hold."""
+    reviews: ReviewSignal | None = None
+    """None where they are not watched."""
+    lost: int = 0
+    """Requests that were in the ledger when it was looked at before, and are no more: a day of it was removed."""
     is_full: bool = False
     """There are more sticky units than are kept, so the evidence has stopped growing: hold."""
 
     @property
     def is_complete(self) -> bool:
         """Whether a verdict may rest on it. Missing data is a hold, never a pass."""
-        return self.watermark_us is not None and not self.missing and not self.is_full
+        return self.watermark_us is not None and not self.missing and not self.is_full and not self.lost
 
     def signal(self, guard: Guard) -> CountedSignal | None:
         """One guard of 0/1 badness; None where it is not watched."""

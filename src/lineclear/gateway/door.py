@@ -14,6 +14,7 @@ from lineclear.gateway.fields import id_fields
 from lineclear.gateway.forward import REQUEST_PREFIX, forward_request
 from lineclear.gateway.me import me
 from lineclear.gateway.parts import Parts
+from lineclear.gateway.review import asks_for_review, review
 from lineclear.gateway.route_config import asks_for_config, route_config
 from lineclear.gateway.walk import walk
 from lineclear.net.server import Reply, Request
@@ -39,7 +40,7 @@ MODEL_PREFIX = b"/v1/models/"
 VERSION_PREFIX = deprecation.VERSION_PREFIX.encode()
 ME = b"/v1/me"
 TENSOR_PREFIX = b"/v2/"
-ANSWERED = ("/v1/models", "/v1/me", "/v1/routes/{route}/config")
+ANSWERED = ("/v1/models", "/v1/me", "/v1/requests/{id}", "/v1/routes/{route}/config")
 """What apps can ask beside the walks, as a hint."""
 
 
@@ -99,7 +100,7 @@ class Door:
             handler = route_config
         if handler is None and request.path.startswith(VERSION_PREFIX):
             handler = local.model_version
-        allowed = b"POST" if request.path in WALKS else b"GET, HEAD"
+        allowed = b"POST" if request.path in WALKS or asks_for_review(request.path) else b"GET, HEAD"
         if request.path.startswith(TENSOR_PREFIX):
             raise CallerError(
                 ErrorCode.NOT_YET_SUPPORTED,
@@ -127,7 +128,9 @@ class Door:
 
 def _asked(request: Request) -> Asked | None:
     """The handler of a path that is neither a walk nor answered at once; None if it is none of these."""
-    if request.method not in {b"GET", b"HEAD"}:
+    if request.method == b"POST" and asks_for_review(request.path):
+        return review
+    if request.method not in {b"GET", b"HEAD"} or asks_for_review(request.path):
         return None
     if request.path == ME:
         return me

@@ -43,7 +43,7 @@ async def entry(identified: Identified, request: Request, large_bodies: asyncio.
     """
     headers = request.headers
     if b"content-encoding" in headers or headers.get(b"content-type") != JSON:
-        _check_media_type(request)
+        check_media_type(request)
     length = request.content_length
     if length is None or length > LARGE_BODY_BYTES:
         async with large_bodies:
@@ -57,7 +57,12 @@ def _parse(identified: Identified, body: bytes) -> Parsed:
     return Parsed(identified, body, tree, codec.view(tree, len(body)), codec)
 
 
-def _check_media_type(request: Request) -> None:
+def check_media_type(request: Request) -> None:
+    """Refuse what is not plain JSON.
+
+    Raises:
+        CallerError: UNSUPPORTED_MEDIA_TYPE.
+    """
     encoding = request.headers.get(b"content-encoding")
     if encoding is not None and encoding.lower() != b"identity":
         raise CallerError(

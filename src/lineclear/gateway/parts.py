@@ -12,6 +12,7 @@ from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.current import Current
 from lineclear.gateway.head import Head
 from lineclear.gateway.identify import Identified, identify
+from lineclear.gateway.review_rates import ReviewRates
 from lineclear.gateway.snapshot import Snapshot
 from lineclear.net.upstream import Origin, Pool
 
@@ -39,3 +40,5 @@ class Parts(msgspec.Struct, frozen=True):
     """Cumulative counts for the heartbeat; names in docs/metrics.md."""
     identify: Identify = identify
     """Who calls: by an API key at the data port, by a principal of control at the inner door."""
+    reviews: ReviewRates = msgspec.field(default_factory=ReviewRates)
+    """How much each app has said of outputs lately."""

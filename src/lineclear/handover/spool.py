@@ -20,7 +20,7 @@ import msgspec
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import ErrorCode, PlatformFault
-from lineclear.domain.ledger import RECORD_VERSION, Intent, Record
+from lineclear.domain.ledger import RECORD_VERSION, Intent, Record, Review
 from lineclear.handover.ballast import Ballast, clear_leftovers
 from lineclear.handover.files import private_directory, sync_directory, write_all
 from lineclear.handover.segment import (
@@ -164,8 +164,8 @@ class SpoolWriter:
         """Queues a record for this tick's write; see `LedgerSink.append`.
 
         Raises:
-            PlatformFault: `ledger_unavailable`: closed, the disk is full (intents only: what is under way may still
-                settle into the ballast), or no segment can be opened.
+            PlatformFault: `ledger_unavailable`: closed, the disk is full (intents and reviews only: what is under way
+                may still settle into the ballast), or no segment can be opened.
         """
         if self._is_disk_full or self._segment < 0:
             self._refuse_or_recover(record)
@@ -346,7 +346,7 @@ class SpoolWriter:
                 self._try_open_segment()
             if self._is_disk_full:
                 self._is_disk_full = not self._ballast.take()
-        if self._segment < 0 or (self._is_disk_full and isinstance(record, Intent)):
+        if self._segment < 0 or (self._is_disk_full and isinstance(record, Intent | Review)):
             self._counters["spool_refused"] += 1
             reason = "is closed" if self._is_closed else "has no room: the disk is full or cannot be written"
             raise _unavailable(f"the ledger's spool {reason}; nothing was sent")

@@ -7,12 +7,12 @@ failure. Must not: decide; write.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from lineclear.base.clock import Clock
 from lineclear.domain.evidence import (
@@ -33,8 +33,10 @@ from lineclear.domain.first_events import FirstEvent
 from lineclear.domain.floor import FloorCounts
 from lineclear.domain.ledger import Intent
 from lineclear.domain.signals import CountedSignal, Guard, RolloutEvidence, SignalPlan
+from lineclear.observe.review_signal import COLUMNS as REVIEW_COLUMNS
+from lineclear.observe.review_signal import ReviewFold
 from lineclear.store.ledger import Ledger
-from lineclear.store.ledger_tables import exposures
+from lineclear.store.ledger_tables import exposures, reviews
 
 SILENT_US: Final = 10_000_000
 """A source whose last record lies further back is silent: it writes one each second."""
@@ -102,6 +104,12 @@ class Signals:
                 self._folds.popitem(last=False)
             return self._evidence(fold, standing)
 
+    def keep_only(self, rollouts: Collection[str]) -> None:
+        """Forget what was read of every other rollout: nobody asks for one that has ended."""
+        with self._lock:
+            for ended in [rollout for rollout in self._folds if rollout not in rollouts]:
+                del self._folds[ended]
+
     def _read(self, fold: "_Fold", day: int) -> None:
         wanted = select(*_COLUMNS).where(
             exposures.c.day == day,
@@ -112,6 +120,22 @@ class Signals:
             for row in connection.execute(wanted.execution_options(yield_per=ROWS_AT_ONCE)):
                 fold.take(row)
                 fold.numbers[day] = max(fold.numbers.get(day, 0), row[0])
+            if fold.reviews is not None:
+                self._read_reviews(connection, fold, fold.reviews, day)
+
+    def _read_reviews(self, connection: Connection, fold: "_Fold", said: ReviewFold, day: int) -> None:
+        wanted = (
+            select(*REVIEW_COLUMNS)
+            .where(
+                reviews.c.day == day,
+                reviews.c.rollout == fold.plan.rollout,
+                reviews.c.number > said.numbers.get(day, 0),
+            )
+            .order_by(reviews.c.number)
+        )
+        for row in connection.execute(wanted.execution_options(yield_per=ROWS_AT_ONCE)):
+            said.take(row)
+            said.numbers[day] = row[0]
 
     def _evidence(self, fold: "_Fold", standing: Standing) -> RolloutEvidence:
         plan = fold.plan
@@ -129,7 +153,8 @@ class Signals:
             other_release=fold.other_release,
             watermark_us=min(marks.values(), default=0) or None,
             missing=tuple(sorted(name for name, mark_us in marks.items() if now_us - mark_us > SILENT_US)),
-            is_full=fold.is_full,
+            reviews=fold.reviews.signal() if fold.reviews is not None else None,
+            is_full=fold.is_full or (fold.reviews is not None and fold.reviews.is_full),
         )
 
 
@@ -207,6 +232,8 @@ class _Fold:
         self.signals = _signals(plan)
         cap = plan.cost_cap_nano_usd
         self.cost = None if cap is None else _CostSums(bets_on_worse(plan.cost_rho), cap)
+        rho, floor = plan.review_rho, plan.review_floor
+        self.reviews = None if rho is None else ReviewFold(rho, floor, units_max)
         self.units = 0
         self.is_full = False
 

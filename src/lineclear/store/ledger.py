@@ -26,6 +26,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from lineclear.domain.entry import check_number
 from lineclear.domain.exposed import Exposed
+from lineclear.domain.ledger import Review
 from lineclear.store.database import Database, Durability
 from lineclear.store.day_rollups import fold_day, forget_day, has_hours, is_folded
 from lineclear.store.ledger_tables import (
@@ -41,6 +42,7 @@ from lineclear.store.ledger_tables import (
     rule_hits,
 )
 from lineclear.store.migrate import Lineage, migrate
+from lineclear.store.review_rows import FoundReview, add_reviews, found_reviews, waiting_reviews
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey, fold_rows
 from lineclear.store.standing_rollups import StandingRollups
 
@@ -155,6 +157,8 @@ class LedgerBatch:
     """Those of the rows that have a rollout, by id."""
     ruled: Mapping[str, RuledEntry] = field(default_factory=dict)
     """Those of the rows that a policy had a say in, by id."""
+    reviews: Sequence[Review] = ()
+    """What people said, received on `day`."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +274,20 @@ class Ledger:
         for day in sorted(self._known_facets)[:-2]:
             del self._known_facets[day]
         return committed
+
+    def waiting_reviews(self, day: int) -> list[Review]:
+        """Reviews received on a day that wait for their request, oldest first."""
+        with self.read(day) as connection:
+            return waiting_reviews(connection, day)
+
+    def found_reviews(self, day: int, found: Sequence[FoundReview]) -> None:
+        """Say which requests reviews of a day are about.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: if the database refuses; then all of them wait as before.
+        """
+        with self._transaction(day) as tx:
+            found_reviews(tx, day, found)
 
     def unfolded_days(self) -> list[int]:
         """The days, of those that were opened or written, whose hours are not summed up yet; oldest first."""
@@ -407,6 +425,7 @@ class Ledger:
             if batch.ruled:
                 _count_hits(tx, batch, rows)
             forget_day(tx, batch.day)
+        add_reviews(tx, batch.day, batch.reviews)
         _write_rollups(tx, self._standing.add(tx, folded))
         _upsert(tx, positions, [vars(position) for position in batch.positions])
         _upsert(tx, anomalies, [vars(anomaly) for anomaly in batch.anomalies], update=False)

@@ -1,4 +1,4 @@
-"""The ledger's tables: entries, their facets, hour and day rollups, read positions, anomalies, arrivals, exposures.
+"""The ledger's tables: entries, facets, hour and day rollups, read positions, anomalies, arrivals, exposures, reviews.
 
 In and out: names and columns only; `store.ledger` writes them, `observe` reads them. One SQLite file holds
 one UTC day; in PostgreSQL `entries` is partitioned by day.
@@ -192,6 +192,36 @@ rule_hits = Table(
     sqlite_with_rowid=False,
 )
 """How many of a day's entries a policy's rule stands in, how many of them policies refused, and when the last ended."""
+
+reviews = Table(
+    "reviews",
+    LEDGER,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("rollout", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reviewer", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("release", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("weight_bp", SmallInteger, nullable=False),
+    Column("unit_hash", Text, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("other_release", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What people said of outputs. `number` is 0 and the facts of the request are empty until the request is found; then it
+counts, from 1, what was found of a rollout on that day. Rows are added and never change what was said."""
 
 DIMENSIONS: tuple[str, ...] = tuple(column.name for column in rollups.primary_key.columns if column.name != "hour")
 """What `usage` can be asked by, in the order of the first columns of a facet."""

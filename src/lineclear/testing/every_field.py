@@ -94,7 +94,8 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
             {"weight": {"percent": 50}},
         ],
         "guards": {
-            **{guard: {"ratio": 1.5, "floor": 0.01} for guard in ("error", "slow", "contract")}, "cost": {"ratio": 1.5}
+            **{guard: {"ratio": 1.5, "floor": 0.01} for guard in ("error", "slow", "contract")}, "cost": {"ratio": 1.5},
+            "review": {"ratio": 1.5, "floor": 0.01, "min_reviews": 5},
         },
     },
     "Rollout last": {

@@ -15,6 +15,7 @@ from lineclear.domain.ledger import (
     Intent,
     Record,
     Refusal,
+    Review,
     Settle,
 )
 from lineclear.domain.money import Usage
@@ -123,6 +124,21 @@ def refusal(number: int, at_us: int = START_UNIX_US, **changes: object) -> Refus
         task="customer-support",
         duration_us=90,
         inbound_id="",
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def review(number: int, at_us: int = START_UNIX_US, about: int = 0, **changes: object) -> Review:
+    made = Review(
+        id=exchange_id(number, at_us),
+        at_us=at_us,
+        environment="live",
+        app="shop",
+        key_id="abcdefghijkl",
+        request=exchange_id(about),
+        outcome="approved",
+        reason="",
+        reviewer="",
     )
     return msgspec.structs.replace(made, **changes)
 

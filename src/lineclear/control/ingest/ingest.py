@@ -26,10 +26,11 @@ from lineclear.control.ingest.reading import (
     bytes_from,
     has_whole_frame,
 )
+from lineclear.control.ingest.reviews import Reviewing
 from lineclear.domain.entry import day_of
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exposed import Exposed
-from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Record, Refusal, Settle
+from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Record, Refusal, Review, Settle
 from lineclear.handover.checkpoint import CheckpointBroken
 from lineclear.handover.segment import (
     SegmentBatch,
@@ -111,6 +112,7 @@ class Ingest:
         self._accountant_positions = accountant_positions
         self._listener = listener
         self._numbers = FacetNumbers()
+        self._reviewing = Reviewing(ledger, clock)
         self._lock = threading.Lock()
         self._sources: dict[str, SourceReading] | None = None
         self._work = _Work()
@@ -131,6 +133,7 @@ class Ingest:
             except BaseException:
                 # What was folded and not committed is forgotten, so that it is read again.
                 self._sources = None
+                self._reviewing.arrived()
                 raise
             return IngestReport(self._work.records, self._work.entries, self._work.orphans, self._work.deleted)
 
@@ -152,8 +155,7 @@ class Ingest:
     def watermark_us(self) -> int | None:
         """Everything that live sources did before this instant is in the ledger; None if no source has said so."""
         with self._lock:
-            marks = [source.segments[-1].watermark_us for source in (self._sources or {}).values() if source.segments]
-            return min(marks, default=None)
+            return self._watermark_us()
 
     @contextmanager
     def standing(self) -> Iterator[Standing]:
@@ -183,6 +185,10 @@ class Ingest:
                 pause_s = RETRY_S
             stop.wait(pause_s)
 
+    def _watermark_us(self) -> int | None:
+        marks = [source.segments[-1].watermark_us for source in (self._sources or {}).values() if source.segments]
+        return min(marks, default=None)
+
     def _open_exchanges(self) -> dict[str, Intent]:
         sources = self._sources or {}
         return {key: found.intent for source in sources.values() for key, found in source.open.items()}
@@ -206,6 +212,7 @@ class Ingest:
                 self._replay(source, fresh)
             self._read_source(source)
         self._flush()
+        self._reviewing.look(self._open_exchanges(), self._watermark_us() or 0)
         self._delete_finished(sources)
         self._fold_days()
 
@@ -339,6 +346,10 @@ class Ingest:
             segment.watermark_us = record.at_us
             if self._listener is not None:
                 self._listener.heartbeat(source.name, record)
+        elif isinstance(record, Review):
+            if len(self._work.reviews) >= ROWS_PER_COMMIT_MAX:
+                self._flush()
+            self._work.reviews.append(_storable_review(record))
 
     def _close_orphans(self, source: SourceReading) -> None:
         now_us = self._clock.unix_us()
@@ -413,10 +424,14 @@ class Ingest:
                 anomalies=work.anomalies,
                 exposed=work.exposed,
                 ruled=work.ruled,
+                reviews=work.reviews,
             )
         )
         work.entries += len(work.rows)
+        if work.reviews:
+            self._reviewing.arrived()
         work.rows, work.facets, work.anomalies, work.touched, work.exposed, work.ruled = [], {}, [], {}, {}, {}
+        work.reviews = []
         if self._listener is not None and committed.rollups:
             self._listener.committed(committed.rollups)
 
@@ -467,6 +482,7 @@ class _Work:
         "orphans",
         "reading",
         "records",
+        "reviews",
         "rows",
         "ruled",
         "touched",
@@ -479,6 +495,7 @@ class _Work:
         self.touched: dict[str, SegmentReading] = {}
         self.exposed: dict[str, Exposed] = {}
         self.ruled: dict[str, RuledEntry] = {}
+        self.reviews: list[Review] = []
         self.day: int | None = None
         self.reading: SegmentReading | None = None
         """The segment whose records are being folded."""
@@ -493,6 +510,12 @@ def _with_storable_id(record: Record) -> Record:
     if isinstance(record, Heartbeat) or "\0" not in record.id:
         return record
     return msgspec.structs.replace(record, id=storable(record.id))
+
+
+def _storable_review(review: Review) -> Review:
+    return msgspec.structs.replace(
+        review, request=storable(review.request), reason=storable(review.reason), reviewer=storable(review.reviewer)
+    )
 
 
 def _replay_record(source: SourceReading, segment: SegmentReading, written: Record, start: int) -> None:

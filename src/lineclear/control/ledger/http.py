@@ -34,6 +34,7 @@ from lineclear.observe.entry import LOGS_MAX, NARROW_BY, Entry, EntryQuestion, f
 from lineclear.observe.explain import PriceOf, explain_entry, explain_open, find_request
 from lineclear.observe.logs import list_logs, log_line
 from lineclear.observe.period import Period, period_of
+from lineclear.observe.reviews import reviews_of
 from lineclear.observe.usage import UsageQuestion, UsageReport, sum_usage
 from lineclear.store.ledger import Ledger
 from lineclear.store.ledger_tables import DIMENSIONS
@@ -152,7 +153,12 @@ class LedgerDesk:
         if entry is not None:
             call.require(Permission.LEDGER_READ, scope_of_exchange(entry.facts), _unknown(request))
             background = self._background.of(entry, entry.detail()) if self._background is not None else None
-            return {**explain_entry(entry, self._price_then(entry), background), "demo": self.is_demo}
+            reviews = reviews_of(self._ledger, entry.id)
+            return {
+                **explain_entry(entry, self._price_then(entry), background),
+                "reviews": reviews,
+                "demo": self.is_demo,
+            }
         intent = self._ingest.open_exchanges().get(request)
         call.require(Permission.LEDGER_READ, _scope_of_intent(intent), _unknown(request))
         if intent is not None:
@@ -172,7 +178,7 @@ class LedgerDesk:
             self._ingest.catch_up()
             entry = self._find_own(request)
         if entry is not None and (entry.facts["app"], entry.facts["environment"]) == (app, environment):
-            return explain_entry(entry, self._price_then(entry))
+            return {**explain_entry(entry, self._price_then(entry)), "reviews": reviews_of(self._ledger, entry.id)}
         intent = self._ingest.open_exchanges().get(request) if entry is None else None
         if intent is not None and (intent.app, intent.environment) == (app, environment):
             return explain_open(intent)

@@ -3,6 +3,7 @@
 In: what stands. Out: plain values, times in ISO 8601 UTC.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from lineclear.control.rollouts.gates import run_of
 from lineclear.control.rollouts.service import Standing
 from lineclear.domain import rollout as rules
 from lineclear.domain.evidence import WEIGHT_BP_MAX, Arm, e_value
+from lineclear.domain.reviews import DISMISSED, ReviewOutcome
 from lineclear.domain.rollout import Course, Step
 from lineclear.domain.signals import Guard, RolloutEvidence
 from lineclear.domain.verdict import judge
@@ -64,11 +66,22 @@ class GuardFacts:
     roll_back_at: float
     stable_bad: int | None
     candidate_bad: int | None
-    """None for cost, which is no count, and for a guard without a frozen value."""
+    """None for cost, which is no count, and for a guard without a frozen value. Of reviews: rejected and overridden."""
     floor_e: float | None
     """Evidence that the candidate's rate lies above the floor; a rollback needs both."""
     verdict: str
     """What it asks for now; empty if nothing. A guard that watches nothing says so."""
+
+
+@dataclass(frozen=True)
+class ReviewFacts:
+    """What people said of each arm's outputs: reviewed requests by approved, edited, rejected, overridden."""
+
+    stable: dict[str, int]
+    candidate: dict[str, int]
+    stable_share: float | None
+    """Of its requests, how many were reviewed: what was not reviewed is not approved. None = it had none."""
+    candidate_share: float | None
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,8 @@ class RolloutDetail:
     silent: list[str]
     gate: GateFacts | None
     """None where it does not stand at a gate."""
+    reviews: ReviewFacts | None
+    """None where they are not watched."""
 
 
 def facts_of(standing: Standing) -> RolloutFacts:
@@ -167,7 +182,23 @@ def detail_of(standing: Standing) -> RolloutDetail:
         time_text(known_us) if known_us else "",
         list(evidence.missing) if evidence is not None else [],
         _gate(standing),
+        _reviews(evidence),
     )
+
+
+def _reviews(evidence: RolloutEvidence | None) -> ReviewFacts | None:
+    if evidence is None or evidence.reviews is None:
+        return None
+    said = evidence.reviews
+    shares = [
+        round(said.count(arm) / requests, 6) if (requests := evidence.requests.total(arm)) else None
+        for arm in (Arm.STABLE, Arm.CANDIDATE)
+    ]
+    return ReviewFacts(_said(said.stable), _said(said.candidate), *shares)
+
+
+def _said(counts: Mapping[ReviewOutcome, int]) -> dict[str, int]:
+    return {outcome.value: counts.get(outcome, 0) for outcome in ReviewOutcome}
 
 
 def _gate(standing: Standing) -> GateFacts | None:
@@ -188,7 +219,7 @@ def guards_of(course: Course, evidence: RolloutEvidence | None) -> list[GuardFac
         known = found.get(watched.guard.value)
         reason = None if known is None else judge(known, promise)
         verdict = "" if reason is None else reason.cause.value
-        signal = None if evidence is None or watched.guard is Guard.COST else evidence.signal(watched.guard)
+        bad = _bad(watched.guard, evidence)
         facts.append(
             GuardFacts(
                 watched.guard.value,
@@ -198,13 +229,24 @@ def guards_of(course: Course, evidence: RolloutEvidence | None) -> list[GuardFac
                 0.0 if known is None else _shown(known.log_e),
                 promise.hold_e,
                 promise.rollback_e,
-                None if signal is None else signal.first_bad.total(Arm.STABLE),
-                None if signal is None else signal.first_bad.total(Arm.CANDIDATE),
+                *bad,
                 None if known is None or known.floor_log_e is None else _shown(known.floor_log_e),
                 "not watched: nothing was frozen" if evidence is not None and known is None else verdict,
             )
         )
     return facts
+
+
+def _bad(guard: Guard, evidence: RolloutEvidence | None) -> tuple[int | None, int | None]:
+    """What speaks against each arm, stable first."""
+    if evidence is not None and guard is Guard.REVIEW and evidence.reviews is not None:
+        said = evidence.reviews
+        stable, candidate = (sum(arm.get(one, 0) for one in DISMISSED) for arm in (said.stable, said.candidate))
+        return stable, candidate
+    signal = None if evidence is None else evidence.signal(guard)
+    if signal is None:
+        return None, None
+    return signal.first_bad.total(Arm.STABLE), signal.first_bad.total(Arm.CANDIDATE)
 
 
 def _shown(log_e: float) -> float:

@@ -5,7 +5,7 @@ In: the publisher, the ledger, evidence. Out: what stands, and moves of it. Ever
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -29,6 +29,8 @@ from lineclear.control.under_way import PLATFORM_ACTOR, Stored
 from lineclear.domain import rollout as rules
 from lineclear.domain.access import Scope
 from lineclear.domain.entry import day_of
+from lineclear.domain.evidence import Arm
+from lineclear.domain.floor import FLOOR_DEFAULT
 from lineclear.domain.rollout import GateResult, NotPossible, Progress, RolloutState
 from lineclear.domain.signals import Guard, RolloutEvidence, SignalPlan
 from lineclear.store import control_rows as rows
@@ -47,6 +49,10 @@ class EvidenceOf(Protocol):
 
     def evidence(self, plan: SignalPlan) -> RolloutEvidence:
         """Everything known about a rollout now."""
+        ...
+
+    def keep_only(self, rollouts: Collection[str]) -> None:
+        """Forget what was read of every other rollout."""
         ...
 
 
@@ -109,6 +115,7 @@ class Rollouts:
                 self._end_at_gateways(one, words)
         with self._publisher.database.read() as tx:
             found = list(rollout_rows.open_rollouts(tx).values())
+        self._signals.keep_only([row.id for row in found])
         if found:
             catch_up()
         self._measured_us = {row.id: self._measured_us[row.id] for row in found if row.id in self._measured_us}
@@ -183,7 +190,13 @@ class Rollouts:
         return measured
 
     def _evidence(self, one: Stored) -> RolloutEvidence | None:
-        return None if one.plan is None else self._signals.evidence(one.plan)
+        if one.plan is None:
+            return None
+        found = self._signals.evidence(one.plan)
+        kept = kept_evidence(one)
+        # What was counted once stays counted, so fewer requests than before were taken out of the ledger.
+        lost = 0 if kept is None else sum(kept.requests.total(arm) - found.requests.total(arm) for arm in Arm)
+        return msgspec.structs.replace(found, lost=lost) if lost > 0 else found
 
     def _commit(self, was: Stored, now: Stored, evidence: RolloutEvidence | None, actor: str) -> None:
         """Write a move with everything that follows from it.
@@ -194,7 +207,7 @@ class Rollouts:
 
         def work(tx: Connection) -> None:
             at_us = self._publisher.clock.unix_us()
-            kept = stored.text_of(evidence) if evidence is not None else ""
+            kept = stored.text_of(evidence) if evidence is not None and not evidence.lost else was.row.evidence
             if not stored.put(tx, replace(was, plan=now.plan), now.progress, at_us, kept):
                 raise Overtaken("somebody else moved it meanwhile")
             events = [*stored.transition_events(was, now.progress)]
@@ -425,6 +438,10 @@ def _frozen(one: Stored, measured: Baseline, now_us: int) -> Stored:
     )
     if cost is not None:
         plan = msgspec.structs.replace(plan, cost_rho=cost.ratio)
+    reviewed = watched.get(Guard.REVIEW)
+    if reviewed is not None:
+        floor = FLOOR_DEFAULT if reviewed.floor is None else reviewed.floor
+        plan = msgspec.structs.replace(plan, review_rho=reviewed.ratio, review_floor=floor)
     return replace(one, plan=plan, progress=rules.begun(one.course, one.progress, now_us))
 
 
