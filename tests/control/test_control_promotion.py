@@ -259,6 +259,13 @@ def test_versions_of_a_prompt_name_the_releases_that_pin_them(plane: ControlPlan
         assert caught.value.status == 404
 
 
+def test_history_of_what_was_never_deployed_says_so(client: AdminClient) -> None:
+    for environment, route in (("stage", "chat"), ("live", "nowhere")):
+        with pytest.raises(AdminError, match="was never deployed in") as caught:
+            client.get("/api/v1/deployment-history", {"environment": environment, "route": route})
+        assert caught.value.code == "not_found"
+
+
 def test_history_is_made_of_moves_and_of_nothing_else() -> None:
     told = [
         ("deployment.moved", "", "rel_a"),

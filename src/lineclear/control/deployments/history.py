@@ -6,6 +6,7 @@ The trail is append-only and chained, and reaches back to the first deployment; 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from sqlalchemy import Connection
 
@@ -70,8 +71,8 @@ def stretches(events: Iterable[AuditRow], approvers: Mapping[str, str]) -> list[
                 event.number,
             )
         )
-    ends = [*(item.from_us for item in found[1:]), None]
-    told = [_until(item, end) for item, end in zip(found, ends, strict=True)]
+    starts = [item.from_us for item in found]
+    told = [_until(item, end) for item, end in zip_longest(found, starts[1:])]
     return told[::-1]
 
 
