@@ -51,6 +51,15 @@ def planted(tmp_path_factory: pytest.TempPathFactory, child_environment: Mapping
         with Platform(directory, environment=child_environment) as platform:
             done = platform.cli("apply", "-f", str(path), "--note", hostile.LINE[:300])
             assert done.returncode == 0, done.stderr
+            path.write_text(manifests.text_of(hostile.documents(port, stepped_tokens=9)))
+            assert platform.cli("apply", "-f", str(path), "--note", "a rollout").returncode == 0
+            (rollout,) = platform.admin("GET", "/api/v1/rollouts")["rollouts"]
+            platform.admin("POST", f"/api/v1/rollouts/{rollout['id']}/pauses", {"reason": hostile.TEXT})
+            platform.admin("POST", "/api/v1/stops", {"scope": "app:idle", "reason": hostile.TEXT})
+            platform.admin("POST", "/api/v1/members", {"name": "ann", "display": hostile.TEXT[:200]})
+            platform.admin("POST", "/api/v1/grants", {"principal": "ann", "role": "approver", "scope": "team:testers"})
+            platform.admin("POST", "/api/v1/members", {"name": "robot", "kind": "service"})
+            platform.admin("POST", "/api/v1/tokens", {"principal": "robot", "label": hostile.LINE[:60]})
             key = platform.cli_json("keys", "create", "--app", "caller", "--env", "live")["key"]
             for text in ("Hello", "fail"):
                 ask(platform, key, chat("hostile/route:1", text), x_lineclear_tags="channel=web")

@@ -15,7 +15,9 @@ SHOWN = hostile.SCRIPT
 
 def test_text_is_shown_as_it_is_and_marks_of_direction_are_written_out(browser: Browser, planted: Platform) -> None:
     with visit(browser, link(planted)) as one:
-        for path in ("/catalogue", "/routes/hostile/route:1", "/providers", "/catalogue/second"):
+        (rollout,) = planted.admin("GET", "/api/v1/rollouts")["rollouts"]
+        rollouts = ("/rollouts", f"/rollouts/{rollout['id']}", "/emergency", "/access/ann", "/")
+        for path in ("/catalogue", "/routes/hostile/route:1", "/providers", "/catalogue/second", *rollouts):
             one.go(path)
             text = one.page.inner_text("main")
             assert SHOWN in text, path

@@ -17,7 +17,9 @@ import pytest
 from lineclear.base.clock import SystemClock
 from lineclear.console import shown
 from lineclear.console.application import Console, ConsoleParts
+from lineclear.console.page import Page
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
+from lineclear.console.pages.access import MEMBER
 from lineclear.console.pages.home import RESTING_STATES
 from lineclear.domain.errors import ErrorCode, LineclearError
 from lineclear.domain.runtimes import RuntimeState
@@ -82,6 +84,8 @@ def busy(platform: Platform) -> Platform:
     path.write_text(MANIFEST)
     done = platform.cli("apply", "-f", str(path), "--note", "a shop")
     assert done.returncode == 0, done.stderr
+    platform.admin("POST", "/api/v1/members", {"name": "ann"})
+    platform.admin("POST", "/api/v1/grants", {"principal": "ann", "role": "viewer"})
     path.write_text(MANIFEST.replace("], rollout: careful", "], max_tokens: 9, rollout: careful"))
     assert platform.cli("apply", "-f", str(path), "--note", "shorter answers").returncode == 0
     key = platform.cli_json("keys", "create", "--app", "shop", "--env", "live")["key"]
@@ -112,6 +116,12 @@ def concrete(platform: Platform) -> dict[str, str]:
     (rollout,) = platform.admin("GET", "/api/v1/rollouts")["rollouts"]
     named = {"name": "simulated", "session_id": "0" * 8, "rollout_id": rollout["id"]}
     return {"request_id": row["id"], "key_id": row["key_id"], **named}
+
+
+def path_of(page: Page, names: Mapping[str, str]) -> str:
+    """A page's path with what is there in its braces."""
+    # Members are not named like routes and models.
+    return page.path.format_map({**names, "name": "ann"} if page is MEMBER else names)
 
 
 def words_of(page: str) -> str:
@@ -198,7 +208,7 @@ def test_request_shows_each_candidate_check_attempt_and_cost_line(busy: Platform
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path or "/")
 def test_page_and_twin_are_there(busy: Platform, visitor: Visitor, page: Any) -> None:
-    path = page.path.format_map(concrete(busy))
+    path = path_of(page, concrete(busy))
     answer, twin = visitor.get(path or "/"), visitor.get(f"{path or '/home'}.json")
     assert (answer.status, twin.status) == (200, 200), answer.text
     assert isinstance(twin.json(), dict)

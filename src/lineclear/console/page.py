@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineclear.console.desk import Desk
+from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.access import Principal, Scope
 from lineclear.domain.permissions import Permission
 
@@ -39,6 +40,16 @@ class Visit:
     def delete(self, path: str, query: Mapping[str, str] | None = None, **parts: str) -> Any:
         """The answer of `DELETE /api/v1<path>`. Raises as `Desk.ask`."""
         return self.desk.ask(self.principal, "DELETE", API + path, parts=parts, query=query)
+
+    def usage(self, asked: Mapping[str, str]) -> Mapping[str, Any] | None:
+        """The answer of `GET /usage`; None for who may not read the ledger."""
+        try:
+            found: Mapping[str, Any] = self.get("/usage", asked)
+        except Refused as refused:
+            if refused.code is not AdminCode.FORBIDDEN:
+                raise
+            return None
+        return found
 
     def may(self, permission: Permission, team: str = "", environment: str = "", route: str = "") -> bool:
         """Whether the person may do that to what lies there, so that a page offers nothing that would be refused."""
@@ -117,6 +128,11 @@ NAVIGATION: Mapping[str, Sequence[NavEntry]] = {
         NavEntry("/cost", "Cost"),
     ),
     "Know": (NavEntry("/catalogue", "Catalogue"), NavEntry("/providers", "Providers")),
-    "Control": (NavEntry("/keys", "Keys"), NavEntry("/sessions", "Sessions")),
+    "Control": (
+        NavEntry("/emergency", "Emergency"),
+        NavEntry("/access", "Access"),
+        NavEntry("/keys", "Keys"),
+        NavEntry("/sessions", "Sessions"),
+    ),
 }
 """Groups of the navigation, in order."""

@@ -3,6 +3,7 @@
 In: a template's name and values. Out: text. No template may mark text as safe; a test reads them all for it.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Renderer:
             axis_usd=shown.axis_usd, moment_short=shown.moment_short, pretty=shown.pretty,
             span_words=shown.span_words, several=shown.several, usd_digits=shown.usd_digits,
             of=shown.of, sentence=shown.sentence, percent=shown.percent, plain=shown.plain, middle=shown.middle,
-            lasting=rollout_words.lasting,
+            lasting=rollout_words.lasting, shell=shlex.quote,
         )  # fmt: skip
         self._environment = environment
 

@@ -41,6 +41,8 @@ def page_paths(platform: Platform) -> list[str]:
     keys = platform.admin("GET", "/api/v1/keys")["keys"]
     models = platform.admin("GET", "/api/v1/models")["items"]
     routes = platform.admin("GET", "/api/v1/routes")["items"]
+    rollouts = platform.admin("GET", "/api/v1/rollouts")["rollouts"]
+    members = platform.admin("GET", "/api/v1/members")["members"]
     return [
         *("/", "/start", "/requests", "/routes", "/models", "/cost", "/catalogue", "/providers", "/keys", "/sessions"),
         *("/requests?outcome=fault", "/cost?by=model&since=24h", "/keys?state=all"),
@@ -48,4 +50,8 @@ def page_paths(platform: Platform) -> list[str]:
         f"/keys/{keys[-1]['id']}",
         *(f"/catalogue/{item['name']}" for item in models[:2]),
         *(f"/routes/{item['name']}" for item in routes[:2]),
+        *("/rollouts", "/rollouts?state=held", "/emergency", "/access"),
+        "/access?subject=me&action=change:approve&object=platform",
+        *(f"/rollouts/{item['id']}" for item in rollouts[:2]),
+        *(f"/access/{item['name']}" for item in members[:2]),
     ]

@@ -27,8 +27,8 @@ LINE = TEXT.encode("ascii", "ignore").decode()
 KEY = "hostile-key"
 
 
-def documents(port: int) -> list[Document]:
-    """Every kind with every free text full of it."""
+def documents(port: int, stepped_tokens: int = 8) -> list[Document]:
+    """Every kind with every free text full of it; other `stepped_tokens` begin a rollout."""
     names = ("first-" + "x" * 40, "second")
     models = [manifests.model(name, "vendor") for name in names]
     for model in models:
@@ -41,6 +41,9 @@ def documents(port: int) -> list[Document]:
         {"kind": "Prompt", "name": "voice", "text": "Be short.", "description": TEXT},
         route | {"description": TEXT},
         manifests.app("caller", purpose=TEXT, description=TEXT),
+        manifests.app("idle"),
+        {"kind": "Rollout", "name": "careful", "steps": [{"weight": {"percent": 10, "bake_s": 3600}}]},
+        manifests.route("stepped", "second", rollout="careful", max_tokens=stepped_tokens),
     ]
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from lineclear.console.page import Action, Feed, Page
+from lineclear.console.pages.access import ACCESS, ACCESS_ACTIONS, MEMBER
 from lineclear.console.pages.catalogue import CATALOGUE, MODEL
 from lineclear.console.pages.cost import COST
+from lineclear.console.pages.emergency import EMERGENCY, OVERRIDES
 from lineclear.console.pages.home import HOME
 from lineclear.console.pages.keys import CREATE_KEY, KEY, KEYS, REVOKE_KEY
 from lineclear.console.pages.models import MODELS
@@ -18,12 +20,12 @@ from lineclear.console.pages.start import FIRST_REQUEST, SEND, START
 
 PAGES: Sequence[Page] = (
     HOME, START, REQUESTS, REQUEST, ROUTES, ROUTE, MODELS, COST, CATALOGUE, MODEL, PROVIDERS, KEYS, KEY,
-    SESSIONS, ROLLOUTS, ROLLOUT,
+    SESSIONS, ROLLOUTS, ROLLOUT, EMERGENCY, ACCESS, MEMBER,
 )  # fmt: skip
 """Every page of the console."""
 ACTIONS: Sequence[Action] = (
     SEND, CREATE_KEY, REVOKE_KEY, TEST_PROVIDER, END_ALL_SESSIONS, END_SESSION,
-    *ROLLOUT_ACTIONS,
+    *ROLLOUT_ACTIONS, *OVERRIDES, *ACCESS_ACTIONS,
 )  # fmt: skip
 """Everything that forms do."""
 FEEDS: Sequence[Feed] = (LIVE_REQUESTS, FIRST_REQUEST, WATCH_ROLLOUT)

@@ -6,8 +6,9 @@ from typing import Any
 
 from lineclear.console.budgets import find_budgets
 from lineclear.console.page import Page, Visit
-from lineclear.console.shown import of
+from lineclear.console.shown import moment, of
 from lineclear.domain.entry import HOUR_US
+from lineclear.domain.permissions import Permission
 from lineclear.domain.runtimes import RuntimeState
 from lineclear.observe.period import time_text
 
@@ -28,13 +29,16 @@ def load(visit: Visit) -> dict[str, Any]:
     by_hour = visit.get("/usage", {"by": "hour", "since": f"{HOURS}h"})
     budgets = find_budgets(visit)
     attention = [
+        *_stops(status),
         *_processes(status),
+        *_held(visit),
         *_budgets_near_end(budgets),
         *_errors(visit),
         *_unpriced(by_hour["total"]),
         *_standing(visit),
     ]
     return {
+        "may_stop": visit.may(Permission.STOP_MAKE),
         "attention": sorted(attention, key=lambda item: item["level"] != "bad"),
         "gateway_url": status["gateway_url"],
         "revision": status["revision"],
@@ -87,6 +91,24 @@ def _processes(status: Mapping[str, Any]) -> Iterable[dict[str, str]]:
     for source in status["gateways"]["silent"]:
         what = f"{source} runs an older revision than {status['revision']}"
         yield _attention("warn", what, "it did not acknowledge the newest one", "see whether it still answers")
+
+
+def _stops(status: Mapping[str, Any]) -> Iterable[dict[str, str]]:
+    """What is stopped: calls are refused until somebody starts it."""
+    for stop in (status["overrides"] or {}).get("stops", ()):
+        what = "all AI is stopped" if stop["scope"] == "all" else f"{stop['scope']} is stopped"
+        why = f"by {stop['actor']} at {moment(time_text(stop['at_us']))}: {stop['reason'] or 'no reason was given'}"
+        yield _attention("bad", what, why, "start it when the cause is gone", "/emergency")
+
+
+def _held(visit: Visit) -> Iterable[dict[str, str]]:
+    """Rollouts that wait for a person."""
+    for one in visit.get("/rollouts", {"state": "held"})["rollouts"]:
+        what = f"the rollout of {one['route']} in {one['environment']} is held at {one['percent']:g} %"
+        asks = one["hold"] == "approval"
+        why = "somebody else than who started it decides whether it goes on" if asks else one["reason"]
+        following = "approve it or roll it back" if asks else "resume it or roll it back"
+        yield _attention("warn", what, why, following, f"/rollouts/{one['id']}")
 
 
 def _budgets_near_end(budgets: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:

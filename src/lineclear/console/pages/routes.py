@@ -5,7 +5,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from lineclear.console.page import Page, Visit
+from lineclear.console.pages.rollouts import OPEN
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.domain.permissions import Permission
 
 SPAN = "24h"
 
@@ -45,6 +47,9 @@ def load_route(visit: Visit) -> dict[str, Any]:
     called = visit.get("/usage", {"by": "app,environment", "route": name, "since": SPAN})["rows"]
     sums = _sums(visit, name)
     stable = _releases(visit)
+    back = {row["environment"]: row for row in visit.get("/rollbacks")["deployments"] if row["route"] == name}
+    stops = {stop["scope"]: stop for stop in visit.get("/stops")["stops"]}
+    open_rollouts = _open_rollouts(visit, name)
     environments = []
     for environment, deployed in sorted(item["manifest"]["environments"].items()):
         requests = {row["app"]: row["requests"] for row in called if row["environment"] == environment}
@@ -62,6 +67,8 @@ def load_route(visit: Visit) -> dict[str, Any]:
                     {"model": target["model"], "status": statuses.get(target["model"])}
                     for target in deployed["fallback"]
                 ],
+                "take_back": _take_back(visit, item, environment, back.get(environment), stops),
+                "rollout": open_rollouts.get(environment),
                 "settings": {key: value for key, value in deployed.items() if key not in ("targets", "fallback")},
                 **_figures(sums.get((name, environment))),
             }
@@ -78,6 +85,35 @@ def load_route(visit: Visit) -> dict[str, Any]:
             if one["route"] == name
         ],
     }
+
+
+def _take_back(
+    visit: Visit,
+    item: Mapping[str, Any],
+    environment: str,
+    readiness: Mapping[str, Any] | None,
+    stops: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What could be done at once, and whether this person may."""
+    where = (item["manifest"]["team"], environment, item["name"])
+    scope = f"route:{environment}/{item['name']}"
+    return {
+        "scope": scope,
+        "stopped": stops.get(scope) or stops.get("all"),
+        "is_stopped_itself": scope in stops,
+        "may_stop": visit.may(Permission.STOP_MAKE, *where),
+        "may_roll_back": visit.may(Permission.ROLLBACK_MAKE, *where),
+        "to": readiness["rollback_to"] if readiness else None,
+        "rolled_back_from": readiness["rolled_back_from"] if readiness else "",
+        "ready": [one["release"] for one in readiness["previous"] if one["is_ready"]] if readiness else [],
+        "reason": readiness["reason"] if readiness else "it is not deployed",
+    }
+
+
+def _open_rollouts(visit: Visit, route: str) -> dict[str, Mapping[str, Any]]:
+    """The rollout that is under way in each environment."""
+    found = visit.get("/rollouts", {"route": route})["rollouts"]
+    return {one["environment"]: one for one in found if one["state"] in OPEN}
 
 
 def _targets(deployed: Mapping[str, Any], statuses: Mapping[str, str]) -> list[dict[str, Any]]:
