@@ -51,6 +51,8 @@ COMMANDS = {
     "stop": CommandRow("lineclear.cli.stop:stop", "Stop AI for an app, a route, a provider or everybody."),
     "start": CommandRow("lineclear.cli.stop:start", "Lift a stop."),
     "rollouts": CommandRow("lineclear.cli.rollouts:rollouts", "Follow, hold, advance and take back rollouts."),
+    "datasets": CommandRow("lineclear.cli.datasets:datasets", "Keep, list and remove cases to ask releases."),
+    "replays": CommandRow("lineclear.cli.replays:replays", "Ask a dataset of two releases, and compare."),
     "usage": CommandRow("lineclear.cli.usage:usage", "Sum requests, tokens and cost."),
     "logs": CommandRow("lineclear.cli.logs:logs", "List exchanges."),
     "explain": CommandRow("lineclear.cli.explain:explain", "Tell what happened to one request and why."),

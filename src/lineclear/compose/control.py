@@ -62,6 +62,9 @@ from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
 from lineclear.control.providers.trial import ProviderTrials
 from lineclear.control.publish import Directories, Publisher
+from lineclear.control.replays import http as replays_http
+from lineclear.control.replays.door import InnerDoor
+from lineclear.control.replays.service import Replays
 from lineclear.control.rollouts import http as rollouts_http
 from lineclear.control.rollouts.service import Rollouts
 from lineclear.control.rollouts.watch import RolloutWatch
@@ -120,6 +123,7 @@ class Core:
     overrides: Overrides
     rollouts: Rollouts
     watch: RolloutWatch
+    replays: Replays
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,7 @@ async def _run(boot: Boot, life: Life) -> None:
     housekeeper.start()
     core.overrides.start()
     core.watch.start()
+    core.replays.open()
     callers = CallersDoor(core.ledger.explain_own)
     callers_server = HTTPServer(callers, clock=SystemClock(), limits=ServerLimits(), refuse=callers.refuse)
     callers_server.serve(callers_listener(boot.run_dir / CONTROL_SOCKET))
@@ -205,6 +210,7 @@ async def _run(boot: Boot, life: Life) -> None:
         await callers_server.drain(CALLERS_DRAIN_S)
         callers.close()
         core.watch.close()
+        core.replays.close()
         core.overrides.close()
         housekeeper.close()
         core.ledger.close()
@@ -276,7 +282,10 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     checkpoints = Checkpoints(database, clock, MasterKeys(boot.master_key))
     rollouts = Rollouts(publisher, ledger.ledger, ledger.signals, overrides)
     watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
-    return Core(database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch)
+    replays = Replays(publisher, InnerDoor(boot.run_dir, MasterKeys(boot.master_key), clock))
+    return Core(
+        database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch, replays
+    )
 
 
 def first_state(core: Core, boot: Boot) -> FirstState:
@@ -364,6 +373,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *policies_http.endpoints(core.publisher, core.ledger.ledger, SystemClock(), core.ledger.ingest.catch_up),
         *audit_http.endpoints(core.database, SystemClock(), core.checkpoints),
         *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
+        *replays_http.endpoints(core.replays),
         *rollouts_http.endpoints(core.rollouts, partial(refuse_follow_up, core.database)),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(

@@ -39,6 +39,9 @@ from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
 from lineclear.control.providers.trial import ProviderTrials
 from lineclear.control.publish import Directories, Publisher
+from lineclear.control.replays import http as replays_http
+from lineclear.control.replays.door import InnerDoor
+from lineclear.control.replays.service import Replays
 from lineclear.control.secrets import http as secrets_http
 from lineclear.control.secrets.secrets import Secrets
 from lineclear.control.sessions import http as sessions_http
@@ -90,6 +93,7 @@ class ControlPlane:
         self.overrides = Overrides(self.publisher, desk)
         self.keys = Keys(self.publisher, self.overrides)
         self.secrets = Secrets(self.publisher)
+        self.replays = Replays(self.publisher, InnerDoor(self.run_dir, self.keys_of_master, self.clock))
         self.access = Access(self.database, self.clock, self.publisher.vault)
         self.sessions = Sessions(
             self.database, self.clock, lambda name: TESTER if name == TESTER.name else self.access.principal(name)
@@ -136,6 +140,7 @@ class ControlPlane:
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database, self.clock, self.checkpoints),
             *overrides_http.endpoints(self.overrides, self.database, self.clock),
+            *replays_http.endpoints(self.replays),
             *trials_http.endpoints(self.keys, self.database, self.clock, "http://127.0.0.1:4100"),
             *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),
             *self.access.endpoints("http://127.0.0.1:4101", ""),
@@ -151,6 +156,7 @@ class ControlPlane:
 
     def close(self) -> None:
         """End the thread and close the database."""
+        self.replays.close()
         self.overrides.close()
         self.database.close()
 

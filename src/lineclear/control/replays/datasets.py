@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Refused
-from lineclear.control.publish import Publisher
+from lineclear.control.publish import Publisher, read_desired
 from lineclear.control.replays.dataset_file import InvalidDataset, read_cases
 from lineclear.domain.replay import OPEN_STATES, Case
 from lineclear.store import replay_rows as rows
@@ -59,6 +59,8 @@ class Datasets:
         row = DatasetRow(name, digest, team, len(cases), len(content), self._clock.unix_us(), actor)
         sealed = self._vault.seal_private(_place(name, digest), content)
         with self._database.write() as tx:
+            if team not in read_desired(tx).teams:
+                raise Refused(AdminCode.NOT_FOUND, f"there is no team {team!r}")
             known = rows.read_datasets(tx)
             versions = [one for one in known if one.name == name]
             if versions and versions[0].team != team:

@@ -4,7 +4,7 @@ In: what is to be asked of which releases. Out: where it stands, and what came b
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +20,7 @@ from lineclear.control.releases import release_id
 from lineclear.control.replays.datasets import Datasets, find_in
 from lineclear.control.replays.door import InnerDoor
 from lineclear.control.replays.runner import Runner
-from lineclear.control.replays.stored import results_by_case, sides_text
+from lineclear.control.replays.stored import result_of, results_by_case, sides_text
 from lineclear.control.scopes import scope_of_app, scope_of_route
 from lineclear.domain.access import Scope
 from lineclear.domain.evidence import Arm
@@ -105,20 +105,18 @@ class Replays:
         with self._database.read() as tx:
             return sides_in(tx, environment, route, other)
 
-    def scopes(self, spec: ReplaySpec) -> tuple[Scope, ...]:
-        """Where whoever starts it has to be allowed to: its route on each side, its app, its dataset."""
+    def scopes_of(self, route: str, app: str, environments: Iterable[str]) -> list[Scope]:
+        """Where whoever starts a replay has to be allowed to: the route and the app, in each environment."""
         with self._database.read() as tx:
             desired = read_desired(tx)
-            team = find_in(tx, spec.dataset).team
-        environments = {side.environment for side in (spec.stable, spec.candidate) if side is not None}
-        return (
-            *(scope_of_route(desired, environment, spec.route) for environment in sorted(environments)),
-            *(scope_of_app(desired, spec.app, environment) for environment in sorted(environments)),
-            Scope(team=team),
-        )
+        return [
+            scope
+            for environment in dict.fromkeys(filter(None, environments))
+            for scope in (scope_of_route(desired, environment, route), scope_of_app(desired, app, environment))
+        ]
 
-    def start(self, spec: ReplaySpec, actor: str) -> str:
-        """Begin a replay; its id.
+    def start(self, spec: ReplaySpec, actor: str, replay_id: str = "") -> str:
+        """Begin a replay; its id. One whose id is given is begun once, however often this is asked.
 
         Raises:
             Refused: `not_found` for a dataset or app that is not there, `conflict` if too many are under way,
@@ -126,9 +124,11 @@ class Replays:
         """
         if spec.spend_cap_nano_usd <= 0:
             raise Refused(AdminCode.INVALID_REQUEST, "the spend cap must be above 0 USD")
-        id_ = random_id(REPLAY_PREFIX)
+        id_ = replay_id or random_id(REPLAY_PREFIX)
         sides = {Arm.STABLE: spec.stable} | ({} if spec.candidate is None else {Arm.CANDIDATE: spec.candidate})
         with self._database.write() as tx:
+            if replay_id and rows.read_replay(tx, replay_id) is not None:
+                return replay_id
             dataset = find_in(tx, spec.dataset)
             if spec.app not in read_desired(tx).apps:
                 raise Refused(AdminCode.NOT_FOUND, f"there is no app {spec.app!r}", hint="`lineclear apps list`")
@@ -194,6 +194,12 @@ class Replays:
     def results(self, row: ReplayRow) -> Iterator[dict[Arm, CaseResult]]:
         """What each case brought, in order; cases that nobody was asked are left out."""
         return results_by_case(self._database, self._vault, row)
+
+    def results_of(self, row: ReplayRow, number: int) -> dict[Arm, CaseResult]:
+        """What one case brought; empty while it was not asked."""
+        with self._database.read() as tx:
+            found = rows.read_results(tx, row.id, number, number + 1)
+        return {Arm(one.arm): result_of(self._vault, row.id, one) for one in found}
 
     def answers(self, replay_id: str) -> Iterator[tuple[Case, dict[Arm, CaseResult]]]:
         """Each case with what it brought, in order; cases that nobody was asked are left out.
