@@ -12,6 +12,7 @@ from lineclear.base.secret import Secret
 from lineclear.cli.main import root
 from lineclear.cli.output import ExitCode
 from lineclear.client.admin import AdminClient, path_of
+from lineclear.control.changes.opening import WAITING_EACH_MAX
 from lineclear.testing.access_house import AccessHouse, refusal
 
 OTHER_PASSWORD = "chosen by somebody else"
@@ -328,3 +329,16 @@ def test_what_no_approver_looks_at_any_more_takes_the_right_to_approve_models(pr
     assert ann.get(path_of("changes", change))["change"]["state"] == "approved"
     assert refusal(ann, "POST", path_of("changes", change, "applications"))[:2] == (403, "forbidden")
     assert protected.admin.get(path_of("changes", change))["change"]["state"] == "approved"
+
+
+def test_one_author_cannot_fill_the_place_where_everybody_waits(protected: AccessHouse) -> None:
+    ann, ben = protected.person("ann", "author team:support"), protected.person("ben", "author team:support")
+    for seconds in range(1, WAITING_EACH_MAX + 1):
+        opened(ann, seconds)
+    refused = refusal(ann, "POST", path_of("changes"), sent(CHAT.replace("SECONDS", "99")))
+    assert refused[:2] == (409, "conflict")
+    assert "changes of yours wait already" in refused[2]
+    first = opened(ann, 1)
+    opened(ben, 100)
+    ann.post(path_of("changes", first, "withdrawals"), {})
+    opened(ann, 99)

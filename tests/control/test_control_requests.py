@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lineclear.base.secret import Secret
-from lineclear.config.manifest import ManifestFile
+from lineclear.config.manifest import ManifestFile, Reading, read_values
 from lineclear.control.changes.apply import Applied, Author
+from lineclear.control.changes.opening import WAITING_EACH_BYTES_MAX
 from lineclear.control.changes.requests import ChangeRequests
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.access import PLATFORM, Grant, Principal, PrincipalKind, Role, Scope
@@ -351,6 +352,22 @@ def test_an_approval_that_somebody_wrote_into_the_database_counts_for_nothing(
         change_rows.put_approval(tx, replace(row, mac="0" * 64))
     assert refused(lambda: requests.apply(change_id, ANN, allow)).code is AdminCode.CONFLICT
     assert requests.show(change_id).row.state == ChangeState.OPEN
+
+
+def test_one_author_keeps_no_more_than_a_share_of_what_is_kept(plane: ControlPlane) -> None:
+    words = "x" * 250_000
+    prompts = [{"kind": "Prompt", "name": f"p{at}", "text": words} for at in range(WAITING_EACH_BYTES_MAX // 700_000)]
+
+    def ask(author: str, at: int) -> ChangeState:
+        voice = {"kind": "Prompt", "name": "voice", "text": f"be kind {at}"}
+        reading = Reading(read_values([*prompts, voice], "test"), ())
+        return plane.changes.apply(reading, {}, Author(author), note="why").state
+
+    assert [ask("ann", at) for at in range(2)] == [ChangeState.OPEN] * 2
+    error = refused(lambda: ask("ann", 2))
+    assert (error.code, "changes of yours wait already" in error.message) == (AdminCode.CONFLICT, True)
+    assert ask("ann", 1) is ChangeState.OPEN, "one that waits already"
+    assert ask("eve", 2) is ChangeState.OPEN
 
 
 def test_a_freeze_stops_what_serves_and_nothing_else(

@@ -611,9 +611,7 @@ def _admission(
 
 
 def _deciding(policies: Sequence[Sequence[PolicyRule]], holding: frozenset[PolicyRule]) -> list[PolicyRule]:
-    found = (
-        next((rule for rule in rules if not rule.rests_on_caller or rule in holding), None) for rules in policies
-    )
+    found = (next((rule for rule in rules if not rule.rests_on_caller or rule in holding), None) for rules in policies)
     return [rule for rule in found if rule is not None]
 
 

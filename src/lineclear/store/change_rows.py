@@ -6,7 +6,7 @@ In: a Connection and rows as frozen values. Out: rows. Decides nothing: no ids, 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lineclear.store import control_tables as tables
 from lineclear.store.control_rows import ChangeRow
@@ -61,6 +61,13 @@ def read_content(tx: Connection, change_id: str) -> bytes | None:
     table = tables.change_contents
     found = tx.execute(select(table.c.sealed).where(table.c.change_id == change_id)).first()
     return None if found is None else bytes(found.sealed)
+
+
+def content_bytes_of(tx: Connection, change_ids: Collection[str]) -> int:
+    """How much is kept of what came with these."""
+    table = tables.change_contents
+    total = select(func.coalesce(func.sum(func.length(table.c.sealed)), 0)).where(table.c.change_id.in_(change_ids))
+    return int(tx.execute(total).scalar_one())
 
 
 def delete_content(tx: Connection, change_id: str) -> None:

@@ -30,6 +30,10 @@ from lineclear.store.control_rows import ChangeRow
 WAITING_STATES = tuple(state.value for state in (ChangeState.OPEN, ChangeState.APPROVED, ChangeState.STALE))
 WAITING_MAX = 500
 """Change requests that may wait at a time."""
+WAITING_EACH_MAX = 50
+"""Of these, requests of one author, whoever owns a service account or its token counted as its author."""
+WAITING_EACH_BYTES_MAX = 16 * 1024 * 1024
+"""What came with them, together."""
 Named = Callable[[Connection, str], Principal | None]
 """Who a name is now; None for who is unknown or disabled."""
 PLATFORM_ACTOR = "platform"
@@ -81,6 +85,7 @@ def open_request(
         )
     if len(waiting) >= WAITING_MAX:
         raise Refused(AdminCode.CONFLICT, f"{WAITING_MAX} changes wait already", hint="`lineclear changes list`")
+    _demand_share(tx, waiting, {opener.author, *opener.owners}, len(stored))
     now_us = publisher.clock.unix_us()
     row = ChangeRow(
         id=opener.change_id,
@@ -108,6 +113,24 @@ def open_request(
     )  # fmt: skip
     audit.record(tx, publisher.clock, opener.author, [event])
     return row
+
+
+def _demand_share(tx: Connection, waiting: Iterable[ChangeRow], authors: set[str], new_bytes: int) -> None:
+    """Let nobody fill the place that everybody's changes wait in.
+
+    Raises:
+        Refused: `conflict`.
+    """
+    own = [row.id for row in waiting if not authors.isdisjoint({row.author, *json.loads(row.owners)})]
+    kept_bytes = change_rows.content_bytes_of(tx, own)
+    if len(own) < WAITING_EACH_MAX and kept_bytes + new_bytes <= WAITING_EACH_BYTES_MAX:
+        return
+    raise Refused(
+        AdminCode.CONFLICT,
+        f"{len(own)} changes of yours wait already, with {kept_bytes // 1024} KiB; one author may have "
+        f"{WAITING_EACH_MAX} with {WAITING_EACH_BYTES_MAX // 1024} KiB",
+        hint="have them approved, or close some: `lineclear changes withdraw CHANGE`",
+    )
 
 
 def move_request(
