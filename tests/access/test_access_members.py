@@ -1,10 +1,16 @@
 """Members, grants and tokens over the admin port: what is given reaches as far as it says, and ends at once."""
 
+import json
 import sqlite3
+import threading
+from collections import Counter
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
 
 from lineclear.client.admin import AdminError, path_of
+from lineclear.control.access.patience import FAILURES_FREE, FAILURES_FREE_ALL
 from lineclear.control.access.token_text import make_token
 from lineclear.control.sessions.sessions import IDLE_LIFE_S
 from lineclear.store.access_rows import put_groups
@@ -243,6 +249,58 @@ def test_a_wrong_password_and_a_wrong_name_look_alike_and_slow_down(house: Acces
     assert refusal(nobody, "POST", "/sign-in", {"name": "ann", "password": PASSWORD})[:2] == (429, "rate_limited")
     house.clock.advance(301)
     assert house.sign_in("ann").get(path_of("me"))["name"] == "ann"
+
+
+def test_who_guesses_elsewhere_keeps_nobody_out(house: AccessHouse) -> None:
+    house.person("ann", "viewer")
+    wrong, right = ({"name": "ann", "password": password} for password in ("x" * 12, PASSWORD))
+    statuses = [sign_in_from(house, "127.0.0.2", wrong) for _ in range(FAILURES_FREE + 1)]
+    assert statuses == [401] * FAILURES_FREE + [429]
+    assert sign_in_from(house, "127.0.0.2", right) == 429, "guessing stays slow"
+    assert sign_in_from(house, "127.0.0.1", right) == 201
+
+
+def test_guessing_from_everywhere_is_slow_and_leaves_where_somebody_signed_in_before(house: AccessHouse) -> None:
+    house.person("ann", "viewer")
+    wrong, right = ({"name": "ann", "password": password} for password in ("x" * 12, PASSWORD))
+    for place in range(FAILURES_FREE_ALL):
+        assert sign_in_from(house, f"127.0.1.{place}", wrong) == 401
+    assert sign_in_from(house, "127.0.0.3", wrong) == 429
+    assert sign_in_from(house, "127.0.0.1", right) == 201
+
+
+def test_one_address_cannot_take_every_place(house: AccessHouse) -> None:
+    house.person("ann", "viewer")
+    done = threading.Event()
+    counts: Counter[int] = Counter()
+
+    def storm() -> None:
+        place = 0
+        while not done.is_set():
+            place += 1
+            counts[sign_in_from(house, "127.0.0.2", {"name": f"n{place}", "password": "y" * 12})] += 1
+
+    threads = [threading.Thread(target=storm) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        right = {"name": "ann", "password": PASSWORD}
+        assert [sign_in_from(house, "127.0.0.1", right) for _ in range(5)] == [201] * 5
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert counts[401] > 0
+
+
+def sign_in_from(house: AccessHouse, address: str, body: dict[str, str]) -> int:
+    """The status of a sign-in whose connection comes from one of loopback's addresses."""
+    parts = urlsplit(house.served.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, source_address=(address, 0), timeout=60)
+    connection.request("POST", "/sign-in", json.dumps(body), {"content-type": "application/json"})
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def test_an_invitation_is_good_once_and_for_a_day(house: AccessHouse) -> None:

@@ -90,7 +90,8 @@ def _door(endpoint: Endpoint, authenticate: Authenticate) -> Callable[[Request],
             principal = _principal(endpoint, request, authenticate)
             query = _query(endpoint, request)
             body = _body(adapter, await read_body(request, endpoint.body_bytes_max))
-            call = Call(principal, dict(request.path_params), query, body)
+            address = request.client.host if request.client is not None else ""
+            call = Call(principal, dict(request.path_params), query, body, address=address)
             answer = await run_in_threadpool(endpoint.answer_to, call)
             return _rendered(endpoint, answer)
         except ClientDisconnect:

@@ -307,8 +307,9 @@ class Console:
     async def _sign_in_with_form(self, request: Request) -> Response:
         guard.demand_same_origin(request)
         form = await guard.read_form(request)
+        address = request.client.host if request.client is not None else ""
         try:
-            principal = await run_in_threadpool(self._entrance.identify, form)
+            principal = await run_in_threadpool(self._entrance.identify, form, address)
         except Refused as refused:
             return self._sign_in_page(form.get("next", ""), refused.message, HTTP_STATUS[refused.code])
         session = await run_in_threadpool(self._parts.sessions.open, principal)

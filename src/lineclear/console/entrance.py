@@ -47,14 +47,14 @@ class Entrance:
         self._renderer = renderer
         self._binding = guard.Cookie(f"{parts.server_name} oidc", parts.root_path)
 
-    def identify(self, form: Mapping[str, str]) -> Principal:
+    def identify(self, form: Mapping[str, str], address: str) -> Principal:
         """Who sent the form of the sign-in page: a name with its password, or the admin token.
 
         Raises:
-            Refused: `unauthenticated`; `rate_limited` for a name that failed often.
+            Refused: `unauthenticated`; `rate_limited` for a name that failed often from there.
         """
         if "name" in form:
-            return self._passwords.verify(form["name"].strip(), Secret(form.get("password", "")))
+            return self._passwords.verify(form["name"].strip(), Secret(form.get("password", "")), address)
         principal = self._parts.authenticate(form.get("admin_token", "").strip())
         if principal is None or principal.session:
             raise Refused(AdminCode.UNAUTHENTICATED, "that is not the admin token of this server")

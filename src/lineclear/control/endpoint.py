@@ -100,6 +100,8 @@ class Call:
     asked: list[Permission] = field(default_factory=list, compare=False, repr=False)
     """What was asked of the principal's grants so far; an endpoint of Reach.OBJECT whose handler asked nothing is
     refused as a defect."""
+    address: str = ""
+    """Where it came from: the other end of the connection, which may be a proxy; empty from inside the server."""
 
     def require(self, permission: Permission, scope: Scope, unknown: Refused | None = None) -> None:
         """Go on only if the principal may do it to an object that lies in `scope`.

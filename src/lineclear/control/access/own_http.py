@@ -85,11 +85,11 @@ def endpoints(members: Members, tokens: Tokens, passwords: Passwords, emergencie
 
     def sign_in(call: Call) -> CreatedToken:
         sent: SignIn = call.body
-        return tokens.sign_in(passwords.verify(sent.name, Secret(sent.password)))
+        return tokens.sign_in(passwords.verify(sent.name, Secret(sent.password), call.address))
 
     def change_password(call: Call) -> PasswordChanged:
         sent: PasswordChange = call.body
-        passwords.change(call.principal.name, Secret(sent.current), Secret(sent.password))
+        passwords.change(call.principal.name, Secret(sent.current), Secret(sent.password), call.address)
         return PasswordChanged(call.principal.name)
 
     def create_token(call: Call) -> CreatedToken:

@@ -5,9 +5,6 @@ unknown name, a disabled one and a wrong password look and last alike. Must not 
 """
 
 import hashlib
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -17,6 +14,7 @@ from lineclear.base.clock import Clock
 from lineclear.base.secret import Secret
 from lineclear.control import audit
 from lineclear.control.access.members import end_access
+from lineclear.control.access.patience import Patience
 from lineclear.control.access.principals import read_principal
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import AdminCode, Refused
@@ -32,25 +30,6 @@ LANES = 4
 """Source: RFC 9106 §4, second recommended option: argon2id, t=3, p=4, 64 MiB."""
 NOBODYS = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${'A' * 22}${'A' * 43}"
 """What an unknown name's password is compared with, as slowly as any: no password is known to have this hash."""
-AT_ONCE_MAX = 2
-"""Verifications under way: each takes MEMORY_KIB and tens of milliseconds of a core."""
-FAILURES_FREE = 5
-"""Wrong passwords of one name before each further one has to wait."""
-WAIT_S_FIRST = 2.0
-WAIT_S_MAX = 300.0
-FORGET_S = 3600.0
-NAMES_MAX = 10_000
-"""Names whose failures are kept in mind; the one that failed longest ago is forgotten first."""
-
-
-@dataclass(frozen=True)
-class _Failures:
-    count: int
-    last_ns: int
-
-    def wait_s(self) -> float:
-        beyond = self.count - FAILURES_FREE
-        return 0.0 if beyond < 0 else min(WAIT_S_FIRST * 2.0 ** min(beyond, 16), WAIT_S_MAX)
 
 
 class Passwords:
@@ -60,32 +39,30 @@ class Passwords:
         self._database = database
         self._clock = clock
         self._hasher = PasswordHasher(PASSES, MEMORY_KIB, LANES, type=Type.ID)
-        self._places = threading.BoundedSemaphore(AT_ONCE_MAX)
-        self._failures: OrderedDict[str, _Failures] = OrderedDict()
-        self._lock = threading.Lock()
+        self._patience = Patience(clock)
 
-    def verify(self, name: str, password: Secret) -> Principal:
-        """Who signs in with that name and password.
+    def verify(self, name: str, password: Secret, address: str) -> Principal:
+        """Who signs in with that name and password, from that address.
 
         Raises:
             Refused: `unauthenticated`, in the same words and time whatever was wrong; `rate_limited` for a name that
-                failed often, before anything is looked at.
+                failed often from there, before anything is looked at.
         """
-        self._demand_patience(name)
+        self._patience.demand(name, address)
         now_us = self._clock.unix_us()
         with self._database.read() as tx:
             known = rows.password_hash(tx, name)
             principal = read_principal(tx, name, now_us)
-        is_right = self._is_right(known or NOBODYS, password)
+        with self._patience.turn(address):
+            is_right = self._is_right(known or NOBODYS, password)
         if not is_right or known is None or principal is None:
-            self._note_failure(name)
+            self._patience.failed(name, address)
             with self._database.write() as tx:
                 # Only names that exist: others would let strangers write into the trail what they like.
                 if known is not None:
                     self._record(tx, name, AuditAction.SIGN_IN_REFUSED, name)
             raise Refused(AdminCode.UNAUTHENTICATED, "name or password is wrong")
-        with self._lock:
-            self._failures.pop(name, None)
+        self._patience.succeeded(name, address)
         if self._hasher.check_needs_rehash(known):
             with self._database.write() as tx:
                 rows.put_password(tx, name, self._hasher.hash(password.reveal()), now_us)
@@ -126,13 +103,13 @@ class Passwords:
             found = rows.read_invitation(tx, hashlib.sha256(token.encode()).hexdigest())
         return found.principal if found is not None and found.expires_us > self._clock.unix_us() else None
 
-    def change(self, name: str, current: Secret, password: Secret) -> None:
+    def change(self, name: str, current: Secret, password: Secret, address: str) -> None:
         """Set one's own password anew; every session and token from before ends.
 
         Raises:
             Refused: as `verify`; `invalid_request` for a password that will not do.
         """
-        self.verify(name, current)
+        self.verify(name, current, address)
         demand_good(name, password)
         hashed = self._hasher.hash(password.reveal())
         with self._database.write() as tx:
@@ -143,32 +120,10 @@ class Passwords:
     def _is_right(self, hashed: str, password: Secret) -> bool:
         if len(password.reveal()) > PASSWORD_CHARS_MAX:
             return False
-        if not self._places.acquire(blocking=False):
-            raise Refused(AdminCode.RATE_LIMITED, "too many people sign in at this moment; try again in a second")
         try:
             return self._hasher.verify(hashed, password.reveal())
         except (VerificationError, InvalidHashError):
             return False
-        finally:
-            self._places.release()
-
-    def _demand_patience(self, name: str) -> None:
-        with self._lock:
-            failures = self._failures.get(name)
-        if failures is None:
-            return
-        left_s = failures.wait_s() - (self._clock.monotonic_ns() - failures.last_ns) / 1e9
-        if left_s > 0:
-            raise Refused(AdminCode.RATE_LIMITED, f"too many wrong passwords; try again in {int(left_s) + 1} seconds")
-
-    def _note_failure(self, name: str) -> None:
-        now_ns = self._clock.monotonic_ns()
-        with self._lock:
-            before = self._failures.pop(name, _Failures(0, now_ns))
-            is_old = (now_ns - before.last_ns) / 1e9 > FORGET_S
-            self._failures[name] = _Failures(1 if is_old else before.count + 1, now_ns)
-            while len(self._failures) > NAMES_MAX:
-                self._failures.popitem(last=False)
 
     def _record(self, tx: Connection, actor: str, action: AuditAction, name: str) -> None:
         audit.record(tx, self._clock, actor, [AuditEvent(action, f"member/{name}")])
