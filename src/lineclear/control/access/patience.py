@@ -21,7 +21,7 @@ AT_ONCE_EACH_MAX = 1
 WAITING_MAX = 8
 WAITING_EACH_MAX = 2
 """Of one address."""
-TURN_WAIT_S = 2.0
+TURN_WAIT_S = 10.0
 FAILURES_FREE = 5
 """Wrong passwords of one name from one address before each further one has to wait."""
 FAILURES_FREE_ALL = 50
