@@ -77,6 +77,12 @@ def test_formats_write_the_same_rows(capsys: Any) -> None:
     assert written("csv", capsys=capsys) == "name,count\na,5\n'=b,-2\n"
 
 
+def test_rows_that_go_by_their_id_are_named_by_it_although_they_have_a_name(capsys: Any) -> None:
+    rows = [{"id": "ro_1", "name": "careful"}]
+    Output(Format.NAME).rows(rows, ["id", "name"], {"items": rows})
+    assert capsys.readouterr().out == "ro_1\n"
+
+
 @pytest.mark.parametrize("format_", ["json", "yaml", "jsonl", "csv", "table"])
 def test_fields_are_taken_in_their_order(capsys: Any, format_: str) -> None:
     shown = written(format_, fields=["count", "more"], capsys=capsys)

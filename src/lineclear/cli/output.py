@@ -198,8 +198,9 @@ def finding_line(finding: Mapping[str, Any]) -> str:
 
 
 def _name_field(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    """What a row goes by in other commands."""
-    return next((name for name in ("name", "id") if name in row), columns[0])
+    """What a row goes by in other commands: its first column, or else its name or id where it has one."""
+    named = [name for name in ("name", "id") if name in row]
+    return next((name for name in (columns[0], *named) if name in named), columns[0])
 
 
 def csv_cell(value: object) -> object:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from lineclear.control.rollouts.baseline import Baseline
+from lineclear.control.rollouts.baseline import SAMPLE_DAYS, SAMPLE_MIN, Baseline
 from lineclear.domain.detectability import Regression, detectability
 from lineclear.domain.rollout import Course, Step, StepKind
 from lineclear.domain.signals import Guard
@@ -56,7 +56,7 @@ def route_plan(course: Course, environment: str, route: str, stable: Baseline) -
     rate = (stable.failed or UNSEEN) / stable.requests if stable.requests else 0.0
     seconds = {at: step_seconds(step, stable.per_second) for at, step in enumerate(course.steps)}
     plans = [
-        _plan(course, at, guard, min(1.0, base), round(seconds[at] * stable.per_second))
+        _plan(course, at, guard, base, round(seconds[at] * stable.per_second), stable.requests)
         for at, step in enumerate(course.steps)
         if step.kind is not StepKind.APPROVAL
         for guard, base in ((Guard.ERROR, rate), (Guard.SLOW, SLOW_SHARE))
@@ -83,12 +83,14 @@ def step_seconds(step: Step, per_second: float) -> float:
     return max(step.bake_us / 1e6, min(needed, step.wait_max_us / 1e6))
 
 
-def _plan(course: Course, at: int, guard: Guard, base: float, requests: int) -> StepPlan:
+def _plan(course: Course, at: int, guard: Guard, base: float, requests: int, sample: int) -> StepPlan:
     step = course.steps[at]
     watched = next(item for item in course.guards if item.guard is guard)
     share = step.weight_bp / 100
-    if base <= 0:
-        nothing = "This step cannot be planned: stable had no requests in the last 7 days."
+    if sample < SAMPLE_MIN:
+        # Of so few neither the traffic nor the rate of errors is known; a guess would be told as if it were.
+        had = f"only {sample}" if sample else "no"
+        nothing = f"This step cannot be planned: stable had {had} requests in the last {SAMPLE_DAYS} days."
         return StepPlan(at + 1, share, guard.value, requests, False, nothing)
     found = detectability(
         Regression(base, min(RATIO, 1 / base), step.weight_bp, watched.ratio, course.promise.rollback_e, watched.floor),
