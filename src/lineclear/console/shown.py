@@ -218,3 +218,11 @@ def plain(value: Any) -> Any:
 def middle(text: str, most: int = 160) -> str:
     """Text that did not change, without its middle where it is long."""
     return text if len(text) <= most else f"{text[: most // 2]} \N{HORIZONTAL ELLIPSIS} {text[-most // 2 :]}"
+
+
+def groupby_day(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Events with a time `at` by their day in UTC, in the order in which they come."""
+    days: dict[str, list[Mapping[str, Any]]] = {}
+    for event in events:
+        days.setdefault(str(event["at"])[:10], []).append(event)
+    return [{"day": day, "events": found} for day, found in days.items()]

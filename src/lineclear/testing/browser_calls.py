@@ -41,6 +41,8 @@ def page_paths(platform: Platform) -> list[str]:
     keys = platform.admin("GET", "/api/v1/keys")["keys"]
     models = platform.admin("GET", "/api/v1/models")["items"]
     routes = platform.admin("GET", "/api/v1/routes")["items"]
+    changes = platform.admin("GET", "/api/v1/changes")["changes"]
+    releases = platform.admin("GET", "/api/v1/releases")["releases"]
     rollouts = platform.admin("GET", "/api/v1/rollouts")["rollouts"]
     members = platform.admin("GET", "/api/v1/members")["members"]
     return [
@@ -50,6 +52,9 @@ def page_paths(platform: Platform) -> list[str]:
         f"/keys/{keys[-1]['id']}",
         *(f"/catalogue/{item['name']}" for item in models[:2]),
         *(f"/routes/{item['name']}" for item in routes[:2]),
+        *("/changes", "/changes?action=manifest.&state=applied", "/changes?actor=nobody"),
+        *(f"/changes/{item['id']}" for item in changes[:2]),
+        *(f"/releases/{item['id']}" for item in releases[:2]),
         *("/rollouts", "/rollouts?state=held", "/emergency", "/access"),
         "/access?subject=me&action=change:approve&object=platform",
         *(f"/rollouts/{item['id']}" for item in rollouts[:2]),

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 
 from lineclear.console.page import Action, Feed, Page
 from lineclear.console.pages.access import ACCESS, ACCESS_ACTIONS, MEMBER
-from lineclear.console.pages.catalogue import CATALOGUE, MODEL
+from lineclear.console.pages.catalogue import CATALOGUE
+from lineclear.console.pages.change import CHANGE, CHANGE_ACTIONS
+from lineclear.console.pages.changes import CHANGES, VERIFY_TRAIL
 from lineclear.console.pages.cost import COST
 from lineclear.console.pages.emergency import EMERGENCY, OVERRIDES
 from lineclear.console.pages.home import HOME
 from lineclear.console.pages.keys import CREATE_KEY, KEY, KEYS, REVOKE_KEY
+from lineclear.console.pages.model import MODEL, MOVE_VERSION, REPLACE_VERSION
 from lineclear.console.pages.models import MODELS
 from lineclear.console.pages.providers import PROVIDERS, TEST_PROVIDER
+from lineclear.console.pages.release import RELEASE
 from lineclear.console.pages.request import REQUEST
 from lineclear.console.pages.requests import LIVE_REQUESTS, REQUESTS
 from lineclear.console.pages.rollouts import ROLLOUT, ROLLOUT_ACTIONS, ROLLOUTS, WATCH_ROLLOUT
@@ -19,11 +23,13 @@ from lineclear.console.pages.sessions import END_ALL_SESSIONS, END_SESSION, SESS
 from lineclear.console.pages.start import FIRST_REQUEST, SEND, START
 
 PAGES: Sequence[Page] = (
+    CHANGES, CHANGE, RELEASE,
     HOME, START, REQUESTS, REQUEST, ROUTES, ROUTE, MODELS, COST, CATALOGUE, MODEL, PROVIDERS, KEYS, KEY,
     SESSIONS, ROLLOUTS, ROLLOUT, EMERGENCY, ACCESS, MEMBER,
 )  # fmt: skip
 """Every page of the console."""
 ACTIONS: Sequence[Action] = (
+    VERIFY_TRAIL, *CHANGE_ACTIONS, MOVE_VERSION, REPLACE_VERSION,
     SEND, CREATE_KEY, REVOKE_KEY, TEST_PROVIDER, END_ALL_SESSIONS, END_SESSION,
     *ROLLOUT_ACTIONS, *OVERRIDES, *ACCESS_ACTIONS,
 )  # fmt: skip

@@ -1,11 +1,10 @@
-"""Catalogue: every model version with its status, owner, allowed uses, price and callers; and one card whole."""
+"""Catalogue: every model version with its status, owner, allowed uses, price and callers."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from lineclear.console.page import Page, Visit
-from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.catalogue import ModelStatus
 
 SPAN = "30d"
@@ -14,7 +13,7 @@ FACETS = ("status", "owner", "provider", "find")
 
 def load(visit: Visit) -> dict[str, Any]:
     """Versions that fit the facets."""
-    versions = _versions(visit)
+    versions = versions_of(visit)
     facets = {name: visit.query[name] for name in FACETS if name in visit.query}
     return {
         "span": SPAN,
@@ -29,27 +28,8 @@ def load(visit: Visit) -> dict[str, Any]:
     }
 
 
-def load_model(visit: Visit) -> dict[str, Any]:
-    """One model's card, its versions, and who called them lately."""
-    name = visit.parts["name"]
-    card = visit.get("/models/{name}", name=name)
-    versions = [row for row in _versions(visit) if row["name"] == name]
-    if not versions:
-        raise Refused(AdminCode.NOT_FOUND, f"the model {name!r} has no version")
-    details = {version["version"]: version for version in card["manifest"]["versions"]}
-    called = visit.get("/usage", {"by": "model,app,environment", "since": SPAN})["rows"]
-    ours = {row["model"] for row in versions}
-    return {
-        "span": SPAN,
-        "name": name,
-        "managed_by": card["managed_by"],
-        "card": {key: value for key, value in card["manifest"].items() if key not in ("kind", "name", "versions")},
-        "versions": [{**row, "manifest": details[row["version"]]} for row in versions],
-        "callers": [row for row in called if row["model"] in ours and row["app"]],
-    }
-
-
-def _versions(visit: Visit) -> list[dict[str, Any]]:
+def versions_of(visit: Visit) -> list[dict[str, Any]]:
+    """Every version that may be seen, with its card and its use over SPAN."""
     cards = {item["name"]: item["manifest"] for item in visit.get("/models")["items"]}
     used = _usage(visit)
     rows = []
@@ -102,4 +82,3 @@ def _fits(row: Mapping[str, Any], facets: Mapping[str, str]) -> bool:
 
 
 CATALOGUE = Page("/catalogue", "catalogue.html", load, query=FACETS, rows="rows")
-MODEL = Page("/catalogue/{name}", "model.html", load_model, has_dotted_names=True)

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from lineclear.console.budgets import find_budgets
+from lineclear.console.change_words import STATE_WORDS, touched
 from lineclear.console.page import Page, Visit
 from lineclear.console.shown import moment, of
 from lineclear.domain.entry import HOUR_US
@@ -20,6 +21,12 @@ ERROR_REQUESTS_LEAST = 20
 RESTING_STATES = frozenset({*RuntimeState, "starting", "waiting"}) - {RuntimeState.FAILED}
 """States of parts that need nobody; `starting` and `waiting` are those of other roles."""
 HOURS = 24
+WAITING_CHANGES = (
+    ("open", "approve", "approve or reject it"),
+    ("approved", "apply", "carry it out"),
+    ("stale", "rebase", "work it out again on what stands now"),
+)
+"""States of changes, what takes them further, and that in words."""
 LEAVING = frozenset({"deprecated", "retired", "blocked"})
 
 
@@ -31,6 +38,7 @@ def load(visit: Visit) -> dict[str, Any]:
     attention = [
         *_stops(status),
         *_processes(status),
+        *_waiting_changes(visit),
         *_held(visit),
         *_budgets_near_end(budgets),
         *_errors(visit),
@@ -109,6 +117,17 @@ def _held(visit: Visit) -> Iterable[dict[str, str]]:
         why = "somebody else than who started it decides whether it goes on" if asks else one["reason"]
         following = "approve it or roll it back" if asks else "resume it or roll it back"
         yield _attention("warn", what, why, following, f"/rollouts/{one['id']}")
+
+
+def _waiting_changes(visit: Visit) -> Iterable[dict[str, str]]:
+    """Changes that this person can take further."""
+    for state, verb, following in WAITING_CHANGES:
+        for change in visit.get("/changes", {"state": state, "limit": str(CHANGES_SHOWN)})["changes"]:
+            options = visit.get("/changes/{change_id}/options", change_id=change["id"])
+            if not options[verb]:
+                what = f"{change['note'] or 'A change without a note'}: {touched(change['plan'])}"
+                why = f"{STATE_WORDS[state]}; {change['author']} asked for it"
+                yield _attention("warn", what, why, following, f"/changes/{change['id']}")
 
 
 def _budgets_near_end(budgets: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:

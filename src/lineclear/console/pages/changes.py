@@ -1,0 +1,90 @@
+"""Changes and audit: what waits for somebody, every change, and the audit trail newest first, field by field.
+
+In: changes and the audit feed as the API tells them. Out: values to show. Who may not read the trail sees the changes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lineclear.console.change_words import touched
+from lineclear.console.page import Action, Page, Visit
+from lineclear.control.endpoint import AdminCode, Refused
+
+CHANGES_SHOWN = "30"
+EVENTS_SHOWN = "30"
+WAITING = ("open", "approved", "stale")
+STATES = (*WAITING, "applied", "rejected", "withdrawn", "expired")
+NARROWED_BY = ("actor", "action", "object", "change", "before")
+READS = "audit.read,audit.verified"
+"""Who looked; left out unless they are asked for."""
+
+
+def load(visit: Visit) -> dict[str, Any]:
+    """What waits, what was done, who did what."""
+    asked = {name: visit.query[name] for name in (*NARROWED_BY, "reads", "state") if name in visit.query}
+    listed = visit.get("/changes", {"state": asked.get("state", ""), "limit": CHANGES_SHOWN})["changes"]
+    trail = _trail(visit, asked)
+    return {
+        "filters": asked,
+        "waiting": [_waiting(visit, change) for state in WAITING for change in _in_state(visit, state)],
+        "changes": [_row(change) for change in listed],
+        "may_audit": trail is not None,
+        "rows": [] if trail is None else trail["events"],
+        "next_before": None if trail is None else trail["next_before"],
+        "choices": {"state": list(STATES)},
+    }
+
+
+def _in_state(visit: Visit, state: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = visit.get("/changes", {"state": state, "limit": CHANGES_SHOWN})["changes"]
+    return found
+
+
+def _row(change: Mapping[str, Any]) -> dict[str, Any]:
+    names = (
+        "id",
+        "state",
+        "author",
+        "approver",
+        "note",
+        "created_at",
+        "expires_at",
+        "closed_at",
+        "closed_by",
+        "reason",
+    )
+    return {**{name: change[name] for name in (*names, "revision")}, "touches": touched(change["plan"])}
+
+
+def _waiting(visit: Visit, change: Mapping[str, Any]) -> dict[str, Any]:
+    """One change with what this person could do about it."""
+    options = visit.get("/changes/{change_id}/options", change_id=change["id"])
+    detail = visit.get("/changes/{change_id}", change_id=change["id"])
+    verbs = [verb for verb in ("approve", "apply", "rebase") if not options[verb]]
+    if change["state"] != "stale":
+        verbs = [verb for verb in verbs if verb != "rebase"]
+    missing = {need["environment"] for need in detail["needs"] if need["missing"]}
+    return {**_row(change), "verbs": verbs, "missing": sorted(missing)}
+
+
+def _trail(visit: Visit, asked: Mapping[str, str]) -> dict[str, Any] | None:
+    """Events that fit; None for who may not read the trail."""
+    query = {name: asked[name] for name in NARROWED_BY if name in asked}
+    if "reads" not in asked and not asked.get("action", "").startswith("audit."):
+        query["without"] = READS
+    try:
+        found: dict[str, Any] = visit.get("/audit-feed", {**query, "limit": EVENTS_SHOWN})
+    except Refused as refused:
+        if refused.code is not AdminCode.FORBIDDEN:
+            raise
+        return None
+    return found
+
+
+def verify(visit: Visit, _form: Mapping[str, str]) -> dict[str, Any]:
+    """Hold the whole trail to its chain and its signed checkpoints."""
+    return {**visit.get("/audit-events/verdict"), "public_key": visit.get("/audit-key")["public_key"]}
+
+
+CHANGES = Page("/changes", "changes.html", load, query=("state", "reads", *NARROWED_BY), rows="rows")
+VERIFY_TRAIL = Action("/changes/trail/verification", verify, "/changes", "audit_verdict.html")
