@@ -120,6 +120,9 @@ EFFECTS: Mapping[str, Effect] = {
     "Model.data_classes": Effect(Where.CATALOGUE, ["internal"]),
     "Model.cost_tier": Effect(Where.CATALOGUE, "high"),
     "Model.risk_tier": Effect(Where.CATALOGUE, "high"),
+    "Model.links.*.name": fact(),
+    "Model.links.*.url": fact("https://b.example"),
+    "Model.versions.*.capabilities": Effect(Where.CATALOGUE, ["vision"]),
     "Model.versions.*.version": Effect(Where.CATALOGUE, "9"),
     "Model.versions.*.provider": Effect(Where.CATALOGUE, "second"),
     "Model.versions.*.upstream_id": Effect(Where.CATALOGUE, "b"),
@@ -348,7 +351,7 @@ def test_a_fact_is_shown_and_documented_as_one(path: str) -> None:
     for part in parts:
         shown = shown[0 if part == "*" else part]
     assert shown == EFFECTS[path].value
-    field, section = parts[-1], {1: kind, 2: "VendorRecord", 4: "Evidence"}[len(parts)]
+    field, section = parts[-1], {1: kind, 2: "VendorRecord", 3: "CardLink", 4: "Evidence"}[len(parts)]
     table = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     (row,) = re.findall(rf"^\| \**`{field}`\** \| (.*) \|$", table, re.MULTILINE)
     assert "for people" in row

@@ -113,6 +113,7 @@ def test_the_link_leads_to_what_a_caller_may_know(tmp_path: Path) -> None:
                 "end_of_life": "2027-07-01",
                 "successor": "good@1",
                 "context": 8192,
+                "capabilities": [],
                 "brownouts": [],
                 "routes": ["leaving"],
                 "successor_routes": ["good"],

@@ -21,6 +21,9 @@ COMMANDS = {
     "block": CommandRow("lineclear.cli.block:block", "Let a version be called no more, at once."),
     "unblock": CommandRow("lineclear.cli.models_status:unblock", "Let a blocked version be tested again."),
     "replace": CommandRow("lineclear.cli.models_status:replace", "Put one version in another's place."),
+    "card": CommandRow("lineclear.cli.models_cards:card", "Write a card as the Hugging Face Hub has them."),
+    "bom": CommandRow("lineclear.cli.models_cards:bom", "Write models as a CycloneDX bill of materials."),
+    "import": CommandRow("lineclear.cli.models_cards:import_card", "Make manifests of others' cards."),
     "serve": CommandRow("lineclear.cli.models_serve:serve", "Serve a model file of your own."),
     "pull": CommandRow("lineclear.cli.models_pull:pull", "Fetch a bundled model."),
 }

@@ -54,6 +54,7 @@ from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.ledger.service import LedgerService
+from lineclear.control.lifecycle import cards_http
 from lineclear.control.lifecycle import http as lifecycle_http
 from lineclear.control.lifecycle.callers import Callers
 from lineclear.control.overrides import http as overrides_http
@@ -370,6 +371,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *prompts_http.endpoints(core.database),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),
+        *cards_http.endpoints(core.database, SystemClock()),
         *policies_http.endpoints(core.publisher, core.ledger.ledger, SystemClock(), core.ledger.ingest.catch_up),
         *audit_http.endpoints(core.database, SystemClock(), core.checkpoints),
         *overrides_http.endpoints(core.overrides, core.database, SystemClock()),

@@ -23,8 +23,6 @@ from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Noun
 
 FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
-    "Model": frozenset({"links"}),
-    "ModelVersion": frozenset({"capabilities"}),
     "Route": frozenset({"contract"}),
     "RouteEnvironment": frozenset({"tools", "cache", "review", "hedge"}),
     "Environment": frozenset({"approver_roles"}),

@@ -23,6 +23,7 @@ from lineclear.domain.manifest import (
     Budget,
     BudgetMode,
     CaptureMode,
+    CardLink,
     Environment,
     FreezeWindow,
     Guardrail,
@@ -64,6 +65,7 @@ LIMIT_MAX = 1_000_000_000_000
 TIMEOUT_S_MAX = 3_600.0
 WEIGHT_MAX = 1_000_000
 APPROVALS_MAX = 10
+LINK = re.compile(r"https?://[^\s/\"<>]+[^\s\"<>]*")
 TEXT_CHARS_MAX = 262_144
 
 
@@ -197,11 +199,22 @@ def _model(model: Model) -> Iterator[Mistake]:
         yield from _word(task, ("prohibited_uses", at))
         if task in model.approved_uses:
             yield ("prohibited_uses", at), "invalid_value", f"{task!r} is an approved use too"
+    yield from _links(model.links)
     for at, version in enumerate(model.versions):
+        yield from _unique(version.capabilities, ("versions", at, "capabilities"))
         for path, code, message in (*_version(version), *check_dates(version)):
             yield ("versions", at, *path), code, message
         if version.successor == model_version_id(model.name, version.version):
             yield ("versions", at, "successor"), "invalid_value", "a version does not follow itself"
+
+
+def _links(links: Sequence[CardLink]) -> Iterator[Mistake]:
+    yield from _unique([link.name for link in links], ("links",), "name")
+    for at, link in enumerate(links):
+        if not link.name.strip():
+            yield ("links", at, "name"), "invalid_value", "a link needs a name"
+        if not LINK.fullmatch(link.url):
+            yield ("links", at, "url"), "invalid_value", f"{link.url!r} is no address that begins with https:// or http://"
 
 
 def _version(version: ModelVersion) -> Iterator[Mistake]:

@@ -66,6 +66,8 @@ _BOUNDS: Mapping[str, Schema] = {
     "ModelVersion.max_tokens": {"minimum": 1},
     "Model.prohibited_uses": {"items": {"type": "string", **_NAME}},
     "ModelVersion.context": {"minimum": 1},
+    "ModelVersion.capabilities": {"uniqueItems": True},
+    "CardLink.url": {"pattern": f"^{rules.LINK.pattern}$"},
     "VendorRecord.retention_days": {"minimum": 0},
     "VendorRecord.review_by": {"pattern": _DATE},
     **{f"Brownout.{name}": {"pattern": _DATE} for name in ("starts", "ends")},

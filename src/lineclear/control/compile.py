@@ -205,6 +205,7 @@ def _catalogue(desired: Desired, runtimes: Mapping[str, str], prices: PriceBook)
             prohibited_uses=model.prohibited_uses,
             context=version.context,
             brownouts=_brownouts(version),
+            capabilities=version.capabilities,
             **_vendor(desired.providers.get(version.provider or "")),
         )
         for id_, (model, version) in sorted(desired.versions.items())

@@ -78,6 +78,21 @@ class RiskTier(StrEnum):
     HIGH = "high"
 
 
+class Capability(StrEnum):
+    """What a model version can do beyond text in, text out, as its card says."""
+
+    TOOLS = "tools"
+    """Calls tools that a request defines."""
+    VISION = "vision"
+    """Takes images."""
+    AUDIO = "audio"
+    """Takes or gives sound."""
+    JSON_SCHEMA = "json_schema"
+    """Keeps to a schema that a request gives."""
+    REASONING = "reasoning"
+    """Thinks before it answers."""
+
+
 class VendorState(StrEnum):
     """How a vendor's record stands; a hosted model, whose calls go to nobody, has none and counts as valid."""
 

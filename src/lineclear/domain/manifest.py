@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, TypeAlias
 
-from lineclear.domain.catalogue import CostTier, DataClass, EnvironmentClass, ModelStatus, RiskTier, VendorState
+from lineclear.domain.catalogue import (
+    Capability,
+    CostTier,
+    DataClass,
+    EnvironmentClass,
+    ModelStatus,
+    RiskTier,
+    VendorState,
+)
 from lineclear.domain.exchange import Operation
 from lineclear.domain.guardrails import GuardrailAction, GuardrailSide
 
@@ -278,6 +286,17 @@ class ModelVersion(Noun):
     """When its vendor stops serving it; callers are told from now on, whatever the status."""
     brownouts: tuple[Brownout, ...] = ()
     """Times before the sunset in which it is not served. For deprecated versions."""
+    capabilities: tuple[Capability, ...] = ()
+    """What it can do beyond text; empty = not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardLink(Noun):
+    """Where more is said of a model."""
+
+    name: str
+    """Such as `licence`, `documentation` or `model card`."""
+    url: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +320,7 @@ class Model(Noun):
     """Data classes it may see; empty = any."""
     cost_tier: CostTier = CostTier.STANDARD
     risk_tier: RiskTier = RiskTier.LIMITED
+    links: tuple[CardLink, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import msgspec
 
 from lineclear.domain.catalogue import (
     UNKNOWN_REGION,
+    Capability,
     CostTier,
     DataClass,
     Engine,
@@ -127,6 +128,8 @@ class ModelVersionEntry(Section, frozen=True):
     """How its vendor's record stands before `vendor_expires`."""
     vendor_expires: int | None = None
     """Unix seconds: when the first thing in its vendor's record runs out; None if nothing does."""
+    capabilities: tuple[Capability, ...] = ()
+    """What it can do beyond text; empty if its card does not say."""
 
 
 class CatalogueSection(Section, frozen=True):

@@ -71,6 +71,7 @@ def version_facts(version: ModelVersionEntry, routes: Sequence[str], successor_r
         "end_of_life": _date(version.end_of_life),
         "successor": version.successor,
         "context": version.context,
+        "capabilities": version.capabilities,
         "brownouts": [[_date(starts_s), _date(ends_s)] for starts_s, ends_s in version.brownouts],
         "routes": routes,
         "successor_routes": successor_routes,

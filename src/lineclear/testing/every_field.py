@@ -37,9 +37,11 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         "kind": "Model", "name": "small", "owner": "payers", "purpose": "a", "approved_uses": ["x"],
         "prohibited_uses": ["z"], "limitations": "a", "risks": "a", "licence": "a",
         "data_classes": ["public"], "cost_tier": "low", "risk_tier": "low",
+        "links": [{"name": "licence", "url": "https://a.example/licence"}],
         "versions": [{
             "version": "1", "provider": "vendor", "upstream_id": "a", "status": "approved", "max_tokens": 1,
             "context": 2, "slow": False, "operations": ["completions", "messages"], "successor": "small@0",
+            "capabilities": ["tools"],
             "price": dict.fromkeys(PRICES, "1"),
         }],
     },

@@ -96,8 +96,8 @@ def _reached(desired: Desired, found: Mapping[Key, Manifest]) -> set[Key]:
 
 def _named_by(desired: Desired, noun: Manifest) -> Iterator[Key]:
     for mention in mentions_of(noun):
-        if mention.what is Named.TASK:
-            continue
+        if mention.what in (Named.TASK, Named.REGION):
+            continue  # words of nouns, and no nouns
         key = (
             (Kind.MODEL, mention.name.partition("@")[0])
             if mention.what is Named.MODEL_VERSION
