@@ -45,6 +45,7 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path, name: str) -> None:
             "LINECLEAR_TOKEN": settings.token,
             "LINECLEAR_DATABASE_URL": settings.database_url,
             "LINECLEAR_OIDC_CLIENT_SECRET": settings.oidc.client_secret,
+            "LINECLEAR_SMTP_URL": settings.notices.smtp_url,
         }[name]
 
     assert found({f"{name}_FILE": str(file)}) == "from the file"

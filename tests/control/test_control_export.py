@@ -39,6 +39,7 @@ def full(plane: ControlPlane) -> ControlPlane:
     hosted = copy.deepcopy(next(item for item in made if item["name"] == "own"))
     hosted["versions"][0]["settings"] = {"golden_expect": "", "threads": 0}
     made = [hosted if item["name"] == "own" else item for item in made]
+    plane.secrets.put("ann", "hook", Secret("signs"))
     plane.apply(yaml.safe_dump_all(made, sort_keys=False), KEY_A=KEY, KEY_B=KEY)
     changes = {"by-hand": ManagedBy.CLI, "clicked": ManagedBy.CONSOLE}
     for name, managed_by in changes.items():
@@ -62,6 +63,7 @@ def test_a_new_platform_made_of_it_exports_the_same(
     text = text_of(exported(full))
     other = ControlPlane(tmp_path_factory.mktemp("other")).start()
     try:
+        other.secrets.put("ann", "hook", Secret("signs"))
         other.apply(text, KEY_A=KEY, KEY_B=KEY)
         assert text_of(exported(other)) == text
     finally:

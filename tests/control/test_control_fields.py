@@ -53,6 +53,8 @@ class Where(StrEnum):
     """Control holds changes to it; `test_control_requests` shows how."""
     COURSE = "course"
     """What a rollout is held to; `test_domain_rollout` and `test_e2e_rollouts` show how."""
+    NOTICES = "notices"
+    """Where a team is told what happens; `test_control_notices` shows how."""
     REFUSED = "refused"
     """Other values are `not_yet_supported`."""
 
@@ -85,6 +87,12 @@ EFFECTS: Mapping[str, Effect] = {
     "Team.description": fact(),
     "Team.time_zone": Effect(Where.LIMITS, "Asia/Tokyo"),
     **limits_of("Team"),
+    "Team.notices.*.name": Effect(Where.NOTICES, "b"),
+    "Team.notices.*.webhook": Effect(Where.NOTICES, "https://hooks.example/b", "Team hooked"),
+    "Team.notices.*.secret": Effect(Where.NOTICES, "secret:hook-2", "Team hooked"),
+    "Team.notices.*.slack": Effect(Where.NOTICES, "secret:hook-2", "Team in Slack"),
+    "Team.notices.*.email": Effect(Where.NOTICES, ["b@b.example"]),
+    "Team.notices.*.on": Effect(Where.NOTICES, ["block"]),
     "App.name": Effect(Where.APPS, "other", is_name=True),
     "App.team": Effect(Where.APPS, "default"),
     "App.purpose": fact(),
@@ -325,7 +333,7 @@ def test_a_change_of_the_field_is_seen(path: str) -> None:
     was, will_be = compiled(before), compiled(after)
     if effect.where is Where.COURSE:
         assert courses(before) != courses(after)
-    elif effect.where not in (Where.FACT, Where.PROTECTION):
+    elif effect.where not in (Where.FACT, Where.PROTECTION, Where.NOTICES):
         changed = {name for name in was.keys() | will_be.keys() if was.get(name) != will_be.get(name)}
         assert [name for name in changed if name.startswith(effect.where)], changed
     old, new = (

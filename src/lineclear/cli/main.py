@@ -53,6 +53,7 @@ COMMANDS = {
     "rollouts": CommandRow("lineclear.cli.rollouts:rollouts", "Follow, hold, advance and take back rollouts."),
     "datasets": CommandRow("lineclear.cli.datasets:datasets", "Keep, list and remove cases to ask releases."),
     "replays": CommandRow("lineclear.cli.replays:replays", "Ask a dataset of two releases, and compare."),
+    "notices": CommandRow("lineclear.cli.notices:notices", "Read notices, take note, try channels."),
     "usage": CommandRow("lineclear.cli.usage:usage", "Sum requests, tokens and cost."),
     "logs": CommandRow("lineclear.cli.logs:logs", "List exchanges."),
     "explain": CommandRow("lineclear.cli.explain:explain", "Tell what happened to one request and why."),

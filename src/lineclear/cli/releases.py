@@ -16,7 +16,7 @@ from lineclear.client.admin import AdminClient, path_of
 
 @click.group(cls=NounGroup)
 def releases() -> None:
-    """List, show and compare the releases of routes."""
+    """List, show and compare the releases of routes; tell how they behaved."""
 
 
 @releases.command("list")
@@ -45,6 +45,41 @@ def diff(client: AdminClient, output: Output, before: str, after: str) -> None:
     """Compare two releases by id or digest: words of prompts, fields of the rest, weights of targets."""
     answer = client.get(path_of("release-diffs"), {"before": before, "after": after})
     output.value(answer, list(component_lines(answer["components"])) or ["nothing differs"])
+
+
+@releases.command()
+@click.argument("route", shell_complete=names_of("routes"))
+@click.option("-e", "--env", "environment", default="live", show_default=True,
+              shell_complete=names_of("environments"), help="Its environment.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="At most so many.")
+@admin_command
+def changelog(client: AdminClient, output: Output, route: str, environment: str, limit: int) -> None:
+    """Tell what differs between each release and the one before, and how both behaved, newest first."""
+    answer = client.get(path_of("changelogs"), {"route": route, "environment": environment, "limit": limit})
+    output.value(answer, [line for entry in answer["entries"] for line in changelog_lines(entry)])
+
+
+def changelog_lines(entry: Mapping[str, Any]) -> Iterator[str]:
+    """One move of a deployment, for a person. Any: the admin API's JSON."""
+    note = f": {entry['note']}" if entry["note"] else ""
+    yield f"{entry['at']} {entry['before'] or 'nothing'} → {entry['after'] or 'nothing'} by {entry['by']}{note}"
+    yield from component_lines(entry["components"], "  ")
+    for name in ("before", "after"):
+        found = entry[f"behaviour_{name}"]
+        if found is not None:
+            yield (
+                f"  {name}: {found['requests']:,} requests, errors {found['error_share']:.2%}, "
+                f"refused {found['refused_share']:.2%}, {found['output_tokens_mean']:.0f} tokens of output, "
+                f"{found['cost_usd_mean']} USD, {shown_value(found['latency_ms_p50'])} ms (p50), "
+                f"{shown_value(found['latency_ms_p95'])} ms (p95)"
+            )
+    delta = entry["delta"]
+    if delta is not None:
+        yield (
+            f"  delta: errors {delta['error_share']:+.2%}, refused {delta['refused_share']:+.2%}, "
+            f"{delta['output_tokens_mean']:+.0f} tokens of output, {delta['cost_usd_mean']} USD, "
+            f"{shown_value(delta['latency_ms_p50'])} ms (p50), {shown_value(delta['latency_ms_p95'])} ms (p95)"
+        )
 
 
 def component_lines(components: Iterable[Mapping[str, Any]], indent: str = "") -> Iterator[str]:

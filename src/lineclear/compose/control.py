@@ -57,6 +57,9 @@ from lineclear.control.ledger.service import LedgerService
 from lineclear.control.lifecycle import cards_http
 from lineclear.control.lifecycle import http as lifecycle_http
 from lineclear.control.lifecycle.callers import Callers
+from lineclear.control.notices.mail import mail_server
+from lineclear.control.notices.room import NoticeRoom
+from lineclear.control.notices.sending import Ways
 from lineclear.control.overrides import http as overrides_http
 from lineclear.control.policies import http as policies_http
 from lineclear.control.prices.book import committed_prices
@@ -125,6 +128,7 @@ class Core:
     rollouts: Rollouts
     watch: RolloutWatch
     replays: Replays
+    notices: NoticeRoom
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,7 @@ async def _run(boot: Boot, life: Life) -> None:
     core.overrides.start()
     core.watch.start()
     core.replays.open()
+    core.notices.watch.start()
     callers = CallersDoor(core.ledger.explain_own)
     callers_server = HTTPServer(callers, clock=SystemClock(), limits=ServerLimits(), refuse=callers.refuse)
     callers_server.serve(callers_listener(boot.run_dir / CONTROL_SOCKET))
@@ -210,6 +215,7 @@ async def _run(boot: Boot, life: Life) -> None:
         follower.cancel()
         await callers_server.drain(CALLERS_DRAIN_S)
         callers.close()
+        core.notices.watch.close()
         core.watch.close()
         core.replays.close()
         core.overrides.close()
@@ -276,7 +282,8 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
         price_of=publisher.price_of,
         revision=publisher.revision,
     )
-    changes = Changes(publisher, process_variables(), LedgerRecorded(ledger.ledger, clock))
+    recorded = LedgerRecorded(ledger.ledger, clock)
+    changes = Changes(publisher, process_variables(), recorded)
     keys = Keys(publisher, overrides)
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
@@ -284,9 +291,11 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     rollouts = Rollouts(publisher, ledger.ledger, ledger.signals, overrides)
     watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
     replays = Replays(publisher, InnerDoor(boot.run_dir, MasterKeys(boot.master_key), clock))
+    notices = NoticeRoom(database, clock, publisher.vault, recorded, ledger.ledger, notice_ways(boot))
     return Core(
-        database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch, replays
-    )
+        database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch, replays,
+        notices,
+    )  # fmt: skip
 
 
 def first_state(core: Core, boot: Boot) -> FirstState:
@@ -376,6 +385,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *audit_http.endpoints(core.database, SystemClock(), core.checkpoints),
         *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
         *replays_http.endpoints(core.replays),
+        *core.notices.endpoints(),
         *rollouts_http.endpoints(core.rollouts, partial(refuse_follow_up, core.database)),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(
@@ -387,6 +397,20 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *core.access.endpoints(str(boot.options.get("admin_url", "")), str(boot.options.get("root_path", ""))),
         *ledger,
     )
+
+
+def notice_ways(boot: Boot) -> Ways:
+    """How notices leave this server.
+
+    Raises:
+        StartRefused: if what the environment says of the mail server cannot be used.
+    """
+    said = read_settings().notices
+    try:
+        server = None if said.smtp_url is None else mail_server(said.smtp_url, said.smtp_from)
+    except ValueError as error:
+        raise StartRefused(str(error)) from error
+    return Ways(server, said.private_network, f"{shown_admin_url(boot)}{boot.options.get('root_path', '')}")
 
 
 def shown_admin_url(boot: Boot) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lineclear.config.component_rules import check_parameters, check_retrieval
 from lineclear.config.guardrail_rules import check_guardrail
 from lineclear.config.manifest_dates import Mistake, check_dates, check_vendor_record
+from lineclear.config.notice_rules import check_channels
 from lineclear.config.policy_rules import check_policy
 from lineclear.config.rollout_rules import IMMEDIATE, check_rollout
 from lineclear.config.yaml_tree import PlainPath
@@ -108,6 +109,7 @@ def _team(team: Team) -> Iterator[Mistake]:
     if team.time_zone not in zoneinfo.available_timezones():
         yield ("time_zone",), "invalid_value", f"{team.time_zone!r} is not an IANA time zone such as Europe/Berlin"
     yield from _account(team.limits, team.budget, ())
+    yield from check_channels(team.notices)
 
 
 def _app(app: App) -> Iterator[Mistake]:

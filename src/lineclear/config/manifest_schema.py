@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from lineclear.config import component_rules, guardrail_rules, policy_rules, rollout_rules
+from lineclear.config import component_rules, guardrail_rules, notice_rules, policy_rules, rollout_rules
 from lineclear.config import manifest_rules as rules
 from lineclear.config.manifest_fields import file_name
 from lineclear.domain import manifest as nouns
@@ -25,6 +25,7 @@ from lineclear.domain.catalogue import Engine
 from lineclear.domain.exchange import Dialect
 from lineclear.domain.guardrails import DETECTOR_NAMES, GuardrailSide
 from lineclear.domain.manifest import KIND_CLASSES, BudgetMode, CaptureMode, Noun
+from lineclear.domain.notices import CHANNEL_KINDS
 from lineclear.domain.policy_rules import WEEKDAYS, PolicyAction
 from lineclear.domain.runtimes import ENGINE_SETTINGS
 
@@ -52,6 +53,16 @@ _BOUNDS: Mapping[str, Schema] = {
         f"{kind}.name": _NAME
         for kind in ("Team", "App", "Provider", "Model", "Prompt", "Policy", "Guardrail", "Rollout")
     },
+    "Team.notices": {"maxItems": notice_rules.CHANNELS_MAX},
+    "NoticeChannel.name": _NAME,
+    "NoticeChannel.webhook": {"pattern": "^https?://"},
+    "NoticeChannel.secret": {"pattern": f"^{notice_rules.SECRET.pattern}$"},
+    "NoticeChannel.slack": {"pattern": f"^{notice_rules.SECRET.pattern}$"},
+    "NoticeChannel.email": {
+        "items": {"type": "string", "pattern": f"^{notice_rules.ADDRESS.pattern}$"},
+        "maxItems": notice_rules.ADDRESSES_MAX,
+    },
+    "NoticeChannel.on": {"items": {"enum": [item.value for item in CHANNEL_KINDS]}},
     "Environment.name": {"pattern": f"^{rules.ENVIRONMENT_NAME.pattern}$"},
     "Route.name": _ROUTE_NAME,
     "App.routes": {"items": {"type": "string", "anyOf": [{"const": "*"}, _ROUTE_NAME]}, "uniqueItems": True},

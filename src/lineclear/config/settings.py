@@ -58,6 +58,14 @@ SETTINGS = (
     Setting("LINECLEAR_OIDC_GROUPS_CLAIM", "Claim of the ID token that lists a person's groups.", "groups"),
     Setting("LINECLEAR_OIDC_SCOPES", "Scopes to ask the provider for.", "openid profile email"),
     Setting("LINECLEAR_OIDC_PRIVATE_NETWORK", "`1` permits a provider on a private address.", "0"),
+    Setting(
+        "LINECLEAR_SMTP_URL",
+        "Mail server for notices, `smtp://user:password@host:587` (STARTTLS) or `smtps://…`.",
+        "no letters are sent",
+        is_secret=True,
+    ),
+    Setting("LINECLEAR_SMTP_FROM", "Address that letters come from.", "lineclear@localhost"),
+    Setting("LINECLEAR_NOTICES_PRIVATE_NETWORK", "`1` permits webhooks to private addresses and over http://.", "0"),
     Setting("LINECLEAR_DRAIN_S", "Longest wait for running exchanges at a stop.", "600"),
     Setting("LINECLEAR_LOG_FORMAT", "`json`, `human` or `auto`.", "auto"),
     Setting("LINECLEAR_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.", "info"),
@@ -87,6 +95,17 @@ class IdentityProviderVariables:
 
 
 @dataclass(frozen=True)
+class NoticeVariables:
+    """How notices leave the server, as the environment says it."""
+
+    smtp_url: str | None
+    """None = no letters are sent."""
+    smtp_from: str
+    private_network: bool
+    """True permits webhooks to loopback and private addresses."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the environment says, with defaults filled in."""
 
@@ -103,6 +122,7 @@ class Settings:
     """Where `models pull` puts weights, shared by all data directories."""
     oidc: IdentityProviderVariables | None
     """None = people do not sign in through a provider."""
+    notices: NoticeVariables
     notify_socket: str
     """Where systemd listens, as it says it: a path, or a name after `@`; empty = nowhere."""
     watchdog_s: float | None
@@ -150,6 +170,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         root_path=variables.get("LINECLEAR_ROOT_PATH", "").rstrip("/"),
         model_store=share / "models",
         oidc=_identity_provider(variables),
+        notices=NoticeVariables(
+            smtp_url=_secret(variables, "LINECLEAR_SMTP_URL"),
+            smtp_from=variables.get("LINECLEAR_SMTP_FROM") or "lineclear@localhost",
+            private_network=variables.get("LINECLEAR_NOTICES_PRIVATE_NETWORK") == "1",
+        ),
         notify_socket=variables.get("NOTIFY_SOCKET", ""),
         watchdog_s=int(usec) / 1e6 if (usec := variables.get("WATCHDOG_USEC", "")).isdigit() else None,
     )

@@ -80,6 +80,9 @@ class AuditAction(StrEnum):
     GLASS_BROKEN = "break-glass.opened"
     GLASS_CLOSED = "break-glass.closed"
     GLASS_REVIEWED = "break-glass.reviewed"
+    NOTICE_ACKNOWLEDGED = "notice.acknowledged"
+    NOTICE_SENT_AGAIN = "notice.sent-again"
+    NOTICE_TESTED = "notice.tested"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from lineclear.domain.catalogue import (
 )
 from lineclear.domain.exchange import Operation
 from lineclear.domain.guardrails import GuardrailAction, GuardrailSide
+from lineclear.domain.notices import NoticeKind
 
 
 class Kind(StrEnum):
@@ -141,6 +142,23 @@ class Budget(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoticeChannel(Noun):
+    """A way on which a team is told what happens to what it owns or calls. It has one of webhook, slack, email."""
+
+    name: str
+    webhook: str | None = None
+    """URL that signed notices are posted to."""
+    secret: str | None = None
+    """`secret:NAME` of the key that webhooks are signed with."""
+    slack: str | None = None
+    """`secret:NAME` of the URL of an incoming webhook of Slack, which is a secret itself."""
+    email: tuple[str, ...] = ()
+    """Addresses."""
+    on: tuple[NoticeKind, ...] = ()
+    """What it gets; empty = all but `rollout`, `model` and `decision`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Team(Noun):
     """Who owns and pays."""
 
@@ -150,6 +168,8 @@ class Team(Noun):
     """IANA name; months of the budgets of the team, its apps and its routes are counted there."""
     limits: Limits = Limits()
     budget: Budget | None = None
+    notices: tuple[NoticeChannel, ...] = ()
+    """Where the team is told what happens; its inbox has all of it anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)

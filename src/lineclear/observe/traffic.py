@@ -51,7 +51,7 @@ class RouteTraffic:
 def sum_traffic(ledger: Ledger, days: int, now_us: int) -> dict[tuple[str, str], RouteTraffic]:
     """The traffic of the last days up to now, by (environment, route)."""
     found: dict[tuple[str, str], RouteTraffic] = {}
-    for key, rollup in _rollups(ledger, days, now_us, {}):
+    for key, rollup in rollups_of(ledger, days, now_us, {}):
         place = (key[_PLACES["environment"]], key[_PLACES["route"]])
         traffic = found.setdefault(place, RouteTraffic())
         traffic.add(key[_PLACES["app"]], key[_PLACES["outcome"]], rollup)
@@ -61,13 +61,14 @@ def sum_traffic(ledger: Ledger, days: int, now_us: int) -> dict[tuple[str, str],
 def count_callers(ledger: Ledger, days: int, now_us: int, only: Mapping[str, str]) -> dict[str, int]:
     """Requests by app of the last days, of entries with these values in these dimensions."""
     found: dict[str, int] = {}
-    for key, rollup in _rollups(ledger, days, now_us, only):
+    for key, rollup in rollups_of(ledger, days, now_us, only):
         app = key[_PLACES["app"]]
         found[app] = found.get(app, 0) + rollup.sums[_SUMS["requests"]]
     return found
 
 
-def _rollups(ledger: Ledger, days: int, now_us: int, only: Mapping[str, str]) -> Iterator[tuple[RollupKey, Rollup]]:
+def rollups_of(ledger: Ledger, days: int, now_us: int, only: Mapping[str, str]) -> Iterator[tuple[RollupKey, Rollup]]:
+    """Those of the last days up to now, of entries with these values in these dimensions."""
     first_hour, last_hour = (now_us - days * DAY_US) // HOUR_US, now_us // HOUR_US
     for day in ledger.days():
         start, end = hours_of(day)

@@ -1,6 +1,7 @@
 """One manifest document of each kind in which every field says something, for tests that walk all of them.
 
-In: nothing. Out: documents as plain trees. They may be applied as they are, with values for KEY_A and KEY_B.
+In: nothing. Out: documents as plain trees. They may be applied as they are, with values for KEY_A and KEY_B
+and a secret `hook`.
 """
 
 import copy
@@ -18,7 +19,13 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
     "Team": {
         "kind": "Team", "name": "payers", "description": "a", "time_zone": "UTC",
         "limits": LIMITS, "budget": {"usd_per_month": "1", "mode": "strict"},
+        "notices": [{"name": "mail", "email": ["a@a.example"], "on": ["release"]}],
     },
+    "Team hooked": {
+        "kind": "Team", "name": "hooked",
+        "notices": [{"name": "hook", "webhook": "https://hooks.example/a", "secret": "secret:hook"}],
+    },
+    "Team in Slack": {"kind": "Team", "name": "slackers", "notices": [{"name": "slack", "slack": "secret:hook"}]},
     "App": {
         "kind": "App", "name": "caller", "team": "payers", "purpose": "a", "description": "a", "routes": ["*"],
         "limits": LIMITS, "budget": {"usd_per_month": "1", "mode": "strict"},

@@ -14,7 +14,7 @@ from lineclear.config.yaml_tree import PlainPath
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired
 from lineclear.domain.findings import Finding
-from lineclear.domain.manifest import Guardrail, Kind
+from lineclear.domain.manifest import Guardrail, Kind, Team
 
 
 def check_credentials(
@@ -35,6 +35,21 @@ def check_credentials(
                 yield Finding(*found, path=_path(provider.name, path))
             elif not document.is_muted(path):
                 yield document.finding(path, *found)
+
+
+def check_channels(documents: Sequence[Document], remembered: Mapping[str, Secret]) -> Iterator[Finding]:
+    """Secrets of notice channels that there are not; one taken away later is told by the channel's deliveries."""
+    for document in documents:
+        if not isinstance(document.manifest, Team):
+            continue
+        for at, channel in enumerate(document.manifest.notices):
+            for name in ("secret", "slack"):
+                reference, path = getattr(channel, name), ("notices", at, name)
+                if reference is None or document.is_muted(path):
+                    continue
+                found = None if reference in remembered else _flaw(reference, {}, remembered)
+                if found is not None:
+                    yield document.finding(path, *found)
 
 
 def check_schemas(documents: Sequence[Document]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from lineclear.config.manifest import Document, InvalidManifest, Reading, in_ord
 from lineclear.config.manifest_fields import near_words
 from lineclear.config.manifest_names import credentials_of
 from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
-from lineclear.control.changes.check import check_credentials, check_keys, check_schemas
+from lineclear.control.changes.check import check_channels, check_credentials, check_keys, check_schemas
 from lineclear.control.changes.drift import Drift, deployment_drift, held_drift, went_back
 from lineclear.control.changes.fields import FieldChange, field_changes
 from lineclear.control.changes.protection import Frozen, Move, check_statuses, needs_of
@@ -321,6 +321,7 @@ def _findings(before: Before, taken: _Taken, values: Mapping[str, Secret]) -> It
     yield from check_references(before.desired, taken.wanted, taken.documents, taken.held)
     yield from check_status_moves(before.desired, taken.documents)
     yield from check_schemas(taken.documents)
+    yield from check_channels(taken.documents, before.variables)
     yield from check_credentials(taken.wanted, taken.documents, values, before.variables)
     yield from check_keys(Desired({(kind_of(noun), noun.name): noun for noun in taken.pruned}), before.keys)
 

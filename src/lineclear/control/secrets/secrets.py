@@ -37,7 +37,7 @@ class SecretFacts:
     """ISO 8601 UTC; when it got the value it has."""
     set_by: str
     used_by: tuple[str, ...]
-    """`PROVIDER/ENVIRONMENT` of every credential that names it."""
+    """`PROVIDER/ENVIRONMENT` of every credential that names it, `Team/NAME/CHANNEL` of every channel of notices."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,13 @@ def _facts(tx: Connection) -> Iterable[SecretFacts]:
 
 
 def _users(desired: Desired, reference: str) -> tuple[str, ...]:
-    return tuple(
+    channels = (
+        f"Team/{team.name}/{channel.name}"
+        for team in desired.teams.values()
+        for channel in team.notices
+        if reference in (channel.secret, channel.slack)
+    )
+    providers = (
         f"{provider.name}/{place}"
         for provider in desired.providers.values()
         for place, named in {
@@ -139,6 +145,7 @@ def _users(desired: Desired, reference: str) -> tuple[str, ...]:
         }.items()
         if named == reference
     )
+    return (*providers, *channels)
 
 
 def _iso(at_us: int) -> str:

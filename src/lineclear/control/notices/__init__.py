@@ -1,0 +1,1 @@
+"""Notices: what happened, told to those whom it concerns."""
