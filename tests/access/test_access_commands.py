@@ -66,6 +66,9 @@ def test_a_person_signs_in_with_the_password_they_chose(house: AccessHouse, shel
     assert said.stdout.startswith("export LINECLEAR_TOKEN=lct_")
     ann = Shell(house, said.stdout.strip().partition("=")[2])
     assert ann.asked("access", "me")["name"] == "ann"
+    own = Shell(house, ann.asked("access", "token", "me", "--label", "laptop", "--role", "viewer")["token"])
+    assert own.asked("access", "me")["grants"] == ["viewer on platform"]
+    assert own.run("access", "token", "me").exit_code == ExitCode.NOT_AUTHORISED
     assert shell.run("login", "ann", typed="wrong\n").exit_code == ExitCode.NOT_AUTHORISED
 
 
@@ -140,16 +143,17 @@ def test_an_opened_role_makes_no_lasting_access_and_reads_no_trail(house: Access
         request = {"grant": sealed["id"], "incident": "INC-7", "reason": "live is down"}
         opened[role] = client.post(path_of("break-glass"), request)
     eve = Shell(house, house.sign_in("eve")._server.token.reveal())
-    assert eve.run("can", "me", "key:create").exit_code == 0
+    assert eve.run("can", "me", "secret:set").exit_code == 0
     for words in (
         ("access", "grant", "eve", "admin"),
         ("access", "add", "mallory"),
+        ("keys", "create", "--app", "shop", "--env", "live"),
         ("audit", "list"),
         ("audit", "verify"),
     ):
         assert eve.run(*words).exit_code == ExitCode.NOT_AUTHORISED, words
     assert eve.run("break-glass", "close", opened["admin"]["id"]).exit_code == 0
-    assert eve.run("can", "me", "key:create").exit_code == ExitCode.NOT_AUTHORISED
+    assert eve.run("can", "me", "secret:set").exit_code == ExitCode.NOT_AUTHORISED
 
 
 def test_nobody_opens_a_seal_that_is_not_theirs(house: AccessHouse, shell: Shell) -> None:

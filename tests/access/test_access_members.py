@@ -86,8 +86,13 @@ def test_a_token_carries_what_it_is_narrowed_to_and_never_more_than_its_principa
 def test_nobody_makes_a_token_of_a_person_but_the_person(house: AccessHouse) -> None:
     ann = house.person("ann", "approver")
     assert refusal(house.admin, "POST", path_of("tokens"), {"principal": "ann"})[:2] == (403, "forbidden")
-    # Signed in over HTTP she holds a token, and a token makes no tokens: only a session or a password does.
-    assert refusal(ann, "POST", path_of("me", "tokens"), {"label": "x"})[:2] == (403, "forbidden")
+    made = ann.post(path_of("me", "tokens"), {"label": "x", "expires_in_days": 30, "role": "approver"})
+    own = house.served.client(made["token"])
+    assert own.get(path_of("me"))["grants"] == ["approver on platform"]
+    assert refusal(own, "POST", path_of("me", "tokens"), {"label": "y"})[:2] == (403, "forbidden"), "no further"
+    assert refusal(ann, "POST", path_of("me", "tokens"), {"label": "sign-in"})[:2] == (400, "invalid_request")
+    robot = house.robot("ci", "viewer")
+    assert refusal(robot, "POST", path_of("me", "tokens"), {"label": "x"})[:2] == (403, "forbidden")
 
 
 def test_who_is_disabled_is_out_at_once(house: AccessHouse) -> None:

@@ -1,5 +1,7 @@
 """`lineclear access list|grant|revoke|members|add|invite|disable|enable|tokens|token|revoke-token|me`."""
 
+from typing import Any
+
 import click
 
 from lineclear.cli.connect import admin_command
@@ -12,6 +14,8 @@ from lineclear.domain.access import Role
 GRANT_COLUMNS = ["id", "principal", "role", "scope", "state", "granted_by", "granted_at", "expires_at"]
 MEMBER_COLUMNS = ["name", "kind", "team", "state", "signs_in_with", "groups", "created_by", "created_at"]
 TOKEN_COLUMNS = ["id", "principal", "label", "carries", "state", "used_at", "expires_at", "created_by"]
+ONESELF = "me"
+"""Who asks, in place of a name."""
 ROLES = one_of([role.value for role in Role])
 
 reason_option = click.option("--reason", default=None, help="Why; kept in the audit trail.")
@@ -147,16 +151,22 @@ def tokens(client: AdminClient, output: Output) -> None:
 @click.argument("name", shell_complete=names_of("members"))
 @click.option("--label", default="", help="What it is for.")
 @click.option("--expires-in-days", type=click.IntRange(1, 365), default=90, show_default=True, help="Its life.")
-@click.option("--role", default=None, shell_complete=ROLES, help="Carry this role of the account alone.")
+@click.option("--role", default=None, shell_complete=ROLES, help="Carry this role of NAME alone.")
 @click.option("--scope", default="platform", show_default=True, help="Where it carries that role.")
 @admin_command
 def token(
     client: AdminClient, output: Output, name: str, label: str, expires_in_days: int, role: str | None, scope: str
 ) -> None:
-    """Make a token of a service account; its text is shown once. Two live while one takes over from the other."""
-    narrowed_to = [{"role": role, "scope": scope}] if role else []
-    request = {"principal": name, "label": label, "expires_in_days": expires_in_days, "narrowed_to": narrowed_to}
-    output.value(client.post(path_of("tokens"), request))
+    """Make a token of a service account, or of `me` after signing in; its text is shown once.
+
+    Two of an account are live while one takes over from the other.
+    """
+    request: dict[str, Any] = {"label": label, "expires_in_days": expires_in_days}
+    if name == ONESELF:
+        request |= {"role": role or "", "scope": scope}
+    else:
+        request |= {"principal": name, "narrowed_to": [{"role": role, "scope": scope}] if role else []}
+    output.value(client.post(path_of("me", "tokens") if name == ONESELF else path_of("tokens"), request))
     output.note("keep it now: it is not shown again")
 
 

@@ -57,7 +57,8 @@ HUMAN_ONLY: Final = frozenset({P.CHANGE_APPROVE, P.MODEL_APPROVE, P.BREAK_GLASS_
 """What no service account may do, whatever it was granted."""
 
 NOT_IN_EMERGENCY: Final = frozenset(
-    {P.AUDIT_READ, P.AUDIT_EXPORT, P.BREAK_GLASS_REVIEW, P.GRANT_MANAGE, P.MEMBER_MANAGE, P.TOKEN_CREATE}
+    {P.AUDIT_READ, P.AUDIT_EXPORT, P.BREAK_GLASS_REVIEW, P.GRANT_MANAGE, P.KEY_CREATE, P.MEMBER_MANAGE}
+    | {P.SESSION_CREATE, P.TOKEN_CREATE}
 )
 """What a role that was opened by breaking the glass does not give: the trail of it, and lasting access."""
 

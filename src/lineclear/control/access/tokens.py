@@ -112,20 +112,29 @@ class Tokens:
                     hint="`lineclear login` gives its user one",
                 )
             demand_authority(tx, call.principal, row, self._clock.unix_us())
+            _demand_label(label)
             return self.add(tx, call.principal, row, label, _life_us(expires_days), asked)
 
     def create_own(
         self, principal: Principal, label: str, expires_days: int | None, asked: tuple[NarrowedTo, ...]
     ) -> CreatedToken:
-        """A token of the person who asks. Somebody with a narrowed token makes none that is wider.
+        """A token of the person who asks: in the console, or with the token of their sign-in.
+
+        Other tokens make none, so that one that leaks has an end.
 
         Raises:
-            Refused: `forbidden` for who is no person, `conflict` if as many are live as may be.
+            Refused: `forbidden` for who is no person or did not sign in, `conflict` if as many are live as may be.
         """
+        _demand_label(label)
         with self._database.write() as tx:
             row = rows.read_principal(tx, principal.name)
-            if row is None or row.kind != PrincipalKind.PERSON.value or principal.session:
-                raise Refused(AdminCode.FORBIDDEN, "only a person who signed in makes a token of their own")
+            used = rows.read_token(tx, principal.session) if principal.session else None
+            is_signed_in = not principal.session or (used is not None and used.label == SIGN_IN_LABEL)
+            if row is None or row.kind != PrincipalKind.PERSON.value or not is_signed_in:
+                raise Refused(
+                    AdminCode.FORBIDDEN, "only a person who signed in makes a token of their own",
+                    hint="`lineclear login NAME` signs in",
+                )  # fmt: skip
             return self.add(tx, principal, row, label, _life_us(expires_days), asked)
 
     def sign_in(self, principal: Principal) -> CreatedToken:
@@ -265,6 +274,12 @@ class Tokens:
     def _record(self, tx: Connection, actor: str, action: AuditAction, row: TokenRow, reason: str = "") -> None:
         after = f"{row.principal} until {iso(row.expires_us)}" if action is AuditAction.TOKEN_CREATED else ""
         audit.record(tx, self._clock, actor, [AuditEvent(action, f"token/{row.id}", after=after, reason=reason)])
+
+
+def _demand_label(label: str) -> None:
+    """Keep the label by which a sign-in is known."""
+    if label[:LABEL_CHARS_MAX] == SIGN_IN_LABEL:
+        raise Refused(AdminCode.INVALID_REQUEST, f"the label {SIGN_IN_LABEL!r} is that of a sign-in; choose another")
 
 
 def _unknown(token_id: str) -> Refused:
