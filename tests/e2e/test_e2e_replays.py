@@ -17,9 +17,13 @@ BAKE: Document = {"weight": {"percent": 1, "bake_s": 3_600, "min_requests": 100_
 def documents(port: int, target: str = "good") -> list[Document]:
     return [
         manifests.team(),
+        manifests.app("poor", budget={"usd_per_month": "0.002", "mode": "strict"}),
+        manifests.app("slow", limits={"requests_per_minute": 60}),
+        manifests.app("narrow", routes=[]),
         manifests.provider("vendor", port),
         manifests.model("good", "vendor"),
         manifests.model("other", "vendor"),
+        manifests.model("gift", "vendor"),
         {"kind": "Rollout", "name": "careful", "steps": [BAKE], "guards": {"error": {}}},
         manifests.route("chat", target, limits={"requests_per_minute": 1_000_000}, rollout="careful"),
     ]
@@ -85,6 +89,9 @@ def test_the_answers_of_both_releases_are_compared_case_by_case(stage: Stage) ->
     stage.platform.wait_for(lambda: stage.check_ledger()["ok"], "a ledger that agrees with the vendor")
     shown = stage.platform.admin("GET", f"/api/v1/rollouts/{rollout['id']}")
     assert (shown["stable_requests"], shown["candidate_requests"]) == (0, 0)
+    assert stage.platform.cli_json("rollouts", "plan", "chat")["requests_per_hour"] == 0
+    assert stage.platform.cli_json("models", "callers", "other@1")["callers"] == []
+    assert {row["app"] for row in stage.platform.cli_json("logs", "--route", "chat")} == {"default"}
 
 
 def test_a_candidate_that_does_not_answer_fails_the_replay(stage: Stage) -> None:
@@ -160,6 +167,42 @@ def test_a_person_stops_it_and_what_came_back_stays(stage: Stage) -> None:
     assert 3 <= answer["pairs"] < 300
     actions = [event["action"] for event in stage.platform.trail() if event["object"] == f"replay/{replay}"]
     assert sorted(actions) == ["replay.ended", "replay.started"]
+
+
+def test_limits_of_the_app_are_waited_for_and_its_budget_ends_it(stage: Stage) -> None:
+    stage.upstream.script("good", always="tokens=100")
+    stage.upstream.script("other", always="tokens=100")
+    dataset = kept(stage, [{"text": f"question {number}"} for number in range(32)])
+    slow = start(stage, dataset, "--app", "slow")
+    poor = ended(stage, start(stage, dataset, "--app", "poor"))
+    assert poor["replay"]["state"] == "stopped"
+    assert "budget" in poor["replay"]["reason"]
+    assert float(poor["replay"]["spent_usd"]) <= 0.002
+    narrow = ended(stage, start(stage, dataset, "--app", "narrow"))
+    assert narrow["replay"]["state"] == "stopped"
+    assert "chat" in narrow["replay"]["reason"]
+    # 64 calls at 60 a minute: the bucket is full at first, and what it refused was asked again.
+    answer = ended(stage, slow)
+    assert (answer["replay"]["state"], answer["pairs"]) == ("completed", 32)
+    assert answer["kinds"]["same"] == 32, answer
+
+
+def test_a_release_of_another_environment_can_be_the_candidate(stage: Stage) -> None:
+    stage.upstream.script("gift", always="text=as a gift,tokens=1")
+    path = stage.directory / "more.yaml"
+    more = manifests.route("letters", "good")
+    more["environments"]["test"] = manifests.route("letters", "gift", environments=["test"])["environments"]["test"]
+    path.write_text(manifests.text_of([more]))
+    assert stage.platform.cli("apply", "-f", str(path)).returncode == 0
+    dataset = kept(stage, [{"text": "one"}, {"text": "two"}])
+    refused = stage.platform.cli("replays", "start", "letters", "--dataset", dataset)
+    assert (refused.returncode, "--candidate-from" in refused.stderr) == (6, True)
+    done = stage.platform.cli(
+        "replays", "start", "letters", "--dataset", dataset, "--candidate-from", "test", "--wait", "-o", "json"
+    )
+    answer = json.loads(done.stdout)
+    assert [side["environment"] for side in answer["replay"]["sides"]] == ["live", "test"]
+    assert answer["kinds"]["changed"] == 2, answer
 
 
 def is_up(stage: Stage) -> bool:

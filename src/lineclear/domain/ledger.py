@@ -13,6 +13,9 @@ from lineclear.domain.money import Usage
 
 RECORD_VERSION = 1
 
+INNER_KEY_PREFIX = "inner:"
+"""How records name the key of a call that control made itself: `inner:replay`. No API key has a colon in its id."""
+
 STEPS = ("head", "identify", "entry", "admit", "plan", "reserve", "attempt", "relay", "settle")
 """The walk's steps, in order; `steps_us` in records follows it."""
 

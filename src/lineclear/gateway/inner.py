@@ -9,10 +9,11 @@ from collections.abc import Callable
 from lineclear.base.clock import Clock
 from lineclear.base.seal import Keys
 from lineclear.domain.errors import CallerError, ErrorCode
+from lineclear.domain.ledger import INNER_KEY_PREFIX
 from lineclear.gateway.head import Head
 from lineclear.gateway.identify import Identified, demand_simulation_allowed
 from lineclear.gateway.snapshot import RouteView, Snapshot
-from lineclear.handover.inner_door import INNER_KEY_PREFIX, InnerPrincipal, opened_principal
+from lineclear.handover.inner_door import InnerPrincipal, opened_principal
 
 
 def identify_inner(keys: Keys) -> Callable[[Snapshot, Head, Clock], Identified]:

@@ -19,8 +19,6 @@ from lineclear.handover.files import private_directory
 
 PRINCIPAL_PREFIX: Final = "lci_"
 PRINCIPAL_CHARS_MAX: Final = 2_048
-INNER_KEY_PREFIX: Final = "inner:"
-"""How the ledger names the key of such a call: `inner:replay`. No API key has a colon in its id."""
 BACKLOG: Final = 128
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from lineclear.domain.entry import HOUR_US, day_of
+from lineclear.domain.ledger import INNER_KEY_PREFIX
 from lineclear.store.day_rollups import hours_of, read_day
 from lineclear.store.ledger import Ledger
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS, facets
@@ -60,7 +61,9 @@ def callers_by_model(ledger: Ledger, now_us: int, only: str = "") -> dict[str, l
                 _date(connection, day, {"model": only} if only else {}, now_us, {key: found[key] for key in new})
             _name_keys(connection, only, found)
     result: dict[str, list[Caller]] = {}
-    for (model, _, _), caller in sorted(found.items(), key=lambda item: (-item[1].requests, item[0])):
+    # What control asked itself in an app's name, in replays and evals, is no reason to keep a version.
+    called = {key: one for key, one in found.items() if any(not id_.startswith(INNER_KEY_PREFIX) for id_ in one.keys)}
+    for (model, _, _), caller in sorted(called.items(), key=lambda item: (-item[1].requests, item[0])):
         result.setdefault(model, []).append(caller)
     return result
 

@@ -4,7 +4,7 @@ In: a Connection and rows as frozen values. Out: rows. Decides nothing. Times ar
 and answers are sealed before they get here.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import (
@@ -140,6 +140,7 @@ class ResultRow:
 
 
 _DATASET = [column for column in datasets.c if column.name != "sealed"]
+_FIGURES = [column for column in replay_results.c if column.name not in ("replay_id", "sealed")]
 _RESULT = [column for column in replay_results.c if column.name != "replay_id"]
 
 
@@ -225,6 +226,13 @@ def read_results(tx: Connection, replay_id: str, number_from: int = 0, number_to
     return [ResultRow(**row) for row in tx.execute(query.order_by(column.number, column.arm)).mappings()]
 
 
+def read_figures(tx: Connection, replay_id: str) -> list[ResultRow]:
+    """Every result without its text, by case and arm."""
+    column = replay_results.c
+    query = select(*_FIGURES).where(column.replay_id == replay_id).order_by(column.number, column.arm)
+    return [ResultRow(**row, sealed=b"") for row in tx.execute(query).mappings()]
+
+
 @dataclass(frozen=True)
 class ArmSum:
     """What one arm of a replay has so far."""
@@ -244,9 +252,3 @@ def sum_results(tx: Connection, replay_ids: Sequence[str]) -> dict[tuple[str, st
         .group_by(column.replay_id, column.arm)
     )
     return {(row[0], row[1]): ArmSum(int(row[2]), int(row[3]), int(row[4])) for row in tx.execute(query)}
-
-
-def result_blocks(tx: Connection, replay_id: str, cases: int) -> Iterator[list[ResultRow]]:
-    """Every result, some hundred cases at a time, so that long answers are not all in memory."""
-    for start in range(0, cases, RESULTS_AT_ONCE):
-        yield read_results(tx, replay_id, start, start + RESULTS_AT_ONCE)

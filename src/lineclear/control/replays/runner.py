@@ -285,7 +285,7 @@ class Runner:
         done: set[tuple[int, str]] = set()
         spent_nano_usd = dearest_nano_usd = answered = text_bytes = 0
         with self._database.read() as tx:
-            for one in (one for block in rows.result_blocks(tx, row.id, row.cases) for one in block):
+            for one in rows.read_figures(tx, row.id):
                 done.add((one.number, one.arm))
                 cost_nano_usd = one.cost_nano_usd or 0
                 spent_nano_usd += cost_nano_usd

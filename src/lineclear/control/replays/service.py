@@ -20,7 +20,7 @@ from lineclear.control.releases import release_id
 from lineclear.control.replays.datasets import Datasets, find_in
 from lineclear.control.replays.door import InnerDoor
 from lineclear.control.replays.runner import Runner
-from lineclear.control.replays.stored import result_of, results_by_case, sides_text
+from lineclear.control.replays.stored import figures_by_case, result_of, results_by_case, sides_text
 from lineclear.control.scopes import scope_of_app, scope_of_route
 from lineclear.domain.access import Scope
 from lineclear.domain.evidence import Arm
@@ -186,10 +186,10 @@ class Replays:
             return _standings(tx, [row])[0]
 
     def report(self, row: ReplayRow) -> ReplayReport:
-        """What came out; while it is under way, what is there so far."""
+        """What came out; until the end is written down, figures alone: no fields, and `same_json` counts as changed."""
         if row.report:
             return msgspec.json.decode(row.report, type=ReplayReport)
-        return report_of(results_by_case(self._database, self._vault, row))
+        return report_of(figures_by_case(self._database, row))
 
     def results(self, row: ReplayRow) -> Iterator[dict[Arm, CaseResult]]:
         """What each case brought, in order; cases that nobody was asked are left out."""

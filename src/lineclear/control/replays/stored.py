@@ -5,6 +5,7 @@ In: rows. Out: `CaseResult`s and back. Decides nothing.
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -14,7 +15,7 @@ from lineclear.control.vault import Vault
 from lineclear.domain.evidence import Arm
 from lineclear.domain.replay import ANSWERED, CaseResult, Side
 from lineclear.store.database import Database
-from lineclear.store.replay_rows import RESULTS_AT_ONCE, ReplayRow, ResultRow, read_results
+from lineclear.store.replay_rows import RESULTS_AT_ONCE, ReplayRow, ResultRow, read_figures, read_results
 
 TEXT_BYTES_MAX: Final = 64 * 1024
 """Of one answer; a longer one is kept so far, and its digest is of the whole."""
@@ -68,12 +69,24 @@ def result_of(vault: Vault, replay_id: str, row: ResultRow) -> CaseResult:
         SealBroken: if the database was written under another master key, or altered.
     """
     kept = vault.open_private(_place(replay_id, row.number, row.arm), row.sealed)
+    return _result(row, kept.decode("utf-8", "ignore"))
+
+
+def figures_by_case(database: Database, row: ReplayRow) -> Iterator[dict[Arm, CaseResult]]:
+    """As `results_by_case` without texts: quick, for a replay that is looked at while it runs."""
+    with database.read() as tx:
+        found = read_figures(tx, row.id)
+    for _, results in groupby(found, key=lambda one: one.number):
+        yield {Arm(one.arm): _result(one, "") for one in results}
+
+
+def _result(row: ResultRow, text: str) -> CaseResult:
     return CaseResult(
         case=row.number,
         arm=Arm(row.arm),
         status=row.status,
         error_code=row.error_code,
-        text=kept.decode("utf-8", "ignore"),
+        text=text,
         is_cut=bool(row.is_cut),
         digest=row.digest,
         text_bytes=row.text_bytes,

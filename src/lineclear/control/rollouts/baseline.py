@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import select
 
 from lineclear.domain.entry import EntryKind, day_of
-from lineclear.domain.ledger import Outcome
+from lineclear.domain.ledger import INNER_KEY_PREFIX, Outcome
 from lineclear.domain.money import CostBasis
 from lineclear.store.ledger import Ledger
 from lineclear.store.ledger_tables import entries, facets
@@ -79,6 +79,8 @@ def baseline(ledger: Ledger, environment: str, route: str, release: str, now_us:
                 facets.c.environment == environment,
                 facets.c.route == route,
                 facets.c.release == release,
+                # What control asked itself says nothing of how callers fare.
+                facets.c.key_id.not_like(f"{INNER_KEY_PREFIX}%"),
             )
             .order_by(entries.c.id.desc())
             .limit(SAMPLE_MAX - requests)
