@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -291,7 +291,13 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     rollouts = Rollouts(publisher, ledger.ledger, ledger.signals, overrides)
     watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
     replays = Replays(publisher, InnerDoor(boot.run_dir, MasterKeys(boot.master_key), clock))
-    notices = NoticeRoom(database, clock, publisher.vault, recorded, ledger.ledger, notice_ways(boot))
+
+    def callers(only: Mapping[str, str]) -> Mapping[str, int]:
+        # Whoever called a moment ago counts.
+        ledger.ingest.catch_up()
+        return recorded.callers(only)
+
+    notices = NoticeRoom(database, clock, publisher.vault, callers, ledger.ledger, notice_ways(boot))
     return Core(
         database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch, replays,
         notices,

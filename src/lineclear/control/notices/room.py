@@ -3,10 +3,9 @@
 from functools import partial
 
 from lineclear.base.clock import Clock
-from lineclear.control.changes.radius import Recorded
 from lineclear.control.endpoint import Endpoint
 from lineclear.control.notices import http
-from lineclear.control.notices.outbox import Outbox
+from lineclear.control.notices.outbox import AskCallers, Outbox
 from lineclear.control.notices.sending import Sender, Ways
 from lineclear.control.notices.service import Notices
 from lineclear.control.notices.watch import NoticeWatch
@@ -20,7 +19,7 @@ class NoticeRoom:
     """Everything that control does with notices."""
 
     def __init__(
-        self, database: Database, clock: Clock, vault: Vault, recorded: Recorded, ledger: Ledger, ways: Ways
+        self, database: Database, clock: Clock, vault: Vault, callers: AskCallers, ledger: Ledger, ways: Ways
     ) -> None:
         """Nothing runs yet.
 
@@ -28,12 +27,12 @@ class NoticeRoom:
             database: control's.
             clock: of everything here.
             vault: that opens what channels name as secrets.
-            recorded: who called what.
+            callers: who called what.
             ledger: how releases behaved.
             ways: what the server's settings say.
         """
         sender = Sender(database, clock, vault, ways)
-        self.watch = NoticeWatch(Outbox(database, clock, recorded.callers), sender, database, clock)
+        self.watch = NoticeWatch(Outbox(database, clock, callers), sender, database, clock)
         self._notices = Notices(database, clock, sender)
         self._database = database
         self._clock = clock
