@@ -2,11 +2,12 @@
 
 from urllib.parse import urlencode
 
+import pytest
 from playwright.sync_api import Browser, expect
 
-from lineclear.testing import hostile
+from lineclear.testing import hostile, manifests
 from lineclear.testing.browser_calls import ask, chat, link
-from lineclear.testing.browser_pages import visit
+from lineclear.testing.browser_pages import Scheme, visit
 from lineclear.testing.platform import Platform
 
 SHOWN = hostile.SCRIPT
@@ -81,3 +82,46 @@ def test_rows_that_come_in_live_stay_text(browser: Browser, planted: Platform) -
         assert one.strangers() == []
         row.click()
         expect(one.page.get_by_text("before any model was called").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width_px", [1440, 320])
+def test_changes_releases_and_the_trail_stay_text(
+    browser: Browser, axe: str, planted: Platform, scheme: Scheme, width_px: int
+) -> None:
+    documents = [
+        {"kind": "Prompt", "name": "planted", "text": f"{SHOWN} {width_px} {scheme}"},
+        {**manifests.route("spoken", "second", prompt="planted", parameters={"stop": [SHOWN]}), "description": "x"},
+    ]
+    path = planted.directory / "spoken.yaml"
+    path.write_text(manifests.text_of(documents))
+    assert planted.cli("apply", "-f", str(path), "--note", hostile.LINE[:300]).returncode == 0
+    documents[0]["text"] = f"<b>{SHOWN}</b> other {width_px} {scheme}"
+    path.write_text(manifests.text_of(documents))
+    done = planted.cli_json("apply", "-f", str(path), "--note", hostile.LINE[:300])
+    (move,) = done["plan"]["releases"]
+    with visit(browser, link(planted), width_px=width_px, scheme=scheme) as one:
+        for place in (f"/changes/{done['change']}", f"/releases/{move['after']}", "/changes?object=Prompt%2Fplanted"):
+            assert one.go(place).status == 200
+            one.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+            assert SHOWN in one.page.inner_text("main"), place
+            assert [*one.violations(), *one.strangers(), *one.findings(axe)] == [], place
+            assert one.overflow_px() == 0, place
+
+
+def test_a_card_and_what_is_done_to_it_stay_text(browser: Browser, axe: str, planted: Platform) -> None:
+    with visit(browser, link(planted)) as one:
+        one.go("/catalogue/second")
+        assert one.page.inner_text("main").count(SHOWN) >= 3
+        one.page.get_by_text("Replace on its routes").click()
+        form = one.page.locator("details[open] form")
+        form.get_by_label("By").select_option(index=0)
+        form.get_by_label("Why").fill(hostile.TEXT[:300])
+        form.get_by_role("button", name="See the plan").click()
+        expect(one.page.get_by_role("heading", name="What it would do")).to_be_visible()
+        assert [*one.violations(), *one.findings(axe)] == []
+        assert one.page.get_by_label("Why").input_value().startswith(SHOWN)
+        one.go("/changes")
+        one.page.get_by_role("button", name="Verify the trail now").click()
+        expect(one.page.get_by_text("Nothing was altered")).to_be_visible()
+        assert [*one.violations(), *one.findings(axe)] == []
