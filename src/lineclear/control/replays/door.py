@@ -10,6 +10,7 @@ import random
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -177,7 +178,8 @@ class InnerDoor:
         with self._lock:
             self._is_closed = True
             for wire in self._open:
-                wire.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # the gateway has closed it already
+                    wire.shutdown(socket.SHUT_RDWR)
 
     def _fields(self, question: Question) -> dict[str, str]:
         caller = question.caller
