@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from lineclear.control.endpoint import Refused
+from lineclear.control.release_diff import diff_releases
 from lineclear.domain.snapshot import RouteSection
 from lineclear.store import control_rows as rows
 from lineclear.testing.control_plane import ControlPlane
@@ -55,6 +56,33 @@ def test_a_release_without_the_new_parts_has_the_digest_that_it_always_had(plane
     assert entry(plane).stable.id == f"rel_{GOLDEN}"
 
 
+TOOLS = """    tools:
+      mode: replace
+      definitions:
+        - {name: find_order, description: Finds an order., parameters: {type: object, properties: {n: {type: string}}}}
+        - {name: now}
+"""
+
+
+def test_tools_are_pinned_compared_and_handed_to_gateways(plane: ControlPlane) -> None:
+    plane.apply(with_parts(TOOLS))
+    before = manifest(plane)
+    assert (before["tools"]["mode"], len(before["tools"]["digest"])) == ("replace", 64)
+    tools = entry(plane).stable.tools
+    assert tools is not None
+    assert [(tool.name, tool.description) for tool in tools.definitions] == [
+        ("find_order", "Finds an order."), ("now", ""),
+    ]  # fmt: skip
+    assert tools.definitions[0].parameters == {"type": "object", "properties": {"n": {"type": "string"}}}
+    changed = TOOLS.replace("mode: replace", "mode: config").replace("n: {type: string}", "n: {type: integer}")
+    plane.apply(with_parts(changed))
+    (differs,) = diff_releases(before, manifest(plane))
+    assert [(item.field, item.before, item.after) for item in differs.fields] == [
+        ("mode", "replace", "config"), ("find_order.parameters.properties.n.type", "string", "integer"),
+    ]  # fmt: skip
+    assert differs.component == "tools"
+
+
 def test_both_parts_are_pinned_with_digests_of_their_own(plane: ControlPlane) -> None:
     plane.apply(
         with_parts(
@@ -93,6 +121,12 @@ def test_equal_content_is_the_same_release_however_it_is_written(plane: ControlP
         ("retrieval: {a: {b: {c: 1}}}", "b", "must be a text, a number, true or false"),
         ("retrieval: {a: null}", "a", "must be a text"),
         ("retrieval: {'no good': 1}", "no good", "name of a setting"),
+        ("tools: {definitions: []}", "definitions", "at least one"),
+        ("tools: {definitions: [{name: 'a b'}]}", "name", "no tool's name"),
+        ("tools: {definitions: [{name: a}, {name: a}]}", "name", "stands twice"),
+        ("tools: {definitions: [{name: a, parameters: {type: string}}]}", "parameters", "`type: object`"),
+        ("tools: {definitions: [{name: a, parameters: {type: object, x: 9007199254740992}}]}", "parameters", "is not JSON"),
+        ("tools: {mode: always, definitions: [{name: a}]}", "mode", "must be 'default'"),
     ],
 )
 def test_a_wrong_value_is_refused_in_its_place(plane: ControlPlane, parts: str, path: str, words: str) -> None:

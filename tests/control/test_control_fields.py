@@ -223,6 +223,10 @@ EFFECTS: Mapping[str, Effect] = {
         }.items()
     },
     "Route.environments.*.retrieval": Effect(Where.ROUTES, {"index": "letters"}),
+    "Route.environments.*.tools.mode": Effect(Where.ROUTES, "replace"),
+    "Route.environments.*.tools.definitions.*.name": Effect(Where.ROUTES, "order"),
+    "Route.environments.*.tools.definitions.*.description": Effect(Where.ROUTES, "b"),
+    "Route.environments.*.tools.definitions.*.parameters": Effect(Where.ROUTES, {}),
     "Route.environments.*.rollout": Effect(Where.COURSE, "quick"),
     "Rollout.name": Effect(Where.COURSE, "other", is_name=True),
     "Rollout.description": fact(),

@@ -114,12 +114,15 @@ def model(name: str, **facts: object) -> ModelVersionEntry:
     return msgspec.structs.replace(plain, **facts)
 
 
+PARTS = ("fallback", "strategy", "prompt", "guardrails", "parameters", "retrieval", "tools")
+
+
 def route(name: str, *models: str, **facts: object) -> RouteSection:
     weights = facts.pop("weights", (1,) * len(models))
     assert isinstance(weights, tuple)
     release_facts = {
         key: facts.pop(key)
-        for key in ("fallback", "strategy", "prompt", "timeouts", "max_tokens", "guardrails", "parameters", "retrieval")
+        for key in (*PARTS, "timeouts", "max_tokens")
         if key in facts
     }
     release = ReleaseEntry(

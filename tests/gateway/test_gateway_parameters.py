@@ -98,6 +98,7 @@ def test_an_app_fetches_what_its_release_pins_and_is_told_when_nothing_changed(t
                        "variables": ["shop"]},
             "parameters": {"temperature": 0.25, "top_p": 0.5, "stop": ["END"], "max_tokens": 77},
             "retrieval": {"index": "manuals", "rerank": {"floor": 0.25}},
+            "tools": None,
         }  # fmt: skip
         assert fields["x-lineclear-release"] == "rel_0123456789abcdef"
         tag = fields["etag"]

@@ -1,4 +1,4 @@
-"""What parameters and retrieval settings of a route may hold beyond their types.
+"""What parameters, retrieval settings and tools of a route may hold beyond their types.
 
 In: one component. Out: (path, code, message) per mistake, the path beginning at the route's environment. Pure.
 """
@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from lineclear.base.canonical import canonical_json
 from lineclear.config.yaml_tree import PlainPath
-from lineclear.domain.manifest import Parameters
+from lineclear.domain.manifest import Parameters, Tool, Tools
 
 Mistake: TypeAlias = tuple[PlainPath, str, str]
 
@@ -30,6 +31,12 @@ EFFORT = re.compile(r"[a-z]{1,16}")
 SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 SETTINGS_MAX = 64
 SETTING_CHARS_MAX = 4_096
+TOOLS_MAX = 128
+"""Source: OpenAI API reference, chat completions, `tools`."""
+TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Source: OpenAI and Anthropic API references; both allow this."""
+TOOL_DESCRIPTION_CHARS_MAX = 4_096
+TOOL_SCHEMA_BYTES_MAX = 32 * 1024
 
 
 def check_parameters(parameters: Parameters) -> Iterator[Mistake]:
@@ -55,6 +62,38 @@ def check_parameters(parameters: Parameters) -> Iterator[Mistake]:
 def check_retrieval(settings: dict[str, Any]) -> Iterator[Mistake]:
     """Every mistake of a route's retrieval settings: texts, numbers, true or false, and one level of groups of them."""
     yield from _settings(settings, ("retrieval",), may_nest=True)
+
+
+def check_tools(tools: Tools) -> Iterator[Mistake]:
+    """Every mistake of a route's tools."""
+    root: PlainPath = ("tools", "definitions")
+    if not tools.definitions:
+        yield root, "invalid_value", "at least one definition is needed"
+    if len(tools.definitions) > TOOLS_MAX:
+        yield root, "too_large", f"more than {TOOLS_MAX} tools"
+    seen: set[str] = set()
+    for at, tool in enumerate(tools.definitions):
+        if tool.name in seen:
+            yield (*root, at, "name"), "duplicate", f"{tool.name!r} stands twice"
+        seen.add(tool.name)
+        for name, message in _tool(tool):
+            yield (*root, at, name), "invalid_value", message
+
+
+def _tool(tool: Tool) -> Iterator[tuple[str, str]]:
+    if not TOOL_NAME.fullmatch(tool.name):
+        yield "name", f"{tool.name!r} is no tool's name: letters, digits, _ and -, at most 64"
+    if len(tool.description) > TOOL_DESCRIPTION_CHARS_MAX:
+        yield "description", f"must have at most {TOOL_DESCRIPTION_CHARS_MAX} characters"
+    if tool.parameters and tool.parameters.get("type") != "object":
+        yield "parameters", "must be a JSON Schema with `type: object`: arguments have names"
+    try:
+        size = len(canonical_json(tool.parameters))
+    except (AttributeError, ValueError, TypeError, RecursionError) as error:
+        yield "parameters", f"is not JSON: {error}"
+    else:
+        if size > TOOL_SCHEMA_BYTES_MAX:
+            yield "parameters", f"must have at most {TOOL_SCHEMA_BYTES_MAX} bytes"
 
 
 def _settings(settings: dict[str, Any], path: PlainPath, *, may_nest: bool) -> Iterator[Mistake]:

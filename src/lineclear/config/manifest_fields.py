@@ -24,7 +24,7 @@ from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Noun
 
 FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
     "Route": frozenset({"contract"}),
-    "RouteEnvironment": frozenset({"tools", "cache", "review", "hedge"}),
+    "RouteEnvironment": frozenset({"cache", "review", "hedge"}),
     "Environment": frozenset({"approver_roles"}),
 }
 """Fields the design names whose effect is not built; they are refused as such and not as spelling mistakes."""

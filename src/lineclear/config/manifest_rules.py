@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from lineclear.config.component_rules import check_parameters, check_retrieval
+from lineclear.config.component_rules import check_parameters, check_retrieval, check_tools
 from lineclear.config.guardrail_rules import check_guardrail
 from lineclear.config.manifest_dates import Mistake, check_dates, check_vendor_record
 from lineclear.config.notice_rules import check_channels
@@ -402,6 +402,8 @@ def _route_environment(deployed: RouteEnvironment) -> Iterator[Mistake]:
     yield from _unique(deployed.guardrails, ("guardrails",))
     yield from check_parameters(deployed.parameters)
     yield from check_retrieval(deployed.retrieval)
+    if deployed.tools is not None:
+        yield from check_tools(deployed.tools)
     yield from _targets(deployed)
     yield from _timeouts(deployed)
     yield from _account(deployed.limits, deployed.budget, ())

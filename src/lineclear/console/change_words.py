@@ -36,6 +36,7 @@ COMPONENT_WORDS: Mapping[str, str] = {
     "parameters": "parameters",
     "retrieval": "retrieval",
     "guardrails": "guardrails",
+    "tools": "tools",
     "timeouts": "time limits",
     "max_tokens": "most tokens",
 }

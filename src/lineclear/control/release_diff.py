@@ -49,7 +49,7 @@ class ComponentDiff:
     """One part of a release that differs."""
 
     component: str
-    """strategy, targets, fallback, prompt, parameters, retrieval, guardrails, timeouts, max_tokens."""
+    """strategy, targets, fallback, prompt, parameters, retrieval, guardrails, tools, timeouts, max_tokens."""
     fields: tuple[FieldDiff, ...]
     passages: tuple[Passage, ...] = ()
     """Of a prompt whose text differs."""
@@ -64,6 +64,7 @@ def diff_releases(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[C
         _prompt_diff(before["prompt"], after["prompt"]),
         *(_component(name, _values(before, name), _values(after, name)) for name in ("parameters", "retrieval")),
         _component("guardrails", _guardrails(before), _guardrails(after)),
+        _component("tools", _tools(before), _tools(after)),
         _component("timeouts", before["timeouts"], after["timeouts"]),
         _component("max_tokens", {"max_tokens": before["max_tokens"]}, {"max_tokens": after["max_tokens"]}),
     ]
@@ -154,6 +155,15 @@ def _guardrails(manifest: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in rule.items()
         if name != "id"
     }
+
+
+def _tools(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The mode, and every definition field by field."""
+    tools = manifest.get("tools")
+    if tools is None:
+        return {}
+    by_name = {item["name"]: {name: value for name, value in item.items() if name != "name"} for item in tools["definitions"]}
+    return {"mode": tools["mode"], **dict(_flat("", by_name))}
 
 
 def _flat(path: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -14,10 +14,11 @@ from lineclear.base.canonical import JSONValue, canonical_json, digest_hex
 from lineclear.control.desired import Desired
 from lineclear.control.guardrails import rules_of
 from lineclear.domain.guardrails import GuardrailRule
-from lineclear.domain.manifest import Guardrail, Parameters, Prompt, Route, RouteEnvironment, Strategy
+from lineclear.domain.manifest import Guardrail, Parameters, Prompt, Route, RouteEnvironment, Strategy, Tools
 from lineclear.domain.parameters import ParameterValue
 from lineclear.domain.prompts import prompt_segments
 from lineclear.domain.snapshot import PromptEntry, ReleaseEntry, TargetEntry, Timeouts
+from lineclear.domain.tools import ToolsEntry
 from lineclear.store.control_rows import DeploymentRow
 
 RELEASE_SCHEMA = 1
@@ -80,7 +81,18 @@ def _build(
         manifest["parameters"] = {"digest": digest_hex(parameters), "values": parameters}
     if deployed.retrieval:
         manifest["retrieval"] = {"digest": digest_hex(deployed.retrieval), "values": deployed.retrieval}
+    if deployed.tools is not None:
+        manifest["tools"] = _pinned_tools(deployed.tools)
     return Release(digest_hex(manifest), route.name, canonical_json(manifest).decode())
+
+
+def _pinned_tools(tools: Tools) -> dict[str, JSONValue]:
+    definitions: list[JSONValue] = [
+        {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+        for tool in tools.definitions
+    ]
+    content: dict[str, JSONValue] = {"mode": tools.mode.value, "definitions": definitions}
+    return {"digest": digest_hex(content), **content}
 
 
 def _values(parameters: Parameters) -> dict[str, JSONValue]:
@@ -136,6 +148,7 @@ def release_entry(digest: str, manifest: str) -> ReleaseEntry:
         ),
         parameters=_sent(content.get("parameters", {}).get("values", {})),
         retrieval=content.get("retrieval", {}).get("values", {}),
+        tools=msgspec.convert(content["tools"], ToolsEntry) if "tools" in content else None,
     )
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import msgspec
 
 from lineclear.domain.capability import CONVERSATIONS, operation_gap
-from lineclear.domain.catalogue import DataClass, EnvironmentClass, ModelStatus, data_class_rank
+from lineclear.domain.catalogue import Capability, DataClass, EnvironmentClass, ModelStatus, data_class_rank
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
 from lineclear.domain.parameters import without_place
 from lineclear.domain.snapshot import ModelVersionEntry, ProviderEntry, ReleaseEntry, StopEntry
 from lineclear.domain.stopped import stop_rule, stop_words
+from lineclear.domain.tools import WITH_TOOLS
 
 
 class Exclusion(msgspec.Struct, frozen=True, gc=False):
@@ -119,7 +120,7 @@ def judge_target(
     if stop is not None:
         return Exclusion(ErrorCode.STOPPED, stop_rule(stop), f"{version.id} is {stop_words(stop)}")
     found = judge(version, provider.dialects, environment_class, operation, task, data_class)
-    return found or _release_in_the_way(release, operation)
+    return found or _release_in_the_way(release, operation) or _tools_in_the_way(version, release, operation)
 
 
 def _release_in_the_way(release: ReleaseEntry, operation: Operation) -> Exclusion | None:
@@ -137,6 +138,21 @@ def _release_in_the_way(release: ReleaseEntry, operation: Operation) -> Exclusio
             f"the route's {' and '.join(misfits)} has no place in {operation.value}",
         )
     return None
+
+
+def _tools_in_the_way(
+    version: ModelVersionEntry, release: ReleaseEntry, operation: Operation
+) -> Exclusion | None:
+    """Tools that have no place in an operation, or that a model cannot call."""
+    if release.tools is None or not release.tools.are_sent:
+        return None
+    if operation not in WITH_TOOLS:
+        why = f"the route's tools have no place in {operation.value}"
+    elif version.capabilities and Capability.TOOLS not in version.capabilities:
+        why = f"{version.id} calls no tools, as its card says, and the route has some"
+    else:
+        return None
+    return Exclusion(ErrorCode.OPERATION_NOT_SUPPORTED, "operation.no-tools", why)
 
 
 def judge(

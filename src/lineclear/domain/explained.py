@@ -148,6 +148,7 @@ RULES: Final[dict[str, str]] = {
     "operation.not-offered": "the model cannot do what was asked",
     "operation.no-prompt": "the route's prompt has no place in this operation",
     "operation.no-parameter": "a parameter of the route has no place in this operation",
+    "operation.no-tools": "the route's tools have no place in this operation, or the model calls none",
     "dialect.not-spoken": "the model does not speak the call's dialect",
     "route.no-target": "the route has no target",
     "policy.deny": "a policy denies the model to such calls",

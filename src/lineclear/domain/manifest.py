@@ -20,6 +20,7 @@ from lineclear.domain.catalogue import (
 from lineclear.domain.exchange import Operation
 from lineclear.domain.guardrails import GuardrailAction, GuardrailSide
 from lineclear.domain.notices import NoticeKind
+from lineclear.domain.tools import ToolsMode
 
 
 class Kind(StrEnum):
@@ -604,6 +605,25 @@ class Parameters(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tool(Noun):
+    """One thing that a model may ask the app to do."""
+
+    name: str
+    description: str = ""
+    """What it does, for the model."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """A JSON Schema of its arguments, of type object; empty = it takes none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools(Noun):
+    """The tools of a release, pinned with their definitions."""
+
+    definitions: tuple[Tool, ...]
+    mode: ToolsMode = ToolsMode.DEFAULT
+
+
+@dataclass(frozen=True, kw_only=True)
 class RouteEnvironment(Noun):
     """A route in one environment."""
 
@@ -624,6 +644,7 @@ class RouteEnvironment(Noun):
     parameters: Parameters = Parameters()
     retrieval: dict[str, Any] = field(default_factory=dict)
     """Settings that the app fetches with its configuration; no request carries them."""
+    tools: Tools | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.money import Price
 from lineclear.domain.parameters import ParameterValue
 from lineclear.domain.policy_rules import PolicyEntry
+from lineclear.domain.tools import ToolsEntry
 
 ACCESS_SHARDS = 64
 READER_VERSION = 3
@@ -244,6 +245,7 @@ class ReleaseEntry(Section, frozen=True):
     """Set in requests whose caller set nothing, by `domain.parameters.Parameter`."""
     retrieval: dict[str, Any] = {}
     """Settings for the app, which fetches them with its configuration."""
+    tools: ToolsEntry | None = None
 
 
 class RouteSection(Section, frozen=True):

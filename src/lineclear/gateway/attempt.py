@@ -303,6 +303,8 @@ def _body(reserved: Reserved, candidate: Candidate) -> bytes:
         planned.prompt_text,
         prompt.mode if prompt is not None else "prepend",
         planned.admitted.admission.defaults,
+        planned.admitted.admission.tools,
+        planned.admitted.admission.tools_replace,
     )
     return parsed.codec.patch(parsed.body, parsed.tree, patch)
 

@@ -31,7 +31,7 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
     prompt_text: str | None
     """The route's prompt with its variables filled in; None if it has none."""
     prompt_bytes: int
-    """UTF-8 bytes of body and prompt: an upper bound on input tokens."""
+    """UTF-8 bytes of body, prompt and tools: an upper bound on input tokens."""
 
 
 def plan(admitted: Admitted, clock: Clock) -> Planned:
@@ -60,7 +60,7 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
             param="x-lineclear-simulate",
         )
     prompt_text = None if route.prompt is None else _fill(route.prompt, admitted)
-    prompt_bytes = parsed.view.prompt_bytes
+    prompt_bytes = parsed.view.prompt_bytes + admission.tools_bytes
     if prompt_text:
         prompt_bytes += len(prompt_text.encode())
     return Planned(admitted, order, candidates, considered, prompt_text, prompt_bytes)

@@ -1,6 +1,6 @@
 """What a release pins for the app itself: `GET /v1/routes/{route}/config`, from the snapshot in hand.
 
-In: net's Request. Out: prompt text, parameters and retrieval settings of the release that serves the caller's unit,
+In: net's Request. Out: prompt, parameters, retrieval settings and tools of the release that serves the caller's unit,
 with an ETag. Control is not asked, so an app gets its configuration while control is down.
 """
 
@@ -63,6 +63,7 @@ def _config(route: RouteView, arm: Arm) -> dict[str, Any]:
         "prompt": None if route.prompt is None else _prompt(route.prompt),
         "parameters": route.parameters,
         "retrieval": route.retrieval,
+        "tools": route.tools,
     }
 
 

@@ -52,6 +52,7 @@ from lineclear.domain.snapshot import (
     Timeouts,
     access_section_name,
 )
+from lineclear.domain.tools import WITH_TOOLS, ToolsEntry, ToolsMode, tools_field
 from lineclear.gateway.deprecation import deprecation_fields
 from lineclear.gateway.guardrails import Guardrails, compile_guardrails
 from lineclear.gateway.live import Live, TargetHealth
@@ -116,6 +117,11 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     """Request fields that the release's parameters set where the caller does not, with their JSON text."""
     output_default: int | None = None
     """The output cap among them."""
+    tools: msgspec.Raw | None = None
+    """The request field `tools` of the release; None = it has none for requests."""
+    tools_replace: bool = False
+    """Whether the caller's own give way to them."""
+    tools_bytes: int = 0
     rules: tuple[str, ...] = ()
     """Ids of the policy rules that decided about a model."""
     varying: "Varying | None" = None
@@ -187,6 +193,7 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     prompt: PromptEntry | None
     parameters: dict[str, ParameterValue]
     retrieval: dict[str, Any]
+    tools: ToolsEntry | None
     timeouts: Timeouts
     max_tokens: int | None
     admissions: dict[tuple[Operation, str, DataClass], Admission]
@@ -521,6 +528,7 @@ def _route_view(
         prompt=release.prompt,
         parameters=release.parameters,
         retrieval=release.retrieval,
+        tools=release.tools,
         timeouts=release.timeouts,
         max_tokens=release.max_tokens,
         admissions={call: _with_offer(call, admission, admissions) for call, admission in admissions.items()},
@@ -648,7 +656,18 @@ def _assembled(
         defaults=tuple((name, encoded(value)) for name, value in request_fields(operation, release.parameters).items()),
         output_default=_output_default(release, operation),
         rules=rules,
+        **_tools(release, operation),
     )
+
+
+def _tools(release: ReleaseEntry, operation: Operation) -> dict[str, Any]:
+    """The fields of an admission that the release's tools fill. Any: they are of several types."""
+    tools = release.tools
+    if tools is None or not tools.are_sent or operation not in WITH_TOOLS:
+        return {}
+    field = msgspec.json.encode(tools_field(operation, tools.definitions))
+    replaces = tools.mode is ToolsMode.REPLACE
+    return {"tools": msgspec.Raw(field), "tools_replace": replaces, "tools_bytes": len(field)}
 
 
 def _output_default(release: ReleaseEntry, operation: Operation) -> int | None:

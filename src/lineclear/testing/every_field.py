@@ -128,6 +128,10 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
                 "frequency_penalty": 0.5, "presence_penalty": 0.5, "reasoning_effort": "low",
             },
             "retrieval": {"index": "manuals", "top_k": 4, "rerank": {"enabled": True, "floor": 0.25}},
+            "tools": {
+                "definitions": [{"name": "look_up", "description": "a", "parameters": {"type": "object"}}],
+                "mode": "default",
+            },
         }},
     },
 }  # fmt: skip

@@ -44,7 +44,7 @@ class AnthropicMessages:
         return view
 
     def patch(self, body: bytes, tree: dict[str, Any], patch: codec.Patch) -> bytes:
-        """Patched: `model`, `max_tokens`, `system`, parameters; streams of this dialect always carry usage."""
+        """Patched: `model`, `max_tokens`, `system`, parameters, tools; streams of this dialect always carry usage."""
         values = _patched(body, tree, patch)
         fill(values, tree, patch.defaults)
         if patch.output_cap is not None:
@@ -89,7 +89,7 @@ class AnthropicCountTokens(AnthropicMessages):
         return msgspec.structs.replace(view, max_output_tokens=0)
 
     def patch(self, body: bytes, tree: dict[str, Any], patch: codec.Patch) -> bytes:
-        """Patched: `model` and `system`; this operation has no output cap."""
+        """Patched: `model`, `system` and tools; this operation has no output cap."""
         return join(_patched(body, tree, patch))
 
     def read_whole(self, body: bytes) -> tuple[Event, ...]:
@@ -118,6 +118,8 @@ def _view(tree: dict[str, Any], body_bytes: int) -> RequestView:
 def _patched(body: bytes, tree: dict[str, Any], patch: codec.Patch) -> dict[str, bytes | msgspec.Raw]:
     values: dict[str, bytes | msgspec.Raw] = dict(top_level(body))
     values["model"] = encoded(patch.upstream_model)
+    if patch.tools is not None and (patch.tools_replace or tree.get("tools") is None):
+        values["tools"] = patch.tools
     if patch.prompt_text is None:
         return values
     if patch.prompt_mode == codec.REPLACE:

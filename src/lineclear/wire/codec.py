@@ -30,6 +30,10 @@ class Patch(msgspec.Struct, frozen=True, gc=False):
     """`prepend`: before the caller's own system text. `replace`: instead of all of it."""
     defaults: tuple[tuple[str, msgspec.Raw], ...] = ()
     """Fields of the release's parameters, set where the caller gave none or null."""
+    tools: msgspec.Raw | None = None
+    """Value of the field `tools` that the release pins; None = it has none for requests."""
+    tools_replace: bool = False
+    """Whether they go instead of the caller's own, and not only where there are none."""
 
 
 class StreamReader(Protocol):

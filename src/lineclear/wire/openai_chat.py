@@ -56,12 +56,14 @@ class OpenAIChat(OpenAIDialect):
         )
 
     def patch(self, body: bytes, tree: dict[str, Any], patch: codec.Patch) -> bytes:
-        """Patched: `model`, `stream_options.include_usage`, the output cap, system messages, parameters."""
+        """Patched: `model`, `stream_options.include_usage`, the output cap, system messages, parameters, tools."""
         values: dict[str, bytes | msgspec.Raw] = dict(top_level(body))
         values["model"] = encoded(patch.upstream_model)
         if patch.include_usage:
             values["stream_options"] = with_usage(tree, values.get("stream_options"))
         fill(values, tree, patch.defaults)
+        if patch.tools is not None:
+            _put_tools(values, tree, patch.tools, is_replacing=patch.tools_replace)
         if patch.output_cap is not None:
             for name in _cap_fields(tree):
                 values[name] = encoded(patch.output_cap)
@@ -82,6 +84,17 @@ class OpenAIChat(OpenAIDialect):
     def write_whole(self, events: Iterable[Event], response_id: str, model: str, created: int) -> bytes:
         """See `codec.Codec.write_whole`."""
         return write_chat_answer(events, response_id, model, created)
+
+
+def _put_tools(
+    values: dict[str, bytes | msgspec.Raw], tree: dict[str, Any], tools: msgspec.Raw, *, is_replacing: bool
+) -> None:
+    """The release's tools; `functions` is the older name of the same."""
+    if is_replacing:
+        values.pop("functions", None)
+        values["tools"] = tools
+    elif tree.get("tools") is None and tree.get("functions") is None:
+        values["tools"] = tools
 
 
 def _cap_fields(tree: dict[str, Any]) -> tuple[str, ...]:

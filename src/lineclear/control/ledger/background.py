@@ -128,8 +128,15 @@ def _fields(manifest: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for part in ("parameters", "retrieval"):
         for name, value in manifest.get(part, {}).get("values", {}).items():
             yield f"{part}.{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    yield from _pinned(manifest)
+
+
+def _pinned(manifest: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Parts that are told by their digests."""
     for guardrail in manifest.get("guardrails", ()):
         yield f"guardrails.{guardrail['name']}", guardrail["digest"][:12]
+    if "tools" in manifest:
+        yield "tools", f"{manifest['tools']['mode']} {manifest['tools']['digest'][:12]}"
 
 
 def _key(tx: Connection, key_id: str) -> KeyThen | None:
