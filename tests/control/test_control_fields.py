@@ -18,7 +18,7 @@ import pytest
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import InvalidManifest, read_values
 from lineclear.config.manifest_fields import file_name
-from lineclear.control.changes.fields import field_changes
+from lineclear.control.noun_fields import field_changes
 from lineclear.control.compile import State, compile_state
 from lineclear.control.desired import Desired, plain
 from lineclear.control.prices.book import committed_prices

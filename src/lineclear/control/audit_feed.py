@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lineclear.control.changes.fields import FieldChange, field_changes
+from lineclear.control.noun_fields import FieldChange, field_changes
 from lineclear.control.desired import decode
 from lineclear.control.endpoint import AdminCode, Call, QueryParameter, Refused, row_limit
 from lineclear.domain.manifest import Kind
