@@ -18,9 +18,9 @@ import pytest
 from lineclear.base.secret import Secret
 from lineclear.config.manifest import InvalidManifest, read_values
 from lineclear.config.manifest_fields import file_name
-from lineclear.control.noun_fields import field_changes
 from lineclear.control.compile import State, compile_state
 from lineclear.control.desired import Desired, plain
+from lineclear.control.noun_fields import field_changes
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.releases import build_releases, move
 from lineclear.control.under_way import course_of

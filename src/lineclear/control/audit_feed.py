@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from lineclear.control.noun_fields import FieldChange, field_changes
 from lineclear.control.desired import decode
 from lineclear.control.endpoint import AdminCode, Call, QueryParameter, Refused, row_limit
+from lineclear.control.noun_fields import FieldChange, field_changes
 from lineclear.domain.manifest import Kind
 from lineclear.observe.period import time_text
 from lineclear.store import control_rows as rows

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from lineclear.config.manifest import Document
 from lineclear.config.manifest_text import manifest_text
-from lineclear.control.noun_fields import FieldChange, field_changes
 from lineclear.control.desired import Desired, with_kept_parts
+from lineclear.control.noun_fields import FieldChange, field_changes
 from lineclear.control.releases import Release, release_id
 from lineclear.domain.manifest import Kind, ManagedBy, Manifest, kind_of
 from lineclear.store.control_rows import DeploymentRow

@@ -15,12 +15,12 @@ from lineclear.config.manifest_names import credentials_of
 from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
 from lineclear.control.changes.check import check_channels, check_credentials, check_keys, check_schemas
 from lineclear.control.changes.drift import Drift, deployment_drift, held_drift, went_back
-from lineclear.control.noun_fields import FieldChange, field_changes
 from lineclear.control.changes.protection import Frozen, Move, check_statuses, needs_of
 from lineclear.control.changes.radius import RouteRadius
 from lineclear.control.changes.served import rests_on
 from lineclear.control.compile import price_of_version
 from lineclear.control.desired import Desired, kept_parts, noun_digest, without_other_parts
+from lineclear.control.noun_fields import FieldChange, field_changes
 from lineclear.control.pins import check_pins
 from lineclear.control.prices.book import PriceBook
 from lineclear.control.references import check_references
