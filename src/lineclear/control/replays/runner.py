@@ -7,7 +7,7 @@ that were under way then are made again. Must not compare answers before all are
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -19,18 +19,18 @@ from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import Refused
 from lineclear.control.replays.datasets import Datasets
 from lineclear.control.replays.door import Caller, DoorClosed, InnerAnswer, InnerDoor, Question
+from lineclear.control.replays.run import Run
 from lineclear.control.replays.stored import result_row, results_by_case, sides_of
 from lineclear.control.under_way import PLATFORM_ACTOR
 from lineclear.control.vault import Vault
 from lineclear.domain.errors import ErrorCode, LineclearError
 from lineclear.domain.evidence import Arm
-from lineclear.domain.money import usd_text
 from lineclear.domain.output_diff import report_of
-from lineclear.domain.replay import ANSWERED, OPEN_STATES, Case, ReplayState, Side
+from lineclear.domain.replay import ANSWERED, OPEN_STATES, ReplayState
 from lineclear.handover.inner_door import InnerPurpose
 from lineclear.store import replay_rows as rows
 from lineclear.store.database import Database
-from lineclear.store.replay_rows import ReplayRow, ResultRow
+from lineclear.store.replay_rows import ReplayRow
 
 RUNS_AT_ONCE: Final = 2
 CALLS_AT_ONCE: Final = 4
@@ -78,92 +78,6 @@ class _Over(Exception):
     """The replay is over, or this process is."""
 
 
-@dataclass
-class _Run:
-    """One replay while it is carried out; `gate` guards all of it."""
-
-    row: ReplayRow
-    cases: list[Case]
-    sides: dict[Arm, Side]
-    left: deque[tuple[int, Arm]]
-    spent_nano_usd: int
-    dearest_nano_usd: int
-    answered: int
-    text_bytes: int
-    in_flight: int = 0
-    end: tuple[ReplayState, str] | None = None
-    """Set once there is nothing more to begin."""
-    trouble: Exception | None = None
-    """Why it cannot go on now; it is tried again."""
-    over: threading.Event = field(default_factory=threading.Event)
-    gate: threading.Condition = field(default_factory=threading.Condition)
-
-    def take(self) -> tuple[int, Arm] | None:
-        """The next call, once the cap has room for it; None if there is none to make any more."""
-        with self.gate:
-            while not self.over.is_set():
-                if not self.left:
-                    return None
-                # Until a first answer tells what a call costs, there is one at a time.
-                is_known = self.in_flight == 0 or self.answered > 0
-                worst = self.spent_nano_usd + (self.in_flight + 1) * self.dearest_nano_usd
-                if is_known and worst <= self.row.spend_cap_nano_usd and not self._is_used_up():
-                    self.in_flight += 1
-                    return self.left.popleft()
-                if self.in_flight == 0:
-                    self.finish(ReplayState.STOPPED, self._cap_words())
-                    return None
-                self.gate.wait()
-            return None
-
-    def count(self, result: ResultRow) -> None:
-        """A result is kept."""
-        with self.gate:
-            self.text_bytes += result.text_bytes
-            self.answered += result.status == ANSWERED
-            cost = result.cost_nano_usd
-            if cost is None:
-                self.finish(
-                    ReplayState.STOPPED, f"model {result.model} has no price, so that no spend cap can be held to it"
-                )
-            else:
-                self.spent_nano_usd += cost
-                self.dearest_nano_usd = max(self.dearest_nano_usd, cost)
-
-    def assume_paid(self) -> None:
-        """A call was lost on its way back: it counts as the dearest one."""
-        with self.gate:
-            self.spent_nano_usd += self.dearest_nano_usd
-
-    def give_back(self) -> None:
-        with self.gate:
-            self.in_flight -= 1
-            self.gate.notify_all()
-
-    def finish(self, state: ReplayState, reason: str) -> None:
-        """No further call is made."""
-        with self.gate:
-            self.end = self.end or (state, reason)
-            self.over.set()
-            self.gate.notify_all()
-
-    def break_off(self, trouble: Exception | None) -> None:
-        """No further call is made now; the replay stays open."""
-        with self.gate:
-            self.trouble = self.trouble or trouble
-            self.over.set()
-            self.gate.notify_all()
-
-    def _is_used_up(self) -> bool:
-        return self.spent_nano_usd > 0 and self.spent_nano_usd >= self.row.spend_cap_nano_usd
-
-    def _cap_words(self) -> str:
-        return (
-            f"the spend cap of {usd_text(self.row.spend_cap_nano_usd)} USD has no room for another call: "
-            f"{usd_text(self.spent_nano_usd)} USD were spent, {len(self.left)} calls were not made"
-        )
-
-
 class Runner:
     """Threads that carry out open replays, oldest first."""
 
@@ -177,7 +91,7 @@ class Runner:
         self._closing = threading.Event()
         self._poked = threading.Event()
         self._lock = threading.Lock()
-        self._active: dict[str, _Run | None] = {}
+        self._active: dict[str, Run | None] = {}
         """By id; None while it is being prepared."""
         self._troubles: dict[str, str] = {}
         self._threads = [
@@ -279,7 +193,7 @@ class Runner:
         self._close_row(row, state, reason)
         self._troubles.pop(row.id, None)
 
-    def _prepared(self, row: ReplayRow) -> _Run:
+    def _prepared(self, row: ReplayRow) -> Run:
         cases = self._datasets.cases(self._datasets.find(f"{row.dataset}@{row.dataset_digest}"))
         sides = sides_of(row)
         done: set[tuple[int, str]] = set()
@@ -299,7 +213,7 @@ class Runner:
             for arm in (sorted(sides) if number % 2 else sorted(sides, reverse=True))
             if (number, arm.value) not in done
         )
-        return _Run(
+        return Run(
             row=replace(row, state=ReplayState.RUNNING.value),
             cases=cases,
             sides=sides,
@@ -335,7 +249,7 @@ class Runner:
 
     # one call
 
-    def _call_all(self, run: _Run) -> None:
+    def _call_all(self, run: Run) -> None:
         while (taken := run.take()) is not None:
             number, arm = taken
             try:
@@ -352,7 +266,7 @@ class Runner:
             finally:
                 run.give_back()
 
-    def _answer(self, run: _Run, number: int, arm: Arm) -> InnerAnswer:
+    def _answer(self, run: Run, number: int, arm: Arm) -> InnerAnswer:
         """What the release says to a case, after waiting for what is not its doing.
 
         Raises:
@@ -390,7 +304,7 @@ class Runner:
             else:
                 return answer
 
-    def _wait(self, run: _Run, wait_s: float | None) -> float:
+    def _wait(self, run: Run, wait_s: float | None) -> float:
         """Wait before another try; how long.
 
         Raises:

@@ -1,0 +1,99 @@
+"""One replay while it is carried out: what is left to ask, what was spent, and whether another call may begin.
+
+In: results as they come. Out: the next call, or none. Shared by the threads that make its calls. Must not make one.
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from lineclear.domain.evidence import Arm
+from lineclear.domain.money import usd_text
+from lineclear.domain.replay import ANSWERED, Case, ReplayState, Side
+from lineclear.store.replay_rows import ReplayRow, ResultRow
+
+
+@dataclass
+class Run:
+    """What its threads share; `gate` guards all of it."""
+
+    row: ReplayRow
+    cases: list[Case]
+    sides: dict[Arm, Side]
+    left: deque[tuple[int, Arm]]
+    spent_nano_usd: int
+    dearest_nano_usd: int
+    answered: int
+    text_bytes: int
+    in_flight: int = 0
+    end: tuple[ReplayState, str] | None = None
+    """Set once there is nothing more to begin."""
+    trouble: Exception | None = None
+    """Why it cannot go on now; it is tried again."""
+    over: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Condition = field(default_factory=threading.Condition)
+
+    def take(self) -> tuple[int, Arm] | None:
+        """The next call, once the cap has room for it; None if there is none to make any more."""
+        with self.gate:
+            while not self.over.is_set():
+                if not self.left:
+                    return None
+                # Until a first answer tells what a call costs, there is one at a time.
+                is_known = self.in_flight == 0 or self.answered > 0
+                worst = self.spent_nano_usd + (self.in_flight + 1) * self.dearest_nano_usd
+                if is_known and worst <= self.row.spend_cap_nano_usd and not self._is_used_up():
+                    self.in_flight += 1
+                    return self.left.popleft()
+                if self.in_flight == 0:
+                    self.finish(ReplayState.STOPPED, self._cap_words())
+                    return None
+                self.gate.wait()
+            return None
+
+    def count(self, result: ResultRow) -> None:
+        """A result is kept."""
+        with self.gate:
+            self.text_bytes += result.text_bytes
+            self.answered += result.status == ANSWERED
+            cost = result.cost_nano_usd
+            if cost is None:
+                self.finish(
+                    ReplayState.STOPPED, f"model {result.model} has no price, so that no spend cap can be held to it"
+                )
+            else:
+                self.spent_nano_usd += cost
+                self.dearest_nano_usd = max(self.dearest_nano_usd, cost)
+
+    def assume_paid(self) -> None:
+        """A call was lost on its way back: it counts as the dearest one."""
+        with self.gate:
+            self.spent_nano_usd += self.dearest_nano_usd
+
+    def give_back(self) -> None:
+        with self.gate:
+            self.in_flight -= 1
+            self.gate.notify_all()
+
+    def finish(self, state: ReplayState, reason: str) -> None:
+        """No further call is made."""
+        with self.gate:
+            self.end = self.end or (state, reason)
+            self.over.set()
+            self.gate.notify_all()
+
+    def break_off(self, trouble: Exception | None) -> None:
+        """No further call is made now; the replay stays open."""
+        with self.gate:
+            self.trouble = self.trouble or trouble
+            self.over.set()
+            self.gate.notify_all()
+
+    def _is_used_up(self) -> bool:
+        return self.spent_nano_usd > 0 and self.spent_nano_usd >= self.row.spend_cap_nano_usd
+
+    def _cap_words(self) -> str:
+        return (
+            f"the spend cap of {usd_text(self.row.spend_cap_nano_usd)} USD has no room for another call: "
+            f"{usd_text(self.spent_nano_usd)} USD were spent, {len(self.left)} calls were not made"
+        )
