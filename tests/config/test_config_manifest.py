@@ -119,7 +119,11 @@ CASES = [
     (PROVIDER + "credential: §secrets:sk-1\n", "invalid_value", "never stands in a file"),
     (PROVIDER + "credential: §['${A}']\n", "not_yet_supported", "list of credentials"),
     (PROVIDER + "credential: §5\n", "invalid_value", "must be text or must be a mapping"),
-    (VENDOR.replace("owner: t\n", "owner: t\nlinks: [{name: a, url: §ftp://a.example}]\n") + "}\n", "invalid_value", "is no address"),
+    (
+        VENDOR.replace("owner: t\n", "owner: t\nlinks: [{name: a, url: §ftp://a.example}]\n") + "}\n",
+        "invalid_value",
+        "is no address",
+    ),
     (PROVIDER + "egress_proxy: §http://x\n", "invalid_value", "http://host:port"),
     (PROVIDER + "egress_proxy: §https://proxy:3128\n", "invalid_value", "http://host:port"),
     (PROVIDER + "egress_proxy: §http://ann:secret@proxy:3128\n", "invalid_value", "egress_proxy_credential"),

@@ -17,7 +17,7 @@ from lineclear.cli.audit_file import checkpoint_line, event_line, header_line, v
 from lineclear.client.admin import AdminError, path_of
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
-from lineclear.control.audit_checkpoints import CHECKPOINT_EVENTS, CHECKPOINT_S, Checkpoints
+from lineclear.control.audit_checkpoints import CHECKPOINT_EVENTS, CHECKPOINT_S, KEPT_FILE, Checkpoints
 from lineclear.control.audit_http import verify_stored
 from lineclear.domain.audit_chain import AuditVerdict
 from lineclear.store import audit_rows
@@ -112,7 +112,7 @@ def test_an_older_export_is_found_by_a_checkpoint_that_was_kept(plane: ControlPl
 
 
 def test_a_trail_signed_by_somebody_else_is_found_by_the_key(plane: ControlPlane, export: bytes) -> None:
-    other = Checkpoints(plane.database, plane.clock, Keys(bytes(32))).verifier
+    other = Checkpoints(plane.database, plane.clock, Keys(bytes(32)), plane.directory).verifier
     assert "another public key" in verdict(export, key=other).problem
 
 
@@ -128,7 +128,7 @@ def test_a_checkpoint_is_due_after_so_many_events_or_so_long(plane: ControlPlane
         last = rows.last_audit(tx)
     assert last is not None
     assert {CHECKPOINT_EVENTS, 2 * CHECKPOINT_EVENTS, last.number} <= set(made)
-    assert verify_stored(plane.database, plane.checkpoints.verifier).ok
+    assert verify_stored(plane.database, plane.checkpoints).ok
 
 
 def test_a_tail_cut_in_the_database_is_found(plane: ControlPlane) -> None:
@@ -138,7 +138,7 @@ def test_a_tail_cut_in_the_database_is_found(plane: ControlPlane) -> None:
         last = rows.last_audit(tx)
         assert last is not None
         tx.execute(tables.audit.delete().where(tables.audit.c.number == last.number))
-    assert "the tail is cut off" in verify_stored(plane.database, plane.checkpoints.verifier).problem
+    assert "the tail is cut off" in verify_stored(plane.database, plane.checkpoints).problem
 
 
 def test_rows_rewritten_with_a_fresh_chain_are_found(plane: ControlPlane) -> None:
@@ -151,7 +151,44 @@ def test_rows_rewritten_with_a_fresh_chain_are_found(plane: ControlPlane) -> Non
         forged = replace(forged, hash=audit.row_hash(forged))
         tx.execute(tables.audit.delete().where(tables.audit.c.number == last.number))
         rows.add_audit(tx, [forged])
-    assert "not those that were signed" in verify_stored(plane.database, plane.checkpoints.verifier).problem
+    assert "not those that were signed" in verify_stored(plane.database, plane.checkpoints).problem
+
+
+def test_a_trail_that_was_cut_with_its_checkpoints_and_signed_anew_is_found(
+    plane: ControlPlane, served: ServedAPI
+) -> None:
+    """Who can write the database cannot write the file beside it, and control signs what it finds."""
+    write(plane, 20)
+    assert plane.checkpoints.make_if_due(CHECKPOINT_S)
+    with plane.database.write() as tx:
+        tx.execute(tables.audit.delete().where(tables.audit.c.number > 10))
+        tx.execute(tables.audit_checkpoints.delete())
+    write(plane, 2)
+    assert plane.checkpoints.make_if_due(CHECKPOINT_S)
+    found = served.client().get(path_of("audit-events", "verdict"))
+    assert (found["ok"], "the tail is cut off" in found["problem"]) == (False, True)
+    write(plane, 30)
+    assert plane.checkpoints.make_if_due(CHECKPOINT_S)
+    found = served.client().get(path_of("audit-events", "verdict"))
+    assert (found["ok"], "not those that were signed" in found["problem"]) == (False, True)
+
+
+def test_what_is_kept_beside_the_database_catches_up_and_survives_a_cut_line(plane: ControlPlane) -> None:
+    kept = plane.directory / KEPT_FILE
+    write(plane, 3)
+    with plane.database.write() as tx:
+        plane.checkpoints.make(tx)
+    assert not kept.exists()
+    plane.checkpoints.make_if_due(0)
+    ((first, _),) = plane.checkpoints.kept()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    with kept.open("ab") as opened:
+        opened.write(b'{"number": 4, "checkpo')
+    again = Checkpoints(plane.database, plane.clock, plane.keys_of_master, plane.directory)
+    write(plane, 2)
+    assert again.make_if_due(CHECKPOINT_S)
+    assert [number for number, _ in again.kept()] == [first, first + 2]
+    assert verify_stored(plane.database, again).ok
 
 
 def test_reading_verifying_and_exporting_are_events(plane: ControlPlane, served: ServedAPI) -> None:

@@ -216,7 +216,11 @@ def _links(links: Sequence[CardLink]) -> Iterator[Mistake]:
         if not link.name.strip():
             yield ("links", at, "name"), "invalid_value", "a link needs a name"
         if not LINK.fullmatch(link.url):
-            yield ("links", at, "url"), "invalid_value", f"{link.url!r} is no address that begins with https:// or http://"
+            yield (
+                ("links", at, "url"),
+                "invalid_value",
+                f"{link.url!r} is no address that begins with https:// or http://",
+            )
 
 
 def _version(version: ModelVersion) -> Iterator[Mistake]:

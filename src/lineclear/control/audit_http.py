@@ -1,6 +1,6 @@
 """The admin API's endpoints for the audit trail: read it, verify it, export it. Each of them is an event itself."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 
 from lineclear.base.clock import Clock
@@ -14,7 +14,6 @@ from lineclear.domain.audit_chain import AuditVerdict, verify_rows
 from lineclear.domain.permissions import Permission
 from lineclear.store import audit_rows
 from lineclear.store import control_rows as rows
-from lineclear.store.audit_rows import CheckpointRow
 from lineclear.store.control_rows import AuditRow
 from lineclear.store.database import Database
 
@@ -74,7 +73,7 @@ def endpoints(database: Database, clock: Clock, checkpoints: Checkpoints) -> tup
 
     def verdict(call: Call) -> AuditVerdict:
         note(call, AuditAction.AUDIT_VERIFIED)
-        return verify_stored(database, checkpoints.verifier)
+        return verify_stored(database, checkpoints)
 
     def export(call: Call) -> ExportFacts:
         with database.write() as tx:
@@ -132,31 +131,34 @@ def endpoints(database: Database, clock: Clock, checkpoints: Checkpoints) -> tup
     )  # fmt: skip
 
 
-def verify_stored(database: Database, verifier: str) -> AuditVerdict:
-    """Hold the stored rows to their chain, and to every checkpoint that was signed."""
+def verify_stored(database: Database, checkpoints: Checkpoints) -> AuditVerdict:
+    """Hold the stored rows to their chain, and to every checkpoint that was signed: those that the database has, and
+    those that are kept beside it, which a trail that was written anew does not meet.
+    """
     verdict = verify_rows(asdict(row) for row in _all(database))
     if not verdict.ok:
         return verdict
     with database.read() as tx:
-        signed = audit_rows.read_checkpoints(tx, 0, 2**62)
-    problem = _flaw_of_checkpoints(database, signed, verifier)
+        stored = audit_rows.read_checkpoints(tx, 0, 2**62)
+    signed = {*((row.number, row.note) for row in stored), *checkpoints.kept()}
+    problem = _flaw_of_checkpoints(database, signed, checkpoints.verifier)
     return AuditVerdict(not problem, verdict.events, problem, verdict.head, len(signed))
 
 
-def _flaw_of_checkpoints(database: Database, signed: list[CheckpointRow], verifier: str) -> str:
-    waiting = {row.number: row for row in signed}
+def _flaw_of_checkpoints(database: Database, signed: Collection[tuple[int, str]], verifier: str) -> str:
+    waiting: dict[int, list[str]] = {}
+    for number, note in signed:
+        waiting.setdefault(number, []).append(note)
     tree = MerkleTree()
     for row in _all(database):
         tree.append(bytes.fromhex(row.hash))
-        checkpoint = waiting.pop(tree.size, None)
-        if checkpoint is None:
-            continue
-        try:
-            head = open_checkpoint(checkpoint.note, verifier)
-        except NoteInvalid as error:
-            return f"the checkpoint at row {tree.size}: {error}"
-        if (head.size, head.root) != (tree.size, tree.root()):
-            return f"the rows up to {tree.size} are not those that were signed"
+        for note in waiting.pop(tree.size, ()):
+            try:
+                head = open_checkpoint(note, verifier)
+            except NoteInvalid as error:
+                return f"the checkpoint at row {tree.size}: {error}"
+            if (head.size, head.root) != (tree.size, tree.root()):
+                return f"the rows up to {tree.size} are not those that were signed"
     return f"the tail is cut off: {max(waiting)} rows were signed, {tree.size} are left" if waiting else ""
 
 

@@ -87,7 +87,7 @@ class ControlPlane:
             directory / "snapshot", directory / "acks", self.run_dir, directory / "spool", journal_path(directory)
         )
         self.publisher = Publisher(self.database, self.clock, self.keys_of_master, directories, committed_prices())
-        self.checkpoints = Checkpoints(self.database, self.clock, self.keys_of_master)
+        self.checkpoints = Checkpoints(self.database, self.clock, self.keys_of_master, directory)
         self.changes = Changes(self.publisher, self.environment)
         desk = OverrideDesk(directory, self.run_dir, self.keys_of_master, self.clock)
         self.overrides = Overrides(self.publisher, desk)
