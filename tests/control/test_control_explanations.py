@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from lineclear.client.admin import AdminClient, AdminError, path_of
@@ -12,6 +14,7 @@ from lineclear.control.policies.explanations import Question, explain_route
 from lineclear.control.policies.outages import outages
 from lineclear.control.policies.standing import read_standing
 from lineclear.domain.catalogue import DATA_CLASS_ORDER, data_class_rank
+from lineclear.domain.evidence import Arm
 from lineclear.domain.exchange import Operation
 from lineclear.domain.policy import Caller
 from lineclear.gateway.live import Live
@@ -194,9 +197,28 @@ def test_an_outage_says_who_would_serve(plane: ControlPlane, client: AdminClient
     alone = found["dear", "", "chat"]
     assert alone["outcome"] == "nothing_serves"
     assert alone["reasons"] == ["dear@1 is served by far, which is taken to be down"]
-    assert outages(read_standing(plane.publisher), "local")
+    standing, now_us = read_standing(plane.publisher), plane.clock.unix_us()
+    assert outages(standing, "local", now_us)
+    plane.apply(
+        "kind: Policy\nname: hours\nrules: [{id: a, when: {model: [dear], time: {zone: UTC, hours: '00:00-24:00'}}, "
+        "then: deny}]\n"
+    )
+    closed = outages(read_standing(plane.publisher), "far", now_us)
+    assert {one.route for one in closed} == {"old"}  # the dear model serves nobody now, with or without its provider
     with pytest.raises(AdminError, match="no provider 'fat'"):
         client.get(path_of("outage-simulations"), {"provider": "fat"})
+
+
+def test_a_rollouts_candidate_is_asked_by_its_arm(plane: ControlPlane, client: AdminClient) -> None:
+    standing = read_standing(plane.publisher)
+    section = standing.routes["live", "old"]
+    tried = msgspec.structs.replace(section, candidate=standing.routes["live", "both"].stable)
+    under_way = replace(standing, routes={**standing.routes, ("live", "old"): tried})
+    asked = Question("default", "live", "old", Operation.CHAT, "", None, (), plane.clock.unix_us(), Arm.CANDIDATE)
+    said = explain_route(under_way, asked)
+    assert {one.model for one in said.candidates} == {"dear@1", "cheap@1"}
+    stable = explain_route(under_way, replace(asked, arm=Arm.STABLE))
+    assert {one.model for one in stable.candidates} == {"old@1"}
 
 
 def test_rules_are_listed_in_their_order(client: AdminClient) -> None:

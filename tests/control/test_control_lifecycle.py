@@ -192,6 +192,19 @@ def test_the_inventory_says_who_calls_what_and_until_when(served: ServedAPI, cli
     assert seen == []
 
 
+def test_the_inventory_says_what_is_linked_to_a_version(client: AdminClient, plane: ControlPlane) -> None:
+    linked: list[dict[str, Any]] = [
+        {"kind": "Prompt", "name": "voice", "text": "Be kind."},
+        {"kind": "Guardrail", "name": "house", "rules": [{"id": "a", "on": ["input"], "deny": ["x"]}]},
+        manifests.model("able", "vendor", capabilities=["tools"]),
+        manifests.route("linked", "able", prompt="voice", guardrails=["house"]),
+    ]
+    plane.apply(manifests.text_of(linked))
+    told = row(client, "able@1")
+    assert (told["prompts"], told["guardrails"], told["capabilities"]) == (["voice"], ["house"], ["tools"])
+    assert (row(client, "small@1")["prompts"], row(client, "small@1")["capabilities"]) == ([], [])
+
+
 def test_the_inventory_says_what_is_wrong_with_a_vendors_record(client: AdminClient, plane: ControlPlane) -> None:
     assert row(client, "small@1")["vendor_problems"] == ["its region is not known", "there is no vendor record"]
     record: dict[str, Any] = {

@@ -7,7 +7,7 @@ from lineclear.config.manifest_rules import RESERVED_PROVIDER
 from lineclear.control.desired import Desired
 from lineclear.control.lifecycle.callers import CallerFacts
 from lineclear.domain.catalogue import instant_s
-from lineclear.domain.manifest import ModelVersion
+from lineclear.domain.manifest import ModelVersion, RouteEnvironment
 from lineclear.domain.money import nano_usd, usd_text
 from lineclear.domain.vendors import vendor_problems
 
@@ -26,6 +26,10 @@ class InventoryRow:
     purpose: str
     routes: list[str]
     """`environment/route` of every deployment whose file names it."""
+    prompts: list[str]
+    """Prompts of those deployments: what else has to be looked at when the version changes."""
+    guardrails: list[str]
+    """Guardrails of those deployments."""
     callers: list[CallerFacts]
     """Of the last 30 days, the busiest first."""
     requests: int
@@ -39,6 +43,7 @@ class InventoryRow:
     sunset: str | None
     end_of_life: str | None
     licence: str
+    capabilities: list[str]
     prohibited_uses: list[str]
     context: int | None
     region: str
@@ -58,12 +63,12 @@ class Inventory:
 
 def inventory(desired: Desired, callers: Mapping[str, list[CallerFacts]], now_s: int) -> Inventory:
     """The inventory of a state."""
-    used: dict[str, list[str]] = {}
+    used: dict[str, dict[str, RouteEnvironment]] = {}
     for route in desired.routes.values():
         for environment, deployed in route.environments.items():
             named = [*(item.model for item in deployed.targets), *(item.model for item in deployed.fallback)]
             for id_ in dict.fromkeys(named):
-                used.setdefault(id_, []).append(f"{environment}/{route.name}")
+                used.setdefault(id_, {})[f"{environment}/{route.name}"] = deployed
     rows = []
     for id_, (model, version) in sorted(desired.versions.items()):
         mine = callers.get(id_, [])
@@ -75,7 +80,9 @@ def inventory(desired: Desired, callers: Mapping[str, list[CallerFacts]], now_s:
                 status=version.status.value,
                 owner=model.owner,
                 purpose=model.purpose,
-                routes=sorted(used.get(id_, [])),
+                routes=sorted(used.get(id_, {})),
+                prompts=sorted({one.prompt for one in used.get(id_, {}).values() if one.prompt is not None}),
+                guardrails=sorted({name for one in used.get(id_, {}).values() for name in one.guardrails}),
                 callers=mine,
                 requests=sum(caller.requests for caller in mine),
                 cost_usd=usd_text(sum(nano_usd(caller.cost_usd) for caller in mine)),
@@ -85,6 +92,7 @@ def inventory(desired: Desired, callers: Mapping[str, list[CallerFacts]], now_s:
                 sunset=version.sunset,
                 end_of_life=version.end_of_life,
                 licence=model.licence,
+                capabilities=[item.value for item in version.capabilities],
                 prohibited_uses=list(model.prohibited_uses),
                 context=version.context,
                 region=provider.region if provider is not None else "",

@@ -122,7 +122,7 @@ class PolicyDesk:
             hint = near_words(provider, sorted(standing.providers)) or "`lineclear providers list` shows names"
             call.only(Permission.ROUTE_READ, (), lambda scope: scope)
             raise Refused(AdminCode.NOT_FOUND, f"there is no provider {provider!r}", hint=hint)
-        found = outages(standing, provider)
+        found = outages(standing, provider, self._clock.unix_us())
         return OutageList(
             provider, call.only(Permission.ROUTE_READ, found, lambda one: Scope(one.team, one.environment, one.route))
         )

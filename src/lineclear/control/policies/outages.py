@@ -1,16 +1,17 @@
 """What each route would do if a provider were unreachable.
 
 In: what stands, a provider. Out: one row for each route, environment and task that has to do with it. Policies that
-look at the caller are left out of account: they are asked of each call.
+look at the caller are left out of account: they are asked of each call. Those that look at the time are asked of now.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lineclear.control.policies.standing import Standing
 from lineclear.domain.admission import Exclusion
 from lineclear.domain.exchange import Operation
-from lineclear.domain.policy import Asked, exclusion_by, left_of
+from lineclear.domain.policy import Asked, Caller, exclusion_by, fits_caller, left_of
+from lineclear.domain.policy_rules import PolicyRule
 from lineclear.domain.snapshot import RouteSection
 
 
@@ -32,22 +33,25 @@ class RouteOutage:
     """Why each model that would not serve does not."""
 
 
-def outages(standing: Standing, provider: str) -> list[RouteOutage]:
+def outages(standing: Standing, provider: str, now_us: int) -> list[RouteOutage]:
     """Every route that the provider serves now, in any operation and task, without it."""
     return [
         found
         for section in standing.routes.values()
         for task in section.tasks or ("",)
         for operation in Operation
-        if (found := _outage(standing, section, operation, task, provider)) is not None
+        if (found := _outage(standing, section, operation, task, provider, now_us)) is not None
     ]
 
 
 def _outage(
-    standing: Standing, section: RouteSection, operation: Operation, task: str, provider: str
+    standing: Standing, section: RouteSection, operation: Operation, task: str, provider: str, now_us: int
 ) -> RouteOutage | None:
-    now = _ruled(standing, section, task, standing.judged(section, operation, task, section.data_class))
-    without = _ruled(standing, section, task, standing.judged(section, operation, task, section.data_class, provider))
+    asked = Asked(section.environment, section.route, task, section.data_class)
+    judged = standing.judged(section, operation, task, section.data_class)
+    now = _ruled(standing, asked, judged, now_us)
+    judged = standing.judged(section, operation, task, section.data_class, provider)
+    without = _ruled(standing, asked, judged, now_us)
     serves = list(_serving(now))
     if not any(standing.versions[model].provider == provider for model in serves):
         return None
@@ -70,14 +74,22 @@ def _serving(judged: Mapping[str, Exclusion | None]) -> Iterator[str]:
 
 
 def _ruled(
-    standing: Standing, section: RouteSection, task: str, judged: dict[str, Exclusion | None]
+    standing: Standing, asked: Asked, judged: dict[str, Exclusion | None], now_us: int
 ) -> dict[str, Exclusion | None]:
     """With the policies whose answer does not rest on the caller."""
-    asked = Asked(section.environment, section.route, task, section.data_class)
     for model, exclusion in judged.items():
         if exclusion is None:
             version = standing.versions[model]
-            left = [left_of(policy, asked, version) for policy in standing.policies]
-            certain = [rules[0] for rules in left if rules and not rules[0].rests_on_caller]
-            judged[model] = exclusion_by(certain, asked, version)
+            found = [_certain(left_of(policy, asked, version), now_us) for policy in standing.policies]
+            judged[model] = exclusion_by([rule for rule in found if rule is not None], asked, version)
     return judged
+
+
+def _certain(rules: Sequence[PolicyRule], now_us: int) -> PolicyRule | None:
+    """The rule of a policy that decides now, whoever calls; None if that cannot be said."""
+    for rule in rules:
+        if rule.team or rule.app or rule.tag:
+            return None
+        if fits_caller(rule, Caller("", "", (), now_us)):
+            return rule
+    return None
