@@ -212,6 +212,40 @@ def test_a_long_answer_is_kept_in_part_and_compared_in_whole(plane: ControlPlane
     assert report.differing == 12
 
 
+FULL = (
+    """CREATE TRIGGER full BEFORE INSERT ON replay_results BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"""
+)
+
+
+def test_what_cannot_be_written_down_is_neither_lost_nor_paid_again(plane: ControlPlane, gateway: Gateway) -> None:
+    with plane.database.write() as tx:
+        tx.exec_driver_sql(FULL)
+    asked = threading.Event()
+
+    def says(_: InnerPrincipal, __: dict[str, Any]) -> Answer:
+        asked.set()
+        return good()
+
+    gateway.says = says
+    plane.replays.open()
+    id_ = plane.replays.start(spec(), "anna")
+    assert asked.wait(WAIT_S)
+    assert plane.replays.wait(id_, 2.5).is_open
+    # The first call's price is not known before its result is kept, so there is no second one.
+    assert len(gateway.calls) == 1
+    with plane.database.write() as tx:
+        tx.exec_driver_sql("DROP TRIGGER full")
+    assert plane.replays.wait(id_, WAIT_S).row.state == "completed"
+    assert len(gateway.calls) == 24
+
+
+def test_a_defect_of_ours_ends_it_instead_of_paying_on(plane: ControlPlane, gateway: Gateway) -> None:
+    gateway.says = lambda _, __: good(cost="a lot")
+    state, reason, _ = run(plane, spec())
+    assert (state, "Lineclear failed" in reason) == ("failed", True)
+    assert len(gateway.calls) == 1
+
+
 def test_gateways_that_restart_are_waited_for(plane: ControlPlane, gateway: Gateway) -> None:
     gateway.close()
     plane.replays.open()

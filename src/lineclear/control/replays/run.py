@@ -28,8 +28,6 @@ class Run:
     in_flight: int = 0
     end: tuple[ReplayState, str] | None = None
     """Set once there is nothing more to begin."""
-    trouble: Exception | None = None
-    """Why it cannot go on now; it is tried again."""
     over: threading.Event = field(default_factory=threading.Event)
     gate: threading.Condition = field(default_factory=threading.Condition)
 
@@ -82,10 +80,9 @@ class Run:
             self.over.set()
             self.gate.notify_all()
 
-    def break_off(self, trouble: Exception | None) -> None:
+    def break_off(self) -> None:
         """No further call is made now; the replay stays open."""
         with self.gate:
-            self.trouble = self.trouble or trouble
             self.over.set()
             self.gate.notify_all()
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from lineclear.base.clock import Clock
 from lineclear.base.seal import SealBroken
@@ -30,7 +31,7 @@ from lineclear.domain.replay import ANSWERED, OPEN_STATES, ReplayState
 from lineclear.handover.inner_door import InnerPurpose
 from lineclear.store import replay_rows as rows
 from lineclear.store.database import Database
-from lineclear.store.replay_rows import ReplayRow
+from lineclear.store.replay_rows import ReplayRow, ResultRow
 
 RUNS_AT_ONCE: Final = 2
 CALLS_AT_ONCE: Final = 4
@@ -110,7 +111,7 @@ class Runner:
         with self._lock:
             active = [run for run in self._active.values() if run is not None]
         for run in active:
-            run.break_off(None)
+            run.break_off()
         self._door.close()
         for thread in self._threads:
             if thread.is_alive():
@@ -162,7 +163,7 @@ class Runner:
         words = str(error) or type(error).__name__
         if self._troubles.get(row.id) != words:
             self._troubles[row.id] = words
-            is_known = isinstance(error, LineclearError | Refused | OSError)
+            is_known = isinstance(error, LineclearError | Refused | OSError | SQLAlchemyError)
             _log.error("replay %s does not go on: %s", row.id, words, exc_info=None if is_known else error)
 
     def _carry_out(self, row: ReplayRow) -> None:
@@ -176,7 +177,7 @@ class Runner:
         with self._lock:
             self._active[row.id] = run
         if self._closing.is_set():
-            run.break_off(None)
+            run.break_off()
         callers = [
             threading.Thread(target=self._call_all, args=(run,), name=f"{row.id}-{number}", daemon=True)
             for number in range(CALLS_AT_ONCE)
@@ -185,8 +186,6 @@ class Runner:
             caller.start()
         for caller in callers:
             caller.join()
-        if run.trouble is not None:
-            raise run.trouble
         if run.end is None and self._closing.is_set():
             return
         state, reason = run.end or (ReplayState.COMPLETED, "every case was asked")
@@ -256,15 +255,34 @@ class Runner:
                 answer = self._answer(run, number, arm)
                 room = TEXTS_BYTES_MAX - run.text_bytes
                 result = result_row(self._vault, run.row.id, number, arm, answer, room)
-                with self._database.write() as tx:
-                    rows.add_results(tx, run.row.id, [result])
+                self._keep(run, result)
                 run.count(result)
             except _Over:
                 return
-            except Exception as error:  # noqa: BLE001 - the edge of this thread: the replay tells it, and is tried again
-                run.break_off(error)
+            except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and the replay is over
+                # Tried again, it would be paid again and again.
+                _log.exception("replay %s ended in a defect", run.row.id)
+                run.finish(ReplayState.FAILED, f"Lineclear failed to ask it: {type(error).__name__}: {error}")
             finally:
                 run.give_back()
+
+    def _keep(self, run: Run, result: ResultRow) -> None:
+        """Write a result down. While that is not possible it is held, and nothing further is asked by this thread.
+
+        Raises:
+            _Over: this process ends.
+        """
+        while True:
+            try:
+                with self._database.write() as tx:
+                    rows.add_results(tx, run.row.id, [result])
+            except (LineclearError, SQLAlchemyError) as error:
+                self._tell(run.row, error)
+            else:
+                self._troubles.pop(run.row.id, None)
+                return
+            if self._closing.wait(LOOK_S):
+                raise _Over
 
     def _answer(self, run: Run, number: int, arm: Arm) -> InnerAnswer:
         """What the release says to a case, after waiting for what is not its doing.
