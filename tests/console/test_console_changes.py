@@ -1,11 +1,13 @@
 """Deciding in the console: what a change would do and to whom, who may do what about it, the trail behind it."""
 
+import io
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from lineclear.cli.audit_file import verify_export
 from lineclear.console.audit_words import ACTION_WORDS, object_path, object_words
 from lineclear.control.audit import AuditAction
 from lineclear.testing import manifests
@@ -128,6 +130,20 @@ def test_the_trail_is_narrowed_by_the_address_and_verified(platform: Platform, p
     assert any(row["action"] == "audit.read" for row in bob.get("/changes.json?action=audit.").json()["rows"])
     verdict = bob.post("/changes/trail/verification", {"form_token": bob.form_token()})
     assert "Nothing was altered" in verdict.text
+
+
+def test_an_export_is_whole_without_the_server(platform: Platform, people: Mapping[str, Visitor]) -> None:
+    bob, eve = people["bob"], people["eve"]
+    answer = bob.post("/changes/trail/export", {"form_token": bob.form_token()})
+    assert re.fullmatch(r'attachment; filename="audit-\d+\.jsonl"', answer.headers["content-disposition"])
+    assert answer.headers["cache-control"] == "no-store"
+    key = platform.admin("GET", "/api/v1/audit-key")["public_key"]
+    verdict = verify_export(io.BytesIO(answer.text.encode()), key)
+    assert (verdict.ok, verdict.events > 20) == (True, True), verdict
+    cut = "".join(answer.text.splitlines(keepends=True)[:-2])
+    assert not verify_export(io.BytesIO(cut.encode()), key).ok
+    refused = eve.post("/changes/trail/export", {"form_token": eve.form_token()})
+    assert (refused.status, "Back to the page" in refused.text) == (403, True)
 
 
 def test_who_may_not_read_the_trail_sees_the_changes(people: Mapping[str, Visitor]) -> None:

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from lineclear.base.seal import Keys
 from lineclear.base.transparency import MerkleTree, NoteInvalid, NoteSigner, TreeHead, open_checkpoint
-from lineclear.cli.audit_file import checkpoint_line, event_line, header_line, verify_export
+from lineclear.cli.audit_file import verify_export
 from lineclear.client.admin import AdminError, path_of
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.audit_checkpoints import CHECKPOINT_EVENTS, CHECKPOINT_S, KEPT_FILE, Checkpoints
 from lineclear.control.audit_http import verify_stored
 from lineclear.domain.audit_chain import AuditVerdict
+from lineclear.domain.audit_lines import checkpoint_line, event_line, header_line
 from lineclear.store import audit_rows
 from lineclear.store import control_rows as rows
 from lineclear.store import control_tables as tables

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from lineclear.cli.audit_file import checkpoint_line, event_line, header_line, verify_export
+from lineclear.cli.audit_file import verify_export
 from lineclear.cli.connect import admin_command, local_command, server_errors, server_options
 from lineclear.cli.environment import command_settings
 from lineclear.cli.output import ExitCode, Output
@@ -16,6 +16,7 @@ from lineclear.cli.releases import shown_value
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.client.find import find_server
+from lineclear.domain.audit_lines import checkpoint_line, event_line, header_line
 
 COLUMNS = ["number", "at", "actor", "action", "object", "reason", "change_id"]
 

@@ -1,6 +1,6 @@
-"""An export of the audit trail as a file: written line by line, and verified without a server.
+"""An export of the audit trail as a file, verified without a server.
 
-In: rows and signed notes, or a file's lines. Out: lines, or a verdict. The first line names the public key and holds
+In: a file's lines. Out: a verdict. The first line names the public key and holds
 the signed note over the whole; each row stands on a line of its own, each checkpoint after the row it was made at.
 Every byte is held to something: a line is the canonical JSON of what it says.
 """
@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 from lineclear.base.canonical import canonical_json
 from lineclear.base.transparency import MerkleTree, NoteInvalid, TreeHead, open_checkpoint
 from lineclear.domain.audit_chain import GENESIS_HASH, AuditVerdict, flaw_of_row
+from lineclear.domain.audit_lines import FILE_FORMAT
 
-FILE_FORMAT = 1
 LINE_BYTES_MAX = 64 * 1024 * 1024
 COLUMNS = frozenset(
     {"number", "format", "at_us", "actor", "action", "object", "before", "after", "reason", "change_id",
@@ -32,21 +32,6 @@ class Header:
 
     public_key: str
     head: TreeHead
-
-
-def header_line(public_key: str, checkpoint: str) -> bytes:
-    """The first line."""
-    return _line({"lineclear_audit": FILE_FORMAT, "public_key": public_key, "checkpoint": checkpoint})
-
-
-def event_line(row: dict[str, Any]) -> bytes:
-    """A row's line. Any: text and int."""
-    return _line({"event": row})
-
-
-def checkpoint_line(note: str) -> bytes:
-    """A checkpoint's line."""
-    return _line({"checkpoint": note})
 
 
 def verify_export(file: BinaryIO, key: str = "", checkpoint: str = "") -> AuditVerdict:
@@ -129,10 +114,6 @@ def _lines(file: BinaryIO) -> Iterator[dict[str, Any]]:
         except ValueError as error:
             raise Broken(f"line {number} is no JSON") from error
         # Two ways to write the same would be a place where an altered byte goes unseen.
-        if not isinstance(content, dict) or _line(content) != raw:
+        if not isinstance(content, dict) or canonical_json(content) + b"\n" != raw:
             raise Broken(f"line {number} is not written as exports are")
         yield content
-
-
-def _line(content: Any) -> bytes:  # Any: JSON values
-    return canonical_json(content) + b"\n"

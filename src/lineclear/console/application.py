@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from lineclear.base.clock import Clock
@@ -25,7 +25,7 @@ from lineclear.console.assets import Asset, read_assets
 from lineclear.console.desk import Desk
 from lineclear.console.entrance import Authenticate, Entrance, EntranceParts
 from lineclear.console.live import REFUSED, Found, Streams
-from lineclear.console.page import Action, Feed, Onward, Page, Visit
+from lineclear.console.page import Action, Download, Feed, Onward, Page, Visit
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
 from lineclear.console.render import CONSOLE, Links, Renderer, part
 from lineclear.control.access.identity_provider import IdentityProvider
@@ -169,7 +169,10 @@ class Console:
             form = await guard.read_form(request)
             guard.demand_form_token(session, form)
             visit = Visit(self._desk, session.principal, self._parts.clock.unix_us(), dict(request.path_params), {})
-            return guard.guarded(await run_in_threadpool(self._done, action, visit, session, form))
+            try:
+                return guard.guarded(await run_in_threadpool(self._done, action, visit, session, form))
+            except Refused as refused:
+                return self._refusal(refused, back=_filled(action.page, request.path_params))
 
         return self._answered(serve, "html", action.path)
 
@@ -177,6 +180,9 @@ class Console:
         done = action.run(visit, form)
         if isinstance(done, Onward):
             return RedirectResponse(self._links.page(done.path, done.query), 303)
+        if isinstance(done, Download):
+            headers = {"content-disposition": f'attachment; filename="{done.name}"'}
+            return StreamingResponse(done.parts, media_type=done.media_type, headers=headers)
         frame = self._frame(session, action.page, visit)
         return Response(self._renderer.render(action.template, **frame, value=done), media_type="text/html")
 
@@ -247,12 +253,12 @@ class Console:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         return None, self._parts.authenticate(token.strip()) if scheme.lower() == "bearer" else None
 
-    def _refusal(self, refused: Refused, twin: str = "html") -> Response:
+    def _refusal(self, refused: Refused, twin: str = "html", back: str = "") -> Response:
         status = HTTP_STATUS[refused.code]
         problem = {"code": refused.code.value, "message": refused.message, "hint": refused.hint}
         if twin != "html":
             return guard.guarded(Response(msgspec.json.encode(problem), status, media_type="application/json"))
-        body = self._renderer.render("refusal.html", status=status, **problem)
+        body = self._renderer.render("refusal.html", status=status, back=back, **problem)
         return guard.guarded(Response(body, status, media_type="text/html"))
 
     async def _no_page(self, request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 In: a visit (who asks, for what). Out: a value of plain JSON types. Must not know HTTP.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,12 +81,22 @@ class Onward:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file to keep."""
+
+    name: str
+    media_type: str
+    parts: Iterator[bytes]
+    """Made while they are sent; what ends too early lacks its end."""
+
+
+@dataclass(frozen=True)
 class Action:
     """What a form does."""
 
     path: str
     """Below the console; POST only."""
-    run: Callable[[Visit, Mapping[str, str]], "Onward | dict[str, Any]"]
+    run: Callable[[Visit, Mapping[str, str]], "Onward | Download | dict[str, Any]"]
     """Takes the form's fields. A value is shown at once by `template`: it is in this answer only."""
     page: str
     """The page that it belongs to, for the navigation."""

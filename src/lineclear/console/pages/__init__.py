@@ -6,7 +6,7 @@ from lineclear.console.page import Action, Feed, Page
 from lineclear.console.pages.access import ACCESS, ACCESS_ACTIONS, MEMBER
 from lineclear.console.pages.catalogue import CATALOGUE
 from lineclear.console.pages.change import CHANGE, CHANGE_ACTIONS
-from lineclear.console.pages.changes import CHANGES, VERIFY_TRAIL
+from lineclear.console.pages.changes import CHANGES, EXPORT_TRAIL, VERIFY_TRAIL
 from lineclear.console.pages.cost import COST
 from lineclear.console.pages.emergency import EMERGENCY, OVERRIDES
 from lineclear.console.pages.home import HOME
@@ -29,7 +29,7 @@ PAGES: Sequence[Page] = (
 )  # fmt: skip
 """Every page of the console."""
 ACTIONS: Sequence[Action] = (
-    VERIFY_TRAIL, *CHANGE_ACTIONS, MOVE_VERSION, REPLACE_VERSION,
+    VERIFY_TRAIL, EXPORT_TRAIL, *CHANGE_ACTIONS, MOVE_VERSION, REPLACE_VERSION,
     SEND, CREATE_KEY, REVOKE_KEY, TEST_PROVIDER, END_ALL_SESSIONS, END_SESSION,
     *ROLLOUT_ACTIONS, *OVERRIDES, *ACCESS_ACTIONS,
 )  # fmt: skip

@@ -3,12 +3,13 @@
 In: changes and the audit feed as the API tells them. Out: values to show. Who may not read the trail sees the changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lineclear.console.change_words import touched
-from lineclear.console.page import Action, Page, Visit
+from lineclear.console.page import Action, Download, Page, Visit
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.domain.audit_lines import checkpoint_line, event_line, header_line
 
 CHANGES_SHOWN = "30"
 EVENTS_SHOWN = "30"
@@ -86,5 +87,25 @@ def verify(visit: Visit, _form: Mapping[str, str]) -> dict[str, Any]:
     return {**visit.get("/audit-events/verdict"), "public_key": visit.get("/audit-key")["public_key"]}
 
 
+def export(visit: Visit, _form: Mapping[str, str]) -> Download:
+    """The whole trail with its signed checkpoints, as `lineclear audit export` writes it."""
+    begun = visit.post("/audit-exports")
+    return Download(f"audit-{begun['number']}.jsonl", "application/jsonl", _export_lines(visit, begun))
+
+
+def _export_lines(visit: Visit, begun: Mapping[str, Any]) -> Iterator[bytes]:
+    yield header_line(begun["public_key"], begun["checkpoint"])
+    place: int | None = 0
+    while place is not None:
+        page = visit.get("/audit-exports/{number}", {"after": str(place)}, number=str(begun["number"]))
+        for row in page["events"]:
+            yield event_line(row)
+            note = page["checkpoints"].get(str(row["number"]))
+            if note is not None:
+                yield checkpoint_line(note)
+        place = page["next_after"]
+
+
 CHANGES = Page("/changes", "changes.html", load, query=("state", "reads", *NARROWED_BY), rows="rows")
+EXPORT_TRAIL = Action("/changes/trail/export", export, "/changes")
 VERIFY_TRAIL = Action("/changes/trail/verification", verify, "/changes", "audit_verdict.html")
