@@ -1,4 +1,4 @@
-"""`lineclear audit list|log|verify|export|key`."""
+"""`lineclear audit list|log|who|verify|export|key`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -11,6 +11,7 @@ import click
 from lineclear.cli.audit_file import verify_export
 from lineclear.cli.connect import admin_command, local_command, server_errors, server_options
 from lineclear.cli.environment import command_settings
+from lineclear.cli.offered import names_of
 from lineclear.cli.output import ExitCode, Output
 from lineclear.cli.releases import shown_value
 from lineclear.cli.table import NounGroup
@@ -18,6 +19,9 @@ from lineclear.client.admin import AdminClient, path_of
 from lineclear.client.find import find_server
 from lineclear.domain.audit_lines import checkpoint_line, event_line, header_line
 
+WHO_COLUMNS = [
+    "app", "team", "keys", "route", "way", "model", "status", "release", "since", "changed_by", "approved_by",
+]  # fmt: skip
 COLUMNS = ["number", "at", "actor", "action", "object", "reason", "change_id"]
 
 
@@ -65,6 +69,21 @@ def log(
     }  # fmt: skip
     answer = client.get(path_of("audit-feed"), query)
     output.value(answer, [line for event in answer["events"] for line in _event_lines(event)])
+
+
+@audit.command()
+@click.argument("model", shell_complete=names_of("models"))
+@click.option("-e", "--env", "environment", default="live", show_default=True,
+              shell_complete=names_of("environments"), help="In this environment.")  # fmt: skip
+@click.option("--at", default=None, metavar="DATE", help="ISO 8601, or a span back (24h, 7d); default: now.")
+@admin_command
+def who(client: AdminClient, output: Output, model: str, environment: str, at: str | None) -> None:
+    """Tell who could call MODEL (a name, or name@version) then, through which release, and who approved that."""
+    answer = client.get(path_of("model-access"), {"model": model, "environment": environment, "at": at})
+    found = answer["access"]
+    if not found:
+        output.note(f"no app had a route to {model} in {environment} at {answer['at']}")
+    output.rows([{**one, "keys": len(one["keys"])} for one in found], WHO_COLUMNS, answer)
 
 
 @audit.command()

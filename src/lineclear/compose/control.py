@@ -48,7 +48,7 @@ from lineclear.control.changes.owners import OWNERS_OF_THE_SERVER
 from lineclear.control.changes.recorded import LedgerRecorded
 from lineclear.control.changes.requests import ChangeRequests
 from lineclear.control.deployments import http as deployments_http
-from lineclear.control.deployments import prompts_http
+from lineclear.control.deployments import model_access_http, prompts_http
 from lineclear.control.endpoint import Endpoint, Refused
 from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
@@ -383,6 +383,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *providers_http.endpoints(ProviderTrials(core.publisher)),
         *secrets_http.endpoints(Secrets(core.publisher)),
         *deployments_http.endpoints(core.database, core.publisher.clock),
+        *model_access_http.endpoints(core.database, core.publisher.clock),
         *prompts_http.endpoints(core.database),
         *catalogue_http.endpoints(core.database, core.publisher.prices),
         *lifecycle_http.endpoints(core.changes, core.publisher, callers, SystemClock()),

@@ -29,7 +29,7 @@ from lineclear.control.changes import promotion_http
 from lineclear.control.changes.apply import Applied, Author, Changes
 from lineclear.control.changes.plan import Plan
 from lineclear.control.deployments import http as deployments_http
-from lineclear.control.deployments import prompts_http
+from lineclear.control.deployments import model_access_http, prompts_http
 from lineclear.control.endpoint import Endpoint
 from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
@@ -136,6 +136,7 @@ class ControlPlane:
             *providers_http.endpoints(ProviderTrials(self.publisher)),
             *secrets_http.endpoints(self.secrets),
             *deployments_http.endpoints(self.database, self.clock),
+            *model_access_http.endpoints(self.database, self.clock),
             *prompts_http.endpoints(self.database),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database, self.clock, self.checkpoints),

@@ -12,6 +12,7 @@ from lineclear.console.pages.emergency import EMERGENCY, OVERRIDES
 from lineclear.console.pages.home import HOME
 from lineclear.console.pages.keys import CREATE_KEY, KEY, KEYS, REVOKE_KEY
 from lineclear.console.pages.model import MODEL, MOVE_VERSION, REPLACE_VERSION
+from lineclear.console.pages.model_access import MODEL_ACCESS
 from lineclear.console.pages.models import MODELS
 from lineclear.console.pages.providers import PROVIDERS, TEST_PROVIDER
 from lineclear.console.pages.release import RELEASE
@@ -25,7 +26,7 @@ from lineclear.console.pages.start import FIRST_REQUEST, SEND, START
 PAGES: Sequence[Page] = (
     CHANGES, CHANGE, RELEASE,
     HOME, START, REQUESTS, REQUEST, ROUTES, ROUTE, MODELS, COST, CATALOGUE, MODEL, PROVIDERS, KEYS, KEY,
-    SESSIONS, ROLLOUTS, ROLLOUT, EMERGENCY, ACCESS, MEMBER,
+    SESSIONS, ROLLOUTS, ROLLOUT, EMERGENCY, ACCESS, MEMBER, MODEL_ACCESS,
 )  # fmt: skip
 """Every page of the console."""
 ACTIONS: Sequence[Action] = (

@@ -36,6 +36,7 @@ def load(visit: Visit) -> dict[str, Any]:
         "asked": asked,
         "decision": _decision(visit, asked),
         "actions": [item.value for item in Permission if item not in NOT_ASKED],
+        "may_audit": visit.may(Permission.AUDIT_READ),
         "may_manage": visit.principal.may_somewhere(Permission.MEMBER_MANAGE),
     }
 
