@@ -125,7 +125,11 @@ def test_equal_content_is_the_same_release_however_it_is_written(plane: ControlP
         ("tools: {definitions: [{name: 'a b'}]}", "name", "no tool's name"),
         ("tools: {definitions: [{name: a}, {name: a}]}", "name", "stands twice"),
         ("tools: {definitions: [{name: a, parameters: {type: string}}]}", "parameters", "`type: object`"),
-        ("tools: {definitions: [{name: a, parameters: {type: object, x: 9007199254740992}}]}", "parameters", "is not JSON"),
+        (
+            "tools: {definitions: [{name: a, parameters: {type: object, x: 9007199254740992}}]}",
+            "parameters",
+            "is not JSON",
+        ),
         ("tools: {mode: always, definitions: [{name: a}]}", "mode", "must be 'default'"),
     ],
 )

@@ -120,11 +120,7 @@ PARTS = ("fallback", "strategy", "prompt", "guardrails", "parameters", "retrieva
 def route(name: str, *models: str, **facts: object) -> RouteSection:
     weights = facts.pop("weights", (1,) * len(models))
     assert isinstance(weights, tuple)
-    release_facts = {
-        key: facts.pop(key)
-        for key in (*PARTS, "timeouts", "max_tokens")
-        if key in facts
-    }
+    release_facts = {key: facts.pop(key) for key in (*PARTS, "timeouts", "max_tokens") if key in facts}
     release = ReleaseEntry(
         id="rel_0123456789abcdef",
         digest=hashlib.sha256(name.encode()).hexdigest(),

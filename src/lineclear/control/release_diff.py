@@ -162,7 +162,9 @@ def _tools(manifest: Mapping[str, Any]) -> dict[str, Any]:
     tools = manifest.get("tools")
     if tools is None:
         return {}
-    by_name = {item["name"]: {name: value for name, value in item.items() if name != "name"} for item in tools["definitions"]}
+    by_name = {
+        item["name"]: {name: value for name, value in item.items() if name != "name"} for item in tools["definitions"]
+    }
     return {"mode": tools["mode"], **dict(_flat("", by_name))}
 
 

@@ -140,9 +140,7 @@ def _release_in_the_way(release: ReleaseEntry, operation: Operation) -> Exclusio
     return None
 
 
-def _tools_in_the_way(
-    version: ModelVersionEntry, release: ReleaseEntry, operation: Operation
-) -> Exclusion | None:
+def _tools_in_the_way(version: ModelVersionEntry, release: ReleaseEntry, operation: Operation) -> Exclusion | None:
     """Tools that have no place in an operation, or that a model cannot call."""
     if release.tools is None or not release.tools.are_sent:
         return None
