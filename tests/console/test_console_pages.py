@@ -115,6 +115,7 @@ def concrete(platform: Platform) -> dict[str, str]:
     row = platform.admin("GET", "/api/v1/requests?app=shop&outcome=ok&limit=1")["rows"][0]
     (rollout,) = platform.admin("GET", "/api/v1/rollouts")["rollouts"]
     named = {"name": "simulated", "session_id": "0" * 8, "rollout_id": rollout["id"]}
+    named |= {"notice_id": "ntc_x", "delivery_id": "dlv_x"}
     named["change_id"] = platform.admin("GET", "/api/v1/changes?limit=1")["changes"][0]["id"]
     named["release"] = platform.admin("GET", "/api/v1/releases")["releases"][0]["id"]
     return {"request_id": row["id"], "key_id": row["key_id"], **named}

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 
 from lineclear.base.secret import Secret
 from lineclear.client.admin import AdminError, path_of
+from lineclear.config.manifest import ManifestFile
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
+from lineclear.control.changes.apply import Author
+from lineclear.control.changes.requests import ChangeRequests
 from lineclear.control.notices import http
 from lineclear.control.notices.mail import MailServer as MailSetting
 from lineclear.control.notices.mail import mail_server
@@ -28,6 +32,7 @@ from lineclear.observe.behaviour import Behaviour
 from lineclear.store import control_rows as rows
 from lineclear.store import notice_rows
 from lineclear.testing import manifests
+from lineclear.testing.authority import Authority
 from lineclear.testing.clock import TestClock
 from lineclear.testing.control_plane import TESTER, ControlPlane, ServedAPI
 from lineclear.testing.hook_receiver import HookReceiver
@@ -218,6 +223,68 @@ def test_the_same_said_again_is_counted_and_not_sent(house: House, hook: HookRec
     house.clock.advance(3_600)
     again()
     assert len(house.told()) == 2
+
+
+def test_the_first_release_of_a_route_is_no_news(house: House) -> None:
+    house.apply(manifests.route("fresh", "small", team_name="owners"))
+    house.watch.look()
+    assert house.told() == []
+
+
+CAREFUL = {
+    "kind": "Rollout", "name": "careful",
+    "steps": [{"weight": {"percent": 10}}, {"holdback": {"percent": 5, "duration_s": 60}}],
+}  # fmt: skip
+
+
+def test_a_rollout_that_is_taken_back_by_hand_is_one_notice(house: House, hook: HookReceiver) -> None:
+    house.channels(
+        "owners", webhook(f"{hook.url}/usual"), webhook(f"{hook.url}/all", "all", on=["rollout", "rollback"])
+    )
+    house.apply(CAREFUL, manifests.route("chat", "large", team_name="owners", rollout="careful"))
+    house.watch.look()
+    (began,) = house.told()
+    assert (began.kind, began.object) == ("rollout", "deployment/live/chat")
+    assert [post.path for post in hook.posts] == ["/all"]
+    house.clock.advance(1)
+    house.plane.overrides.do(lambda desk: desk.rollback("live", "chat", None, "ann", "worse"))
+    house.watch.look()
+    back, _ = house.told()
+    assert (back.kind, back.title.partition(":")[0]) == ("rollback", "chat in live was rolled back")
+    assert sorted(post.path for post in hook.posts) == ["/all", "/all", "/usual"]
+
+
+def test_a_change_that_waits_is_told_to_the_teams_that_it_touches(house: House, hook: HookReceiver) -> None:
+    house.channels("owners", webhook(f"{hook.url}/usual"), webhook(f"{hook.url}/decision", "decision", on=["decision"]))
+    house.apply({"kind": "Environment", "name": "live", "class": "live", "approvals": 1})
+    documents = house.plane.changes.read(
+        [ManifestFile("m.yaml", manifests.text_of([manifests.route("chat", "large", team_name="owners")]))]
+    )
+    opened = house.plane.changes.apply(documents, {}, Author("anna"), note="better answers")
+    house.watch.look()
+    assert opened.change is not None
+    (asked,) = [notice for notice in house.told() if notice.kind == "approval"]
+    assert asked.title == f"the change {opened.change} of anna waits for approval"
+    assert house.addresses(asked) == {"owners": ("owner", {})}
+    assert json.loads(asked.facts)["note"] == "better answers"
+    assert [post.path for post in hook.posts] == ["/usual"]
+    assert "scopes" not in json.loads(hook.posts[0].body)["data"]
+    house.clock.advance(1)
+    requests = ChangeRequests(house.plane.changes, house.plane.named)
+    requests.withdraw(opened.change, Principal("anna", grants=(Grant(Role.AUTHOR, Scope()),)), "not yet")
+    house.watch.look()
+    assert house.told()[0].kind == "decision"
+    assert [post.path for post in hook.posts] == ["/usual", "/decision"]
+
+
+def test_an_event_that_cannot_be_read_keeps_no_other_from_being_told(house: House) -> None:
+    bad = [AuditEvent(AuditAction.DEPLOYMENT_MOVED, "deployment", "a", "b"),
+           AuditEvent(AuditAction.MANIFEST_UPDATED, "Model/small", "{", "}"),
+           AuditEvent(AuditAction.ROLLOUT_HELD, "rollout/none")]  # fmt: skip
+    with house.plane.database.write() as tx:
+        audit.record(tx, house.clock, "ann", bad)
+    move(house)
+    assert [notice.kind for notice in house.told()] == ["release"]
 
 
 # webhooks
@@ -422,6 +489,25 @@ def test_a_mail_server_that_says_later_is_asked_later(tmp_path: Path) -> None:
             house.clock.advance(WAITS_S[0])
             house.watch.look()
             assert (house.deliveries()[0].state, len(server.letters)) == ("delivered", 1)
+
+
+def test_a_letter_goes_on_encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.files("localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with MailServer(tls=context, user="robot", password="word") as server:
+        url = f"smtp://robot:word@localhost:{server.port}"
+        for house in opened(tmp_path, Ways(mail=mail_server(url, "ai@lineclear.example"))):
+            house.channels("owners", {"name": "mail", "email": ["a@owners.example"]})
+            move(house)
+            # Nobody vouches for the server yet, so nothing is handed in.
+            assert "SSLCertVerificationError" in house.deliveries()[0].problem
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+            house.clock.advance(WAITS_S[0])
+            house.watch.look()
+            (letter,) = server.letters
+            assert (letter.is_encrypted, letter.user) == (True, "robot")
 
 
 def test_an_address_that_is_unknown_is_named(tmp_path: Path) -> None:

@@ -66,6 +66,9 @@ ACTION_WORDS: Mapping[str, str] = {
     "break-glass.opened": "broke the glass as",
     "break-glass.closed": "closed the emergency",
     "break-glass.reviewed": "reviewed the emergency",
+    "notice.acknowledged": "took note of",
+    "notice.sent-again": "sent again",
+    "notice.tested": "tried the channels of",
 }
 AREAS: Mapping[str, str] = {
     "manifest.": "descriptions of models, routes and others",

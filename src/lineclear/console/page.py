@@ -140,6 +140,7 @@ NAVIGATION: Mapping[str, Sequence[NavEntry]] = {
     "Know": (NavEntry("/catalogue", "Catalogue"), NavEntry("/providers", "Providers")),
     "Control": (
         NavEntry("/changes", "Changes and audit"),
+        NavEntry("/notices", "Notices"),
         NavEntry("/emergency", "Emergency"),
         NavEntry("/access", "Access"),
         NavEntry("/keys", "Keys"),

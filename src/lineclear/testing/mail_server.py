@@ -37,6 +37,8 @@ class Letter:
 @dataclass
 class _Talk:
     stream: Any  # Any: the file of a socket, plain or TLS
+    connection: socket.socket | None = None
+    """The plain one; None once it is encrypted."""
     sender: str = ""
     recipients: list[str] = field(default_factory=list)
     user: str = ""
@@ -86,9 +88,12 @@ class MailServer:
                 self._talk(connection)
             connection.close()
 
-    def _talk(self, connection: socket.socket) -> None:  # noqa: C901 - one case for each verb
-        talk = _Talk(connection.makefile("rwb"))
+    def _talk(self, connection: socket.socket) -> None:
+        talk = _Talk(connection.makefile("rwb"), connection)
         self._say(talk, "220 test ESMTP")
+        self._converse(talk)
+
+    def _converse(self, talk: _Talk) -> None:  # noqa: C901 - one case for each verb
         while line := talk.stream.readline():
             verb, _, rest = line.decode("ascii", "replace").strip().partition(" ")
             match verb.upper():
@@ -98,10 +103,12 @@ class MailServer:
                     for offer in offers[:-1]:
                         self._say(talk, f"250-{offer}")
                     self._say(talk, f"250 {offers[-1]}")
-                case "STARTTLS" if self._tls is not None:
+                case "STARTTLS" if self._tls is not None and talk.connection is not None:
                     self._say(talk, "220 go ahead")
-                    connection = self._tls.wrap_socket(connection, server_side=True)
-                    talk = _Talk(connection.makefile("rwb"), is_encrypted=True)
+                    talk.stream.close()
+                    with self._tls.wrap_socket(talk.connection, server_side=True) as encrypted:
+                        self._converse(_Talk(encrypted.makefile("rwb"), is_encrypted=True))
+                    return
                 case "AUTH":
                     is_right = bool(self._known) and rest == f"PLAIN {self._known}"
                     talk.user = self._user if is_right else ""

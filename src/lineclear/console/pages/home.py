@@ -40,6 +40,7 @@ def load(visit: Visit) -> dict[str, Any]:
         *_processes(status),
         *_waiting_changes(visit),
         *_held(visit),
+        *_undelivered(visit),
         *_budgets_near_end(budgets),
         *_errors(visit),
         *_unpriced(by_hour["total"]),
@@ -107,6 +108,15 @@ def _stops(status: Mapping[str, Any]) -> Iterable[dict[str, str]]:
         what = "all AI is stopped" if stop["scope"] == "all" else f"{stop['scope']} is stopped"
         why = f"by {stop['actor']} at {moment(time_text(stop['at_us']))}: {stop['reason'] or 'no reason was given'}"
         yield _attention("bad", what, why, "start it when the cause is gone", "/emergency")
+
+
+def _undelivered(visit: Visit) -> Iterable[dict[str, str]]:
+    """Notices that a channel did not take, however often it was tried."""
+    dead = visit.get("/notice-deliveries", {"state": "dead"})["deliveries"]
+    if dead:
+        what = f"{of(len(dead), 'notice')} did not arrive"
+        why = f"{dead[0]['team']}/{dead[0]['channel']}: {dead[0]['problem']}"
+        yield _attention("warn", what, why, "see to the channel and send them again", "/notices")
 
 
 def _held(visit: Visit) -> Iterable[dict[str, str]]:

@@ -59,9 +59,9 @@ def news_of(tx: Connection, desired: Desired, event: AuditRow) -> Iterator[News]
 def _deployment(tx: Connection, desired: Desired, event: AuditRow) -> Iterator[News]:
     _, environment, route = event.object.split("/", 2)
     kind, words = _DEPLOYMENTS[AuditAction(event.action)]
-    if event.before == event.after:
-        return  # an override that changed nothing
-    moved = f"{event.before or 'nothing'} → {event.after or 'nothing'}"
+    if event.before == event.after or not event.before:
+        return  # an override that changed nothing; a first release, which nobody calls yet
+    moved = f"{event.before} → {event.after or 'nothing'}"
     yield News(
         kind,
         event.object,
