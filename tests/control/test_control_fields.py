@@ -82,6 +82,8 @@ def fact(value: Any = "b") -> Effect:
     return Effect(Where.FACT, value)
 
 
+VERDICTS = {"margin": 0.2, "ratio": 2, "alpha": 0.05}
+
 EFFECTS: Mapping[str, Effect] = {
     "Team.name": Effect(Where.LIMITS, "other", is_name=True),
     "Team.description": fact(),
@@ -228,6 +230,34 @@ EFFECTS: Mapping[str, Effect] = {
     "Route.environments.*.tools.definitions.*.description": Effect(Where.ROUTES, "b"),
     "Route.environments.*.tools.definitions.*.parameters": Effect(Where.ROUTES, {}),
     "Route.environments.*.rollout": Effect(Where.COURSE, "quick"),
+    "Eval.name": Effect(Where.COURSE, "other", is_name=True),
+    "Eval.team": Effect(Where.COURSE, "default"),
+    "Eval.dataset": Effect(Where.COURSE, "words"),
+    "Eval.app": Effect(Where.COURSE, "other"),
+    "Eval.spend_usd": Effect(Where.COURSE, "2"),
+    "Eval.description": fact(),
+    "Eval.checks.*.id": Effect(Where.COURSE, "other"),
+    "Eval.checks.*.exact.ignore_case": Effect(Where.COURSE, value=False),
+    "Eval.checks.*.regex": Effect(Where.COURSE, "b", "Eval pattern"),
+    "Eval.checks.*.json_schema": Effect(Where.COURSE, {"type": "object"}, "Eval shape"),
+    "Eval.checks.*.numeric.tolerance": Effect(Where.COURSE, 0.25, "Eval number"),
+    "Eval.checks.*.numeric.relative": Effect(Where.COURSE, 0.25, "Eval number"),
+    "Eval.checks.*.similarity.route": Effect(Where.COURSE, "tagged", "Eval near"),
+    "Eval.checks.*.similarity.at_least": Effect(Where.COURSE, 0.25, "Eval near"),
+    "Eval.checks.*.judge.route": Effect(Where.COURSE, "tagged", "Eval judged"),
+    "Eval.checks.*.judge.question": Effect(Where.COURSE, "b", "Eval judged"),
+    "Eval.checks.*.judge.repeats": Effect(Where.COURSE, 3, "Eval judged"),
+    "Eval.checks.*.python": Effect(Where.COURSE, "other", "Eval code"),
+    **{f"Eval.verdict.{name}": Effect(Where.COURSE, value) for name, value in VERDICTS.items()},
+    "Rollout.steps.*.eval": Effect(Where.COURSE, "pattern", "Rollout gated"),
+    "Rollout.steps.*.replay.dataset": Effect(Where.COURSE, "words", "Rollout replayed"),
+    "Rollout.steps.*.replay.app": Effect(Where.COURSE, "other", "Rollout replayed"),
+    "Rollout.steps.*.replay.max_changed": Effect(Where.COURSE, 0.25, "Rollout replayed"),
+    "Rollout.steps.*.replay.spend_usd": Effect(Where.COURSE, "2", "Rollout replayed"),
+    **{
+        f"Rollout.steps.*.replay.verdict.{name}": Effect(Where.COURSE, value, "Rollout replayed")
+        for name, value in VERDICTS.items()
+    },
     "Rollout.name": Effect(Where.COURSE, "other", is_name=True),
     "Rollout.description": fact(),
     "Rollout.alpha": Effect(Where.COURSE, 0.02),
@@ -322,7 +352,7 @@ def courses(made: list[dict[str, Any]]) -> list[object]:
     """What rollouts would be held to, and which routes would have which."""
     desired = Desired().merged(document.manifest for document in read_values(made, "documents"))
     named = [deployed.rollout for route in desired.routes.values() for deployed in route.environments.values()]
-    return [*(course_of(item) for item in desired.rollouts.values()), *named]
+    return [*(course_of(item, desired.evals) for item in desired.rollouts.values()), *named]
 
 
 def test_the_table_has_every_field_and_no_other() -> None:

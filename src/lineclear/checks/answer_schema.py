@@ -65,6 +65,11 @@ class AnswerSchema:
         return ""
 
 
+def pattern_schema(pattern: str) -> dict[str, Any]:
+    """The schema of a text in which the pattern occurs; to be asked with the text as JSON."""
+    return {"type": "string", "pattern": pattern}
+
+
 def _count_nodes(schema: Mapping[str, Any]) -> int:
     """Subschemas with references followed.
 

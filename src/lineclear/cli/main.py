@@ -50,6 +50,7 @@ COMMANDS = {
     "block": CommandRow("lineclear.cli.block:block", "Let a model version be called no more."),
     "stop": CommandRow("lineclear.cli.stop:stop", "Stop AI for an app, a route, a provider or everybody."),
     "start": CommandRow("lineclear.cli.stop:start", "Lift a stop."),
+    "evals": CommandRow("lineclear.cli.evals:evals", "Hold releases to what their answers should be."),
     "rollouts": CommandRow("lineclear.cli.rollouts:rollouts", "Follow, hold, advance and take back rollouts."),
     "datasets": CommandRow("lineclear.cli.datasets:datasets", "Keep, list and remove cases to ask releases."),
     "replays": CommandRow("lineclear.cli.replays:replays", "Ask a dataset of two releases, and compare."),

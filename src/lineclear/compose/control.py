@@ -50,6 +50,9 @@ from lineclear.control.changes.requests import ChangeRequests
 from lineclear.control.deployments import http as deployments_http
 from lineclear.control.deployments import model_access_http, prompts_http
 from lineclear.control.endpoint import Endpoint, Refused
+from lineclear.control.evals import http as evals_http
+from lineclear.control.evals.gates import EvalGates
+from lineclear.control.evals.runs import EvalRuns
 from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
@@ -83,6 +86,7 @@ from lineclear.domain.change_request import ChangeState
 from lineclear.domain.errors import LineclearError
 from lineclear.domain.findings import Finding
 from lineclear.domain.permissions import Permission
+from lineclear.domain.rollout import StepKind
 from lineclear.handover.demo_mark import is_demo
 from lineclear.handover.lease import LeaseWriter, lease_path
 from lineclear.handover.override_desk import OverrideDesk
@@ -129,6 +133,7 @@ class Core:
     watch: RolloutWatch
     replays: Replays
     notices: NoticeRoom
+    evals: EvalRuns
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,7 @@ async def _run(boot: Boot, life: Life) -> None:
     core.overrides.start()
     core.watch.start()
     core.replays.open()
+    core.evals.open()
     core.notices.watch.start()
     callers = CallersDoor(core.ledger.explain_own)
     callers_server = HTTPServer(callers, clock=SystemClock(), limits=ServerLimits(), refuse=callers.refuse)
@@ -217,6 +223,7 @@ async def _run(boot: Boot, life: Life) -> None:
         callers.close()
         core.notices.watch.close()
         core.watch.close()
+        core.evals.close()
         core.replays.close()
         core.overrides.close()
         housekeeper.close()
@@ -288,9 +295,11 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     access = Access(database, clock, publisher.vault)
     sessions = Sessions(database, clock, access.principal)
     checkpoints = Checkpoints(database, clock, MasterKeys(boot.master_key), data)
-    rollouts = Rollouts(publisher, ledger.ledger, ledger.signals, overrides)
-    watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
     replays = Replays(publisher, InnerDoor(boot.run_dir, MasterKeys(boot.master_key), clock))
+    evals = EvalRuns(publisher, replays, process_variables())
+    gates = dict.fromkeys((StepKind.EVAL, StepKind.REPLAY), EvalGates(evals))
+    rollouts = Rollouts(publisher, ledger.ledger, ledger.signals, overrides, gates)
+    watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
 
     def callers(only: Mapping[str, str]) -> Mapping[str, int]:
         # Whoever called a moment ago counts.
@@ -300,7 +309,7 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     notices = NoticeRoom(database, clock, publisher.vault, callers, ledger.ledger, notice_ways(boot))
     return Core(
         database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch, replays,
-        notices,
+        notices, evals,
     )  # fmt: skip
 
 
@@ -392,6 +401,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *audit_http.endpoints(core.database, SystemClock(), core.checkpoints),
         *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
         *replays_http.endpoints(core.replays),
+        *evals_http.endpoints(core.evals, core.replays),
         *core.notices.endpoints(),
         *rollouts_http.endpoints(core.rollouts, partial(refuse_follow_up, core.database)),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),

@@ -16,6 +16,7 @@ from lineclear.domain.catalogue import HOSTED_REGION, UNKNOWN_REGION
 from lineclear.domain.manifest import (
     App,
     Environment,
+    Eval,
     Guardrail,
     Kind,
     Manifest,
@@ -42,6 +43,7 @@ class Named(StrEnum):
     MODEL_VERSION = "model version"
     PROMPT = "prompt"
     GUARDRAIL = "guardrail"
+    EVAL = "eval"
     ROLLOUT = "rollout"
     ENVIRONMENT = "environment"
     ROUTE = "route"
@@ -72,13 +74,14 @@ _NAMED_KINDS = {
     Kind.PROVIDER: Named.PROVIDER,
     Kind.PROMPT: Named.PROMPT,
     Kind.GUARDRAIL: Named.GUARDRAIL,
+    Kind.EVAL: Named.EVAL,
     Kind.ROLLOUT: Named.ROLLOUT,
     Kind.ENVIRONMENT: Named.ENVIRONMENT,
     Kind.ROUTE: Named.ROUTE,
 }
 
 
-def mentions_of(manifest: Manifest) -> Iterator[Mention]:
+def mentions_of(manifest: Manifest) -> Iterator[Mention]:  # noqa: C901 - one case for each kind
     """Every name of another noun, in the order of the fields."""
     match manifest:
         case App():
@@ -95,7 +98,11 @@ def mentions_of(manifest: Manifest) -> Iterator[Mention]:
             yield from _mentions_of_policy(manifest)
         case Environment():
             yield from _guardrails(manifest.guardrails, ())
-        case Team() | Prompt() | Guardrail() | Rollout():
+        case Eval():
+            yield from _mentions_of_eval(manifest)
+        case Rollout():
+            yield from _mentions_of_rollout(manifest)
+        case Team() | Prompt() | Guardrail():
             return
 
 
@@ -109,6 +116,24 @@ def _mentions_of_app(app: App) -> Iterator[Mention]:
 def _guardrails(names: Iterable[str], root: PlainPath) -> Iterator[Mention]:
     for at, name in enumerate(names):
         yield Mention((*root, "guardrails", at), Named.GUARDRAIL, name)
+
+
+def _mentions_of_eval(one: Eval) -> Iterator[Mention]:
+    yield Mention(("team",), Named.TEAM, one.team)
+    yield Mention(("app",), Named.APP, one.app)
+    for at, check in enumerate(one.checks):
+        for field in ("similarity", "judge"):
+            asked = getattr(check, field)
+            if asked is not None:
+                yield Mention(("checks", at, field, "route"), Named.ROUTE, asked.route)
+
+
+def _mentions_of_rollout(rollout: Rollout) -> Iterator[Mention]:
+    for at, step in enumerate(rollout.steps):
+        if step.eval is not None:
+            yield Mention(("steps", at, "eval"), Named.EVAL, step.eval)
+        if step.replay is not None:
+            yield Mention(("steps", at, "replay", "app"), Named.APP, step.replay.app)
 
 
 def _mentions_of_policy(policy: Policy) -> Iterator[Mention]:

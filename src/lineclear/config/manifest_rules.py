@@ -11,6 +11,7 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from lineclear.config.component_rules import check_parameters, check_retrieval, check_tools
+from lineclear.config.eval_rules import check_eval, check_replay_step
 from lineclear.config.guardrail_rules import check_guardrail
 from lineclear.config.manifest_dates import Mistake, check_dates, check_vendor_record
 from lineclear.config.notice_rules import check_channels
@@ -26,6 +27,7 @@ from lineclear.domain.manifest import (
     CaptureMode,
     CardLink,
     Environment,
+    Eval,
     FreezeWindow,
     Guardrail,
     Limits,
@@ -89,6 +91,8 @@ def check_rules(manifest: Manifest) -> Iterator[Mistake]:  # noqa: C901 - one ca
             yield from _policy(manifest)
         case Guardrail():
             yield from _guardrail(manifest)
+        case Eval():
+            yield from _eval(manifest)
         case Rollout():
             yield from _rollout(manifest)
         case Environment():
@@ -336,10 +340,22 @@ def _guardrail(guardrail: Guardrail) -> Iterator[Mistake]:
         yield from _word(rule.id, ("rules", at, "id"))
 
 
+def _eval(one: Eval) -> Iterator[Mistake]:
+    yield from check_eval(one)
+    yield from _money(one.spend_usd, ("spend_usd",))
+    yield from _unique([check.id for check in one.checks], ("checks",), "id")
+    for at, check in enumerate(one.checks):
+        yield from _word(check.id, ("checks", at, "id"))
+
+
 def _rollout(rollout: Rollout) -> Iterator[Mistake]:
     if rollout.name == IMMEDIATE:
         yield ("name",), "invalid_value", f"{IMMEDIATE!r} is how changes go without a Rollout; take another name"
     yield from check_rollout(rollout)
+    for at, step in enumerate(rollout.steps):
+        if step.replay is not None:
+            yield from check_replay_step(step.replay, ("steps", at, "replay"))
+            yield from _money(step.replay.spend_usd, ("steps", at, "replay", "spend_usd"))
 
 
 def _environment(environment: Environment) -> Iterator[Mistake]:

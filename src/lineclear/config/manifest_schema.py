@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from lineclear.config import component_rules, guardrail_rules, notice_rules, policy_rules, rollout_rules
+from lineclear.config import component_rules, eval_rules, guardrail_rules, notice_rules, policy_rules, rollout_rules
 from lineclear.config import manifest_rules as rules
 from lineclear.config.manifest_fields import file_name
 from lineclear.domain import manifest as nouns
@@ -51,7 +51,7 @@ _SECONDS: Schema = {"minimum": 0.001, "maximum": rules.TIMEOUT_S_MAX}
 _BOUNDS: Mapping[str, Schema] = {
     **{
         f"{kind}.name": _NAME
-        for kind in ("Team", "App", "Provider", "Model", "Prompt", "Policy", "Guardrail", "Rollout")
+        for kind in ("Team", "App", "Provider", "Model", "Prompt", "Policy", "Guardrail", "Eval", "Rollout")
     },
     "Team.notices": {"maxItems": notice_rules.CHANNELS_MAX},
     "NoticeChannel.name": _NAME,
@@ -151,6 +151,24 @@ _BOUNDS: Mapping[str, Schema] = {
     "RouteEnvironment.capture": {"enum": [CaptureMode.NONE.value]},
     "RouteEnvironment.rollout": _NAME,
     "Rollout.steps": {"minItems": 1, "maxItems": rollout_rules.STEPS_MAX},
+    "RolloutStep.eval": _NAME,
+    **{f"{name}.dataset": {"pattern": f"^{eval_rules.DATASET.pattern}$"} for name in ("Eval", "ReplayStep")},
+    **{f"{name}.spend_usd": _MONEY for name in ("Eval", "ReplayStep")},
+    "ReplayStep.max_changed": {"minimum": 0, "maximum": 1},
+    "Eval.checks": {"maxItems": eval_rules.CHECKS_MAX},
+    "EvalCheck.id": _NAME,
+    "EvalCheck.regex": {"maxLength": eval_rules.PATTERN_CHARS_MAX},
+    "EvalCheck.python": {"pattern": f"^({eval_rules.ENTRY_POINT.pattern})?$"},
+    "NumericCheck.tolerance": {"minimum": 0},
+    "NumericCheck.relative": {"minimum": 0},
+    "SimilarityCheck.at_least": {"minimum": -1, "maximum": 1},
+    "SimilarityCheck.route": _ROUTE_NAME,
+    "JudgeCheck.route": _ROUTE_NAME,
+    "JudgeCheck.question": {"minLength": 1, "maxLength": eval_rules.QUESTION_CHARS_MAX},
+    "JudgeCheck.repeats": {"minimum": 1, "maximum": eval_rules.REPEATS_MAX},
+    "EvalVerdict.margin": {"minimum": eval_rules.MARGIN_MIN, "maximum": eval_rules.MARGIN_MAX},
+    "EvalVerdict.ratio": {"minimum": 1, "maximum": rollout_rules.RATIO_MAX},
+    "EvalVerdict.alpha": {"minimum": rollout_rules.ALPHA_MIN, "maximum": rollout_rules.ALPHA_MAX},
     "Rollout.alpha": {"minimum": rollout_rules.ALPHA_MIN, "maximum": rollout_rules.ALPHA_MAX},
     "Rollout.hold_at": {"minimum": rollout_rules.HOLD_AT_MIN},
     "Rollout.lease_s": {"minimum": rollout_rules.LEASE_S_MIN, "maximum": rollout_rules.LEASE_S_MAX},

@@ -59,8 +59,9 @@ def _steps(rollout: Rollout) -> Iterator[Mistake]:
     before = 0.0
     for at, step in enumerate(rollout.steps):
         path: PlainPath = ("steps", at)
-        if sum((step.weight is not None, step.approval, step.holdback is not None)) != 1:
-            yield path, "invalid_value", "a step is one of `weight`, `approval: true`, `holdback`"
+        given = (step.eval, step.replay, step.weight, step.holdback)
+        if sum(one is not None for one in given) + step.approval != 1:
+            yield path, "invalid_value", "a step is one of `eval`, `replay`, `weight`, `approval: true`, `holdback`"
             continue
         yield from _step(step, path)
         if step.holdback is not None and at + 1 < len(rollout.steps):

@@ -40,6 +40,8 @@ class AuditAction(StrEnum):
     DATASET_REMOVED = "dataset.removed"
     REPLAY_STARTED = "replay.started"
     REPLAY_ENDED = "replay.ended"
+    EVAL_STARTED = "eval.started"
+    EVAL_ENDED = "eval.ended"
     MODEL_BLOCKED = "model.blocked"
     AI_STOPPED = "ai.stopped"
     AI_STARTED = "ai.started"

@@ -16,6 +16,7 @@ from lineclear.domain.manifest import (
     KIND_CLASSES,
     App,
     Environment,
+    Eval,
     Guardrail,
     Kind,
     Manifest,
@@ -31,7 +32,7 @@ from lineclear.domain.manifest import (
     model_version_id,
 )
 
-N = TypeVar("N", Team, App, Provider, Model, Prompt, Policy, Guardrail, Rollout, Environment, Route)
+N = TypeVar("N", Team, App, Provider, Model, Prompt, Policy, Guardrail, Eval, Rollout, Environment, Route)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Desired:
     @property
     def guardrails(self) -> dict[str, Guardrail]:
         return self._of(Guardrail)
+
+    @property
+    def evals(self) -> dict[str, Eval]:
+        return self._of(Eval)
 
     @property
     def rollouts(self) -> dict[str, Rollout]:

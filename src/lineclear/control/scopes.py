@@ -10,14 +10,14 @@ from typing import Any
 
 from lineclear.control.desired import Desired
 from lineclear.domain.access import PLATFORM, Scope, parse_scope
-from lineclear.domain.manifest import App, Environment, Manifest, Model, Route, Team
+from lineclear.domain.manifest import App, Environment, Eval, Manifest, Model, Route, Team
 
 
 def scope_of_noun(noun: Manifest) -> Scope:
     """Of a route as a whole; `scopes_of_route` has those of its deployments."""
     if isinstance(noun, Team):
         return Scope(team=noun.name)
-    if isinstance(noun, App):
+    if isinstance(noun, App | Eval):
         return Scope(team=noun.team)
     if isinstance(noun, Model):
         return Scope(team=noun.owner)

@@ -3,7 +3,7 @@
 In: a transaction. Out: rows, the audit trail of every transition. Decides nothing: `domain.rollout` does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,9 +16,10 @@ from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.releases import release_id
 from lineclear.domain import rollout as rules
+from lineclear.domain.evals import EvalSpec, spec_of_eval, spec_of_replay
 from lineclear.domain.evidence import WEIGHT_BP_MAX
 from lineclear.domain.floor import FLOOR_DEFAULT
-from lineclear.domain.manifest import Rollout, RolloutCostGuard, RolloutGuard, RolloutReviewGuard
+from lineclear.domain.manifest import Eval, Rollout, RolloutCostGuard, RolloutGuard, RolloutReviewGuard
 from lineclear.domain.reviews import REVIEW_RHO_DEFAULT
 from lineclear.domain.rollout import Course, Hold, Progress, RolloutState, Step, StepKind, WatchedGuard
 from lineclear.domain.signals import COST_RHO_DEFAULT, Guard, SignalPlan
@@ -75,8 +76,8 @@ def read(row: RolloutRow) -> Stored:
     )
 
 
-def course_of(rollout: Rollout) -> Course:
-    """What a manifest says, with every default filled in."""
+def course_of(rollout: Rollout, evals: Mapping[str, Eval]) -> Course:
+    """What a manifest says, with every default filled in, and with what the Evals say that it names."""
     steps: list[Step] = []
     share = 0
     for step in rollout.steps:
@@ -94,6 +95,10 @@ def course_of(rollout: Rollout) -> Course:
         elif step.holdback is not None:
             share = WEIGHT_BP_MAX - round(step.holdback.percent * 100)
             steps.append(Step(StepKind.HOLDBACK, share, _us(step.holdback.duration_s)))
+        elif step.eval is not None:
+            steps.append(_gate(StepKind.EVAL, share, spec_of_eval(evals[step.eval])))
+        elif step.replay is not None:
+            steps.append(_gate(StepKind.REPLAY, share, spec_of_replay(step.replay)))
         else:
             steps.append(Step(StepKind.APPROVAL, share))
     guards = {guard: getattr(rollout.guards, guard.value) for guard in Guard}
@@ -105,6 +110,10 @@ def course_of(rollout: Rollout) -> Course:
         rollout.hold_at,
         rollout.lease_s,
     )
+
+
+def _gate(kind: StepKind, share: int, spec: EvalSpec) -> Step:
+    return Step(kind, share, gate=text_of(spec), title=spec.title)
 
 
 def _guard(guard: Guard, written: RolloutGuard | RolloutCostGuard | RolloutReviewGuard) -> WatchedGuard:
@@ -129,6 +138,8 @@ class Beginning:
     """Digests."""
     candidate: str
     rollout: Rollout
+    evals: Mapping[str, Eval]
+    """Those that stand, by name."""
     actor: str
     change_id: str
     now_us: int
@@ -136,7 +147,7 @@ class Beginning:
 
 def begin(tx: Connection, beginning: Beginning) -> AuditEvent:
     """Insert a rollout; one that is open there has to be ended before."""
-    course = course_of(beginning.rollout)
+    course = course_of(beginning.rollout, beginning.evals)
     row = RolloutRow(
         id=random_id(ROLLOUT_PREFIX),
         environment=beginning.environment,

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     PROMPT = "Prompt"
     POLICY = "Policy"
     GUARDRAIL = "Guardrail"
+    EVAL = "Eval"
     ROLLOUT = "Rollout"
     ENVIRONMENT = "Environment"
     ROUTE = "Route"
@@ -442,6 +443,92 @@ class Policy(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExactCheck(Noun):
+    """The answer is the text that the case expects, but for white space at its ends."""
+
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumericCheck(Noun):
+    """The last number of the answer is the one that the case expects, or as near as one of the tolerances."""
+
+    tolerance: float = 0.0
+    """How far off it may be."""
+    relative: float = 0.0
+    """The same as a share of the number that is expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityCheck(Noun):
+    """The answer means what the case expects: the cosine between the vectors of the two texts."""
+
+    route: str
+    """Of embeddings."""
+    at_least: float = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeCheck(Noun):
+    """A model says how good the answer is, from 0 to 10, without being told which release it is of."""
+
+    route: str
+    """Of chats."""
+    question: str
+    """What it is asked of each answer."""
+    repeats: int = 1
+    """How often it is asked; the mean counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalCheck(Noun):
+    """One thing that an answer is held to. It has one of the last seven."""
+
+    id: str
+    """Its name inside the Eval."""
+    exact: ExactCheck | None = None
+    regex: str = ""
+    """A pattern that occurs in the answer."""
+    json_schema: dict[str, Any] | None = None
+    """A JSON Schema that the answer's text meets."""
+    numeric: NumericCheck | None = None
+    similarity: SimilarityCheck | None = None
+    judge: JudgeCheck | None = None
+    python: str = ""
+    """An entry point of the group `lineclear.checks` among the packages of the server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalVerdict(Noun):
+    """What the answers of two releases to the same cases have to show."""
+
+    margin: float = 0.02
+    """Passed if the candidate's mean score is shown to be lower by less than this."""
+    ratio: float = 1.25
+    """Failed if among the cases that differ more than so many are shown to be worse for each better one."""
+    alpha: float = 0.05
+    """Each verdict is wrong with at most this probability."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval(Noun):
+    """What the answers of a release to a dataset are held to, against those of another release."""
+
+    name: str
+    team: str
+    dataset: str
+    """`name` for what it holds when it is run, or `name@digest` for ever."""
+    app: str
+    """In whose name it calls; its limits and budget count."""
+    checks: tuple[EvalCheck, ...] = ()
+    """Beside that every case has to be answered at all."""
+    verdict: EvalVerdict = EvalVerdict()
+    spend_usd: str = "1"
+    """The most that one run may cost, judges included."""
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightStep(Noun):
     """A share of traffic for the candidate."""
 
@@ -465,9 +552,28 @@ class HoldbackStep(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplayStep(Noun):
+    """A dataset goes through both releases; nobody but the dataset gets an answer of the candidate."""
+
+    dataset: str
+    """`name` or `name@digest`."""
+    app: str
+    """In whose name it calls; its limits and budget count."""
+    max_changed: float = 1.0
+    """The largest share of cases whose answers may differ; 1 = any."""
+    spend_usd: str = "1"
+    """The most that it may cost."""
+    verdict: EvalVerdict = EvalVerdict()
+    """Of the share of cases that are answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutStep(Noun):
     """One step of a rollout; it has exactly one of these."""
 
+    eval: str | None = None
+    """An Eval that the candidate has to pass against stable."""
+    replay: ReplayStep | None = None
     weight: WeightStep | None = None
     approval: bool = False
     """True: it waits until somebody else than who started it says yes."""
@@ -659,7 +765,7 @@ class Route(Noun):
     description: str = ""
 
 
-Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Policy | Guardrail | Rollout | Environment | Route
+Manifest: TypeAlias = Team | App | Provider | Model | Prompt | Policy | Guardrail | Eval | Rollout | Environment | Route
 
 KIND_CLASSES: dict[Kind, type[Manifest]] = {
     Kind.TEAM: Team,
@@ -669,6 +775,7 @@ KIND_CLASSES: dict[Kind, type[Manifest]] = {
     Kind.PROMPT: Prompt,
     Kind.POLICY: Policy,
     Kind.GUARDRAIL: Guardrail,
+    Kind.EVAL: Eval,
     Kind.ROLLOUT: Rollout,
     Kind.ENVIRONMENT: Environment,
     Kind.ROUTE: Route,

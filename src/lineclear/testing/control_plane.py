@@ -31,6 +31,8 @@ from lineclear.control.changes.plan import Plan
 from lineclear.control.deployments import http as deployments_http
 from lineclear.control.deployments import model_access_http, prompts_http
 from lineclear.control.endpoint import Endpoint
+from lineclear.control.evals import http as evals_http
+from lineclear.control.evals.runs import EvalRuns
 from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
@@ -94,6 +96,7 @@ class ControlPlane:
         self.keys = Keys(self.publisher, self.overrides)
         self.secrets = Secrets(self.publisher)
         self.replays = Replays(self.publisher, InnerDoor(self.run_dir, self.keys_of_master, self.clock))
+        self.evals = EvalRuns(self.publisher, self.replays, self.environment)
         self.access = Access(self.database, self.clock, self.publisher.vault)
         self.sessions = Sessions(
             self.database, self.clock, lambda name: TESTER if name == TESTER.name else self.access.principal(name)
@@ -142,6 +145,7 @@ class ControlPlane:
             *audit_http.endpoints(self.database, self.clock, self.checkpoints),
             *overrides_http.endpoints(self.overrides, self.database, self.clock),
             *replays_http.endpoints(self.replays),
+            *evals_http.endpoints(self.evals, self.replays),
             *trials_http.endpoints(self.keys, self.database, self.clock, "http://127.0.0.1:4100"),
             *sessions_http.endpoints(self.sessions, "http://127.0.0.1:4101", ""),
             *self.access.endpoints("http://127.0.0.1:4101", ""),
@@ -157,6 +161,7 @@ class ControlPlane:
 
     def close(self) -> None:
         """End the thread and close the database."""
+        self.evals.close()
         self.replays.close()
         self.overrides.close()
         self.database.close()

@@ -96,6 +96,35 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         }],
     },
     "Policy plain": {"kind": "Policy", "name": "plain", "rules": [{"id": "none", "when": {}, "then": "deny"}]},
+    "Eval": {
+        "kind": "Eval", "name": "answers", "team": "payers", "dataset": "letters", "app": "caller", "description": "a",
+        "spend_usd": "1", "verdict": {"margin": 0.1, "ratio": 1.5, "alpha": 0.1},
+        "checks": [{"id": "right", "exact": {"ignore_case": True}}],
+    },
+    "Eval pattern": {
+        "kind": "Eval", "name": "pattern", "team": "payers", "dataset": "letters", "app": "caller",
+        "checks": [{"id": "a", "regex": "a"}],
+    },
+    "Eval shape": {
+        "kind": "Eval", "name": "shape", "team": "payers", "dataset": "letters", "app": "caller",
+        "checks": [{"id": "a", "json_schema": {"type": "array"}}],
+    },
+    "Eval number": {
+        "kind": "Eval", "name": "number", "team": "payers", "dataset": "letters", "app": "caller",
+        "checks": [{"id": "a", "numeric": {"tolerance": 0.5, "relative": 0.01}}],
+    },
+    "Eval near": {
+        "kind": "Eval", "name": "near", "team": "payers", "dataset": "letters", "app": "caller",
+        "checks": [{"id": "a", "similarity": {"route": "chat", "at_least": 0.5}}],
+    },
+    "Eval judged": {
+        "kind": "Eval", "name": "judged", "team": "payers", "dataset": "letters", "app": "caller",
+        "checks": [{"id": "a", "judge": {"route": "chat", "question": "a", "repeats": 2}}],
+    },
+    "Eval code": {
+        "kind": "Eval", "name": "code", "team": "payers", "dataset": "letters", "app": "caller",
+        "checks": [{"id": "a", "python": "lineclear.words"}],
+    },
     "Rollout": {
         "kind": "Rollout", "name": "slowly", "description": "a", "alpha": 0.01, "hold_at": 20.0, "lease_s": 300,
         "steps": [
@@ -111,6 +140,23 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
         "kind": "Rollout", "name": "last", "steps": [{"holdback": {"percent": 5, "duration_s": 5}}],
     },
     "Rollout quick": {"kind": "Rollout", "name": "quick", "steps": [{"weight": {"percent": 50}}]},
+    "Rollout gated": {
+        "kind": "Rollout", "name": "gated",
+        "steps": [
+            *({"eval": name} for name in ("answers", "pattern", "shape", "number", "near", "judged", "code")),
+            {"weight": {"percent": 50}},
+        ],
+    },
+    "Rollout replayed": {
+        "kind": "Rollout", "name": "replayed",
+        "steps": [
+            {"replay": {
+                "dataset": "letters", "app": "caller", "max_changed": 0.5, "spend_usd": "1",
+                "verdict": {"margin": 0.1, "ratio": 1.5, "alpha": 0.1},
+            }},
+            {"weight": {"percent": 50}},
+        ],
+    },
     "Environment": {"kind": "Environment", "name": "stage", "class": "test", "approvals": 0, "description": "a",
         "guardrails": ["size"], "allowed_statuses": ["approved"],
         "freeze": [{"from": "2026-12-20T00:00:00Z", "to": "2026-12-27T00:00:00Z", "reason": "a"}],

@@ -93,6 +93,7 @@ _PLURALS = {
     Kind.PROMPT: "prompts",
     Kind.POLICY: "policies",
     Kind.GUARDRAIL: "guardrails",
+    Kind.EVAL: "evals",
     Kind.ROLLOUT: "rollout-plans",
     Kind.ENVIRONMENT: "environments",
 }

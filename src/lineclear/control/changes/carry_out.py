@@ -154,7 +154,15 @@ def _deploy(tx: Connection, clock: Clock, prepared: Prepared, cause: Cause, now_
                 was, generation=row.generation, asked=release.digest, change_id=cause.change_id, updated_us=now_us
             )
             beginning = Beginning(
-                environment, route, was.stable, release.digest, rollout, cause.author, cause.change_id, now_us
+                environment,
+                route,
+                was.stable,
+                release.digest,
+                rollout,
+                prepared.wanted.evals,
+                cause.author,
+                cause.change_id,
+                now_us,
             )
         if not rows.move_deployment(tx, row):
             raise Refused(

@@ -4,17 +4,19 @@ In: the state before and wanted, documents, credential values, keys. Out: findin
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
 
 from lineclear.base.secret import Secret
-from lineclear.checks.answer_schema import AnswerSchema, SchemaMistake
+from lineclear.checks.answer_schema import AnswerSchema, SchemaMistake, pattern_schema
 from lineclear.config.manifest import Document
 from lineclear.config.manifest_fields import near_words
 from lineclear.config.manifest_names import credentials_of, secret_name
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired
+from lineclear.domain.evals import ENTRY_POINT_GROUP
 from lineclear.domain.findings import Finding
-from lineclear.domain.manifest import Guardrail, Kind, Team
+from lineclear.domain.manifest import Eval, EvalCheck, Guardrail, Kind, Team
 
 
 def check_credentials(
@@ -64,6 +66,43 @@ def check_schemas(documents: Sequence[Document]) -> Iterator[Finding]:
                     AnswerSchema(rule.json_schema)
                 except SchemaMistake as mistake:
                     yield document.finding(path, "invalid_value", f"the schema {mistake}")
+
+
+def check_evals(wanted: Desired, documents: Sequence[Document]) -> Iterator[Finding]:
+    """Patterns and schemas of Evals that cannot be used, and money of other teams."""
+    for document in documents:
+        one = document.manifest
+        if not isinstance(one, Eval):
+            continue
+        app = wanted.apps.get(one.app)
+        if app is not None and app.team != one.team and not document.is_muted(("app",)):
+            yield document.finding(("app",), "invalid_value", f"app {one.app!r} belongs to team {app.team!r}")
+        for at, check in enumerate(one.checks):
+            for field, words in _flaws(check):
+                path: PlainPath = ("checks", at, field)
+                if not document.is_muted(path):
+                    yield document.finding(path, "invalid_value", words)
+
+
+def missing_entry_points(documents: Sequence[Document]) -> Iterator[str]:
+    """What Evals name that no package of this server offers now; their checks would say nothing of any answer."""
+    known = {one.name for one in entry_points(group=ENTRY_POINT_GROUP)}
+    for document in documents:
+        if not isinstance(document.manifest, Eval):
+            continue
+        for check in document.manifest.checks:
+            if check.python and check.python not in known:
+                near = near_words(check.python, known)
+                words = f"no package of the server offers {check.python!r} in the group {ENTRY_POINT_GROUP!r}"
+                yield f"eval {document.name!r}, check {check.id!r}: {words}{near and '; ' + near}"
+
+
+def _flaws(check: EvalCheck) -> Iterator[tuple[str, str]]:
+    for field, schema in (("json_schema", check.json_schema), ("regex", pattern_schema(check.regex))):
+        try:
+            AnswerSchema(schema or {})
+        except SchemaMistake as mistake:
+            yield field, f"the {'pattern' if field == 'regex' else 'schema'} {mistake}"
 
 
 def check_keys(deleted: Desired, keys: Mapping[tuple[str, str], int]) -> Iterator[Finding]:

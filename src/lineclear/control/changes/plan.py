@@ -13,7 +13,14 @@ from lineclear.config.manifest import Document, InvalidManifest, Reading, in_ord
 from lineclear.config.manifest_fields import near_words
 from lineclear.config.manifest_names import credentials_of
 from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
-from lineclear.control.changes.check import check_channels, check_credentials, check_keys, check_schemas
+from lineclear.control.changes.check import (
+    check_channels,
+    check_credentials,
+    check_evals,
+    check_keys,
+    check_schemas,
+    missing_entry_points,
+)
 from lineclear.control.changes.drift import Drift, deployment_drift, held_drift, went_back
 from lineclear.control.changes.protection import Frozen, Move, check_statuses, needs_of
 from lineclear.control.changes.radius import RouteRadius
@@ -321,6 +328,7 @@ def _findings(before: Before, taken: _Taken, values: Mapping[str, Secret]) -> It
     yield from check_references(before.desired, taken.wanted, taken.documents, taken.held)
     yield from check_status_moves(before.desired, taken.documents)
     yield from check_schemas(taken.documents)
+    yield from check_evals(taken.wanted, taken.documents)
     yield from check_channels(taken.documents, before.variables)
     yield from check_credentials(taken.wanted, taken.documents, values, before.variables)
     yield from check_keys(Desired({(kind_of(noun), noun.name): noun for noun in taken.pruned}), before.keys)
@@ -454,6 +462,7 @@ def _named(wanted: Desired, documents: Sequence[Document]) -> frozenset[str]:
 
 
 def _warnings(wanted: Desired, documents: Sequence[Document], prices: PriceBook) -> Iterator[str]:
+    yield from missing_entry_points(documents)
     versions = wanted.versions
     for document in documents:
         if document.kind is Kind.MODEL:

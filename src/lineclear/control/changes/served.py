@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from lineclear.config.manifest_names import Named, mentions_of
 from lineclear.control.desired import Desired, noun_digest
-from lineclear.domain.manifest import Kind, Manifest, Model, Route, model_version_id
+from lineclear.domain.manifest import Eval, Kind, Manifest, Model, Route, model_version_id
 
 Key = tuple[Kind, str]
 
@@ -23,6 +23,7 @@ _KINDS: Mapping[Named, Kind] = {
     Named.PROVIDER: Kind.PROVIDER,
     Named.PROMPT: Kind.PROMPT,
     Named.GUARDRAIL: Kind.GUARDRAIL,
+    Named.EVAL: Kind.EVAL,
     Named.ROLLOUT: Kind.ROLLOUT,
     Named.ENVIRONMENT: Kind.ENVIRONMENT,
     Named.ROUTE: Kind.ROUTE,
@@ -115,4 +116,4 @@ def team_of(noun: Manifest | None) -> str:
     """The team that a noun belongs to; empty if to none."""
     if isinstance(noun, Model):
         return noun.owner
-    return noun.team if isinstance(noun, Route) else ""
+    return noun.team if isinstance(noun, Route | Eval) else ""

@@ -291,7 +291,7 @@ class Rollouts:
             )
         if named not in desired.rollouts:
             raise Refused(AdminCode.NOT_FOUND, f"there is no kind Rollout named {named!r}")
-        course = stored.course_of(desired.rollouts[named])
+        course = stored.course_of(desired.rollouts[named], desired.evals)
 
         def made() -> RoutePlan:
             now_us = self._publisher.clock.unix_us()
