@@ -55,7 +55,7 @@ kind: Model
 name: free
 owner: support
 versions:
-  - {version: "1", provider: spare, upstream_id: f1, status: approved}
+  - {version: "1", provider: spare, upstream_id: f1, status: approved, operations: [chat, messages]}
 ---
 """
 ROUTE = """
@@ -123,7 +123,7 @@ def test_without_a_price_there_is_no_cost_and_operations_that_go_are_named(clien
     found = radius(client, "{model: free@1}")
     assert (found["cost_usd_per_day"], found["new_cost_usd_per_day"]) == ("0.168000000", None)
     assert found["newly_exposed"] == ["confidential → free@1"]
-    assert found["contract_breaks"] == ["count_tokens", "messages"]
+    assert found["contract_breaks"] == ["classify", "completions", "count_tokens", "embeddings"]
 
 
 def test_what_touches_no_deployment_has_no_radius(client: AdminClient) -> None:
