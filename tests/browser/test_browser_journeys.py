@@ -60,8 +60,8 @@ def test_narrow_screens_have_the_menu_behind_a_button(browser: Browser, planted:
         expect(one.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
 
 
-def test_key_is_shown_once_works_and_ends(browser: Browser, axe: str, planted: Platform) -> None:
-    with visit(browser, link(planted)) as one:
+def test_key_is_shown_once_works_and_ends_on_a_phone_too(browser: Browser, axe: str, planted: Platform) -> None:
+    with visit(browser, link(planted), width_px=320) as one:
         one.go("/keys")
         one.page.locator("form[method=post] select[name=app]").select_option("caller")
         one.page.get_by_role("button", name="Make a key").click()

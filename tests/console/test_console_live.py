@@ -1,52 +1,16 @@
 """Pages that change by themselves, the command beside them, and an end that waits for no open page."""
 
-import http.client
 import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from lineclear.testing.console_stream import Stream
 from lineclear.testing.console_visitor import Visitor
 from lineclear.testing.platform import Platform
 
-EVENT_S = 15.0
 DRAIN_S = 4.0
 """Admin calls that run get longer than this at the end; an open page must not take it."""
-
-
-class Stream:
-    """A page that follows something."""
-
-    def __init__(self, visitor: Visitor, path: str, place: str = "") -> None:
-        self.place = ""
-        parts = urlsplit(visitor.link)
-        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=EVENT_S)
-        cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
-        self._connection.request("GET", visitor.home + path, headers={"cookie": cookie, "last-event-id": place})
-        self.response = self._connection.getresponse()
-
-    def event(self) -> tuple[str, str]:
-        """The next one's name and data."""
-        name, data = "", []
-        while True:
-            line = self.response.readline().decode().rstrip("\n")
-            if line.startswith("event: "):
-                name = line.removeprefix("event: ")
-            elif line.startswith("id: "):
-                self.place = line.removeprefix("id: ")
-            elif line.startswith("data: "):
-                data.append(line.removeprefix("data: "))
-            elif not line and name:
-                return name, "\n".join(data)
-
-    def rest(self) -> bytes:
-        """Everything up to its end."""
-        return self.response.read()
-
-    def close(self) -> None:
-        self.response.close()
-        self._connection.close()
 
 
 def test_rows_and_the_first_request_come_by_themselves(tmp_path: Path, child_environment: Mapping[str, str]) -> None:

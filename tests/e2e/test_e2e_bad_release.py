@@ -101,6 +101,11 @@ def test_a_person_takes_a_bad_release_back(
     assert event["actor"] == ("admin" if is_file else "olga")
     assert event["action"] == ("deployment.moved" if is_file else "deployment.rolled-back")
 
+    # The teams that own or call it have one message with the reason, in their inbox.
+    stage.platform.wait_for(lambda: told_of(stage, event["change_id"]), "the notice of it")
+    (notice,) = told_of(stage, event["change_id"])
+    assert (notice["kind"], notice["facts"]["reason"]) == ("release" if is_file else "rollback", REASON)
+
     # The file that asks for the bad release is drift, told with both ways out, and undoes nothing.
     if is_file:
         assert drifted(stage) == []
@@ -114,6 +119,12 @@ def test_a_person_takes_a_bad_release_back(
     apply(stage, "--take-ownership", serving="better")
     assert ask(stage, "chat").headers["x-lineclear-model"] == "better@1"
     assert drifted(stage) == []
+
+
+def told_of(stage: Stage, change: str) -> list[dict[str, Any]]:
+    """Notices of one change or override."""
+    found = stage.platform.cli_json("notices", "list", "--state", "all")["notices"]
+    return [notice for notice in found if notice["facts"]["change"] == change and notice["route"] == "chat"]
 
 
 def newest_move(stage: Stage) -> dict[str, Any]:
