@@ -1,6 +1,7 @@
 """What a replay does when gateways are busy, gone, or say what nothing can be made of; a gateway is scripted."""
 
 import json
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -244,6 +245,14 @@ def test_a_defect_of_ours_ends_it_instead_of_paying_on(plane: ControlPlane, gate
     state, reason, _ = run(plane, spec())
     assert (state, "Lineclear failed" in reason) == ("failed", True)
     assert len(gateway.calls) == 1
+
+
+def test_sockets_of_dead_gateways_are_passed_over_and_cleared(plane: ControlPlane, gateway: Gateway) -> None:
+    dead = inner_door_directory(plane.run_dir) / "local-a-0-0.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(dead))
+    assert run(plane, spec())[0] == "completed"
+    assert not dead.exists()
 
 
 def test_gateways_that_restart_are_waited_for(plane: ControlPlane, gateway: Gateway) -> None:

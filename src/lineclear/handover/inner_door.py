@@ -82,12 +82,15 @@ def inner_door_listener(run_dir: Path, source: str) -> tuple[socket.socket, Path
         OSError: it cannot be made.
     """
     path = private_directory(inner_door_directory(run_dir)) / f"{source}.sock"
-    path.unlink(missing_ok=True)
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(str(path))
-        path.chmod(0o600)
+        listener.bind(str(draft))
+        draft.chmod(0o600)
         listener.listen(BACKLOG)
+        # Found only once it listens, so that a socket that refuses is one that nobody listens on any more.
+        draft.rename(path)
     except BaseException:
         listener.close()
         raise

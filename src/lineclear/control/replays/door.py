@@ -210,8 +210,10 @@ class InnerDoor:
             wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 wire.connect(str(path))
-            except OSError:
-                wire.close()  # a process that has ended, or one that is about to
+            except OSError as error:
+                wire.close()
+                if isinstance(error, ConnectionRefusedError):
+                    path.unlink(missing_ok=True)  # its process has ended without a word
                 continue
             with self._lock:
                 if self._is_closed:
