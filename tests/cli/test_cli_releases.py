@@ -40,9 +40,11 @@ def test_a_change_is_carried_looked_at_and_found_again(terminal: Any) -> None:
     assert "is in force in live already" in again.stdout
     told = json.loads(terminal.run("history", "chat", "-o", "json").stdout)
     now, before = told["stretches"]
-    assert (now["note"], before["until_at"]) == ("two", now["from_at"])
+    assert (now["note"], now["how"], before["until_at"]) == ("two", "deployment.moved", now["from_at"])
     table = terminal.run("history", "chat", "-e", "live")
     assert now["release"] in table.stdout
+    assert "released" in table.stdout
+    assert "deployment." not in table.stdout
     assert before["release"] in table.stdout
     shown = terminal.run("releases", "diff", before["release"], now["release"])
     assert "Answer in [-one sentence.-]{+two sentences.+}" in shown.stdout

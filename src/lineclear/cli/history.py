@@ -9,6 +9,13 @@ from lineclear.client.admin import AdminClient, path_of
 
 COLUMNS = ["release", "from_at", "until_at", "how", "changed_by", "approved_by", "change", "note"]
 
+WORDS = {
+    "deployment.moved": "released",
+    "deployment.rolled-back": "rolled back",
+    "deployment.removed": "removed",
+}
+"""How a release came to be in force, for people; `-o json` has the action of the audit trail."""
+
 
 @click.command()
 @click.argument("route", shell_complete=names_of("routes"))
@@ -24,4 +31,4 @@ def history(client: AdminClient, output: Output, route: str, environment: str, a
     found = answer["stretches"]
     if not found:
         output.note(f"{route} was not deployed in {environment} at {answer['at']}")
-    output.rows(found, COLUMNS, answer)
+    output.rows([{**item, "how": WORDS.get(item["how"], item["how"])} for item in found], COLUMNS, answer)

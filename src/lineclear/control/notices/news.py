@@ -205,6 +205,7 @@ _STATUSES: Final[Mapping[ModelStatus, NoticeKind]] = {
 _CHANGES: Final[Mapping[AuditAction, tuple[NoticeKind, str]]] = {
     AuditAction.CHANGE_OPENED: (NoticeKind.APPROVAL, "waits for approval"),
     AuditAction.CHANGE_REBASED: (NoticeKind.APPROVAL, "was rebased and may need approval again"),
+    AuditAction.CHANGE_REOPENED: (NoticeKind.APPROVAL, "lost an approval and waits for another"),
     AuditAction.CHANGE_APPROVED: (NoticeKind.DECISION, "was approved"),
     AuditAction.CHANGE_REJECTED: (NoticeKind.DECISION, "was rejected"),
     AuditAction.CHANGE_WITHDRAWN: (NoticeKind.DECISION, "was withdrawn"),
