@@ -1,5 +1,7 @@
 """Rollouts and overrides in the console: a page that follows by itself, forms with a reason, and what came of them."""
 
+import html
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +31,10 @@ environments:
   test: {targets: [{model: simulated@1}], rollout: careful, max_tokens: 8}
 """
 OTHER = MANIFEST.replace("max_tokens: 8", "max_tokens: 9")
+GATED = (
+    MANIFEST.replace("steps: [", "steps: [{eval: right}, ").replace("max_tokens: 8", "max_tokens: 7")
+    + "---\nkind: Eval\nname: right\nteam: support\napp: shop\ndataset: cases\nchecks: [{id: same, exact: {}}]\n"
+)
 
 
 @pytest.fixture
@@ -55,16 +61,16 @@ def send(visitor: Visitor, path: str, **fields: str) -> Answer:
 def test_an_open_page_follows_what_others_do(platform: Platform, visitor: Visitor, rollout: str) -> None:
     stream = Stream(visitor, f"/rollouts/stream?rollout={rollout}")
     platform.cli_json("rollouts", "pause", rollout, "--reason", "<b>lunch</b>")
-    name, html = stream.event()
-    while "paused by a person" not in html:
-        name, html = stream.event()
+    name, parts = stream.event()
+    while "paused by a person" not in parts:
+        name, parts = stream.event()
     stream.close()
     assert name == "parts"
-    assert all(f'id="rollout-{part}"' in html for part in ("head", "decide", "buttons", "now"))
-    assert ">Resume<" in html
-    assert ">Pause<" not in html
-    assert "<b>lunch" not in html
-    assert "form_token" not in html, "a form stays as the page made it"
+    assert all(f'id="rollout-{part}"' in parts for part in ("head", "decide", "buttons", "now"))
+    assert ">Resume<" in parts
+    assert ">Pause<" not in parts
+    assert "<b>lunch" not in parts
+    assert "form_token" not in parts, "a form stays as the page made it"
     assert visitor.get("/rollouts/stream?rollout=ro_unknown").status == 404
 
 
@@ -87,6 +93,32 @@ def test_each_action_wants_a_reason_and_is_on_record(platform: Platform, visitor
     assert "How it ended" in visitor.get(page).text
     reasons = [event["reason"] for event in platform.trail() if event["object"] == f"rollout/{rollout}"]
     assert {"because of pauses", "because of rollbacks"} <= {text.partition(": ")[2] or text for text in reasons}
+
+
+def test_a_rollout_that_a_gate_holds_is_run_again_or_rolled_back(platform: Platform, visitor: Visitor) -> None:
+    path = platform.directory / "stepwise.yaml"
+    path.write_text(MANIFEST)
+    assert platform.cli("apply", "-f", str(path), "--take-ownership").returncode == 0
+    content = "\n".join(json.dumps({"text": f"case {at}", "expected": "another answer"}) for at in range(4))
+    platform.admin("POST", "/api/v1/datasets", {"name": "cases", "team": "support", "content": content})
+    path.write_text(GATED)
+    done = platform.cli("apply", "-f", str(path), "--take-ownership")
+    assert done.returncode == 0, done.stderr
+    rollout = platform.cli_json("rollouts", "list", "--route", "stepwise", "--limit", "1")["rollouts"][0]["id"]
+    page = f"/rollouts/{rollout}"
+    platform.wait_for(lambda: shown(platform, rollout)["hold"] == "gate", "the gate's verdict", 120)
+    twin = visitor.get(f"{page}.json").json()
+    seen = visitor.get(page).text
+    can_pass = twin["gate"]["verdict"] == "inconclusive"
+    assert twin["actions"] == (["resume"] if can_pass else []) + ["run_again", "roll_back"]
+    assert all(
+        words in seen for words in ("Run the gate again", html.escape(twin["gate"]["title"]), twin["gate"]["run"])
+    )
+    assert send(visitor, f"{page}/reruns", reason="the cases were wrong").status == 303
+    platform.wait_for(
+        lambda: visitor.get(f"{page}.json").json()["gate"]["run"] != twin["gate"]["run"], "another run", 60
+    )
+    assert send(visitor, f"{page}/rollbacks", reason="enough").status == 303
 
 
 def test_stop_and_start_say_who_feels_it_and_what_gateways_answered(platform: Platform, visitor: Visitor) -> None:

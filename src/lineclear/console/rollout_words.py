@@ -51,11 +51,15 @@ VERDICT_WORDS: Mapping[str, tuple[str, str]] = {
 ACTION_PATHS: Mapping[str, str] = {
     "pause": "pauses",
     "resume": "resumptions",
+    "run_again": "reruns",
     "approve": "advances",
     "advance": "advances",
     "roll_back": "rollbacks",
 }
 """Where the form of an action goes, below its rollout."""
+
+
+GATE_MARKS: Mapping[str, str] = {"running": "calm", "pass": "good", "fail": "bad", "inconclusive": "warn"}
 
 
 def guard_words(guard: str) -> str:

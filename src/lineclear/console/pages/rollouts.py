@@ -86,7 +86,7 @@ def _now(detail: Mapping[str, Any], ground: _Ground) -> dict[str, Any]:
         "callers": _callers(ground.callers),
         "by_hour": _by_hour(facts, ground.hours),
         "next": _next(detail),
-        "actions": _actions(facts, ground),
+        "actions": _actions(detail, ground),
     }
 
 
@@ -150,17 +150,22 @@ def _next(detail: Mapping[str, Any]) -> dict[str, Any] | None:
     return course[at] if at < len(course) else None
 
 
-def _actions(facts: Mapping[str, Any], ground: _Ground) -> list[str]:
+def _actions(detail: Mapping[str, Any], ground: _Ground) -> list[str]:
     """What this person may do to it as it stands, the least first."""
+    facts, gate = detail["rollout"], detail["gate"]
     if facts["state"] not in OPEN:
         return []
     is_held = facts["state"] == "held"
     waits_for_approval = is_held and facts["hold"] == "approval"
+    # A gate that failed is run again or rolled back; one that showed nothing either way may be passed.
+    failed_gate = facts["hold"] == "gate" and (gate is None or gate["verdict"] != "inconclusive")
+    can_resume = is_held and facts["hold"] not in TAKEN_UP_BY_HAND and not failed_gate
     possible = {
         "pause": not is_held and ground.may_operate,
-        "resume": is_held and facts["hold"] not in TAKEN_UP_BY_HAND and ground.may_operate,
+        "resume": can_resume and ground.may_operate,
+        "run_again": facts["hold"] == "gate" and ground.may_operate,
         "approve": waits_for_approval and ground.may_approve,
-        "advance": facts["hold"] in ("", "no_data") and ground.may_operate,
+        "advance": facts["hold"] in ("", "no_data") and gate is None and ground.may_operate,
         "roll_back": ground.may_operate,
     }
     return [name for name, is_possible in possible.items() if is_possible]
@@ -237,6 +242,6 @@ ROLLOUTS = Page(PATH, "rollouts.html", load, query=FILTERS, rows="rows")
 ROLLOUT = Page(f"{PATH}/{{rollout_id}}", "rollout.html", load_rollout)
 ROLLOUT_ACTIONS = tuple(
     Action(f"{PATH}/{{rollout_id}}/{path}", _acting(path), f"{PATH}/{{rollout_id}}")
-    for path in ("pauses", "resumptions", "advances", "rollbacks")
+    for path in ("pauses", "resumptions", "reruns", "advances", "rollbacks")
 )
 WATCH_ROLLOUT = Feed(f"{PATH}/stream", "rollout_now.html", "parts", begin_watch, query=("rollout",))
