@@ -165,6 +165,10 @@ def test_a_card_offers_what_may_follow_to_who_may_do_it(people: Mapping[str, Vis
     assert verbs(ann) == ["deprecate"]
     assert verbs(bob) == ["deprecate", "block"]
     assert verbs(ann, "small") == ["deprecate", "replace"]
+    small = ann.get("/catalogue/small.json").json()["version"]
+    assert (small["links"][0]["route"], small["links"][0]["prompt"]) == ("chat", "voice")
+    assert small["facts"]["can"] == "not written down"
+    assert "chat" in small["facts"]["answers"]
     fields = {"form_token": ann.form_token(), "model": "large@1", "verb": "deprecate", "sunset": "2031-06-01"}
     assert ann.post("/catalogue/large/status", {**fields, "reason": ""}).status == 400
     assert ann.post("/catalogue/large/status", {**fields, "verb": "explode", "reason": "x"}).status == 400

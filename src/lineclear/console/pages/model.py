@@ -81,6 +81,7 @@ def _whole(visit: Visit, row: Mapping[str, Any], known: Mapping[str, Any], owner
         "vendor_problems": known.get("vendor_problems", []),
         "region": known.get("region", ""),
         "routes": row["routes"],
+        "facts": _facts(row),
         "callers": callers,
         "links": list(_links(visit, id_)),
         "history": visit.get("/model-versions/{version}/history", version=id_)["steps"],
@@ -99,6 +100,17 @@ def _whole(visit: Visit, row: Mapping[str, Any], known: Mapping[str, Any], owner
         "verbs": verbs,
         "may_force": visit.may(Permission.MODEL_APPROVE, owner),
         "others": others,
+    }
+
+
+def _facts(row: Mapping[str, Any]) -> dict[str, str]:
+    """What one version can do, as far as its card says it."""
+    manifest = row["manifest"]
+    sizes = {"context": manifest.get("context"), "most_output": manifest.get("max_tokens")}
+    return {
+        "answers": ", ".join(row["operations"]) or "nothing",
+        "can": ", ".join(manifest.get("capabilities", ())) or "not written down",
+        **{name: f"{number:,} tokens" for name, number in sizes.items() if number is not None},
     }
 
 
