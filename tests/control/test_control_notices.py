@@ -4,7 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from lineclear.control.notices import http
 from lineclear.control.notices.mail import MailServer as MailSetting
 from lineclear.control.notices.mail import mail_server
 from lineclear.control.notices.outbox import Outbox
+from lineclear.control.notices.posting import DEADLINE_S
 from lineclear.control.notices.sending import Sender, Ways
 from lineclear.control.notices.service import Notices
 from lineclear.control.notices.watch import KEPT_S, NoticeWatch
@@ -186,6 +189,33 @@ def test_a_deprecation_says_until_when_and_what_to_use(house: House) -> None:
     house.apply(manifests.model("small", "vendor", team_name="owners", **{**version, "sunset": "2031-07-01"}))
     house.watch.look()
     assert [item.kind for item in house.told()] == ["deprecation", "deprecation"]
+
+
+def test_who_still_calls_is_reminded_before_a_version_goes(house: House) -> None:
+    # The clock stands at 2027-01-15 08:00.
+    version: dict[str, Any] = {"status": "deprecated", "successor": "large@1", "deprecated_at": "2026-01-01"}
+    house.apply(manifests.model("small", "vendor", team_name="owners", **version, sunset="2027-03-01"))
+    house.watch.look()
+    titles = []
+    for passed in (16, 1, 21, 5, 1, 1):
+        house.clock.advance(passed * 86_400)
+        house.watch.look()
+        titles.append(house.told()[0].title.partition(";")[0])
+    days = [title.removeprefix("small@1 goes in ").removesuffix(" and is still called") for title in titles]
+    assert days == ["29 days", "29 days", "7 days", "7 days", "1 day", "1 day"]
+    assert len(house.told()) == 4
+    assert house.addresses(house.told()[0])["callers"] == ("caller", {"callers-app": 400})
+
+
+def test_nobody_is_reminded_of_what_nobody_calls(house: House) -> None:
+    house.calls = {}
+    house.apply(manifests.model("small", "vendor", team_name="owners", end_of_life="2027-01-20"))
+    house.watch.look()
+    house.clock.advance(7_200)
+    house.watch.look()
+    assert [notice.title.partition(";")[0] for notice in house.told()] == [
+        "small@1 has other dates or another successor now"
+    ]
 
 
 def test_overrides_are_told_with_their_reason(house: House) -> None:
@@ -418,6 +448,19 @@ def test_a_channel_that_is_gone_gets_nothing(house: House, hook: HookReceiver) -
     house.watch.look()
     (delivery,) = house.deliveries()
     assert (delivery.state, delivery.problem, len(hook.posts)) == ("dropped", "the channel is gone", 1)
+
+
+def test_the_end_of_control_waits_for_no_receiver(house: House) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        house.channels("owners", webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+        house.apply(manifests.route("chat", "large", team_name="owners"))
+        house.watch.start()
+        connection, _ = silent.accept()
+        with connection:
+            before = time.monotonic()
+            house.watch.close()
+            assert time.monotonic() - before < DEADLINE_S / 2
+            assert [(row.state, row.attempts) for row in house.deliveries()] == [("pending", 0)]
 
 
 # what a channel gets

@@ -70,8 +70,15 @@ WAITS_S: Final = (10, 30, 120, 600, 1_800, 3_600, 10_800, 21_600)
 ATTEMPTS_MAX: Final = len(WAITS_S) + 1
 ASKED_WAIT_S_MAX: Final = 3_600
 """The longest wait that a receiver may ask for."""
+REMINDERS_DAYS: Final = (30, 7, 1)
+"""So many days before a model version goes, those who still call it are told again."""
 REPEAT_S: Final = 600
 """The same said again so soon is counted on the notice before."""
+
+
+def reminder_due(days_left: int) -> int | None:
+    """Which reminder stands out so many days before an end; None if there is none, or if the end has passed."""
+    return min((days for days in REMINDERS_DAYS if 0 <= days_left <= days), default=None)
 
 
 def wants(named: tuple[NoticeKind, ...], kind: NoticeKind) -> bool:

@@ -15,9 +15,9 @@ from lineclear.control.changes.opening import scopes_in
 from lineclear.control.desired import Desired, decode
 from lineclear.control.release_diff import diff_releases
 from lineclear.domain.access import PLATFORM, Scope
-from lineclear.domain.catalogue import ModelStatus
+from lineclear.domain.catalogue import ModelStatus, instant_s
 from lineclear.domain.manifest import Kind, Model, ModelVersion, model_version_id
-from lineclear.domain.notices import NoticeKind
+from lineclear.domain.notices import NoticeKind, reminder_due
 from lineclear.domain.overrides import scope_parts
 from lineclear.store import control_rows as rows
 from lineclear.store import rollout_rows
@@ -25,6 +25,9 @@ from lineclear.store.control_rows import AuditRow
 
 WORDS_CHARS_MAX: Final = 500
 """Of a reason that somebody wrote; the rest is cut in what is sent."""
+
+
+DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,20 @@ def _model(_tx: Connection, desired: Desired, event: AuditRow) -> Iterator[News]
             yield _version_news(desired, id_, *found, _dates(version))
 
 
+def endings(desired: Desired, now_s: int) -> Iterator[tuple[str, News]]:
+    """Model versions that go soon, each with a text that is the same for one reminder of one date."""
+    for id_, (_, version) in desired.versions.items():
+        ends = [instant_s(text) for text in (version.sunset, version.end_of_life) if text is not None]
+        if not ends or version.status in _GONE:
+            continue
+        left = -((now_s - min(ends)) // DAY_S)
+        due = reminder_due(left)
+        if due is not None:
+            words = f"goes in {left} day{'' if left == 1 else 's'} and is still called"
+            news = _version_news(desired, id_, NoticeKind.DEPRECATION, words, _dates(version))
+            yield f"{id_} {min(ends)} {due}", news
+
+
 def _move(was: ModelVersion, now: ModelVersion) -> tuple[NoticeKind, str] | None:
     """Of what kind a version's move is, and in words; None if callers need not know."""
     if was.status is not now.status:
@@ -197,6 +214,7 @@ _ROLLOUTS: Final[Mapping[AuditAction, tuple[NoticeKind, str]]] = {
     AuditAction.ROLLOUT_ROLLED_BACK: (NoticeKind.ROLLBACK, "was taken back"),
     AuditAction.ROLLOUT_CANCELLED: (NoticeKind.ROLLOUT, "was cancelled"),
 }
+_GONE: Final = frozenset({ModelStatus.RETIRED, ModelStatus.BLOCKED})
 _STATUSES: Final[Mapping[ModelStatus, NoticeKind]] = {
     ModelStatus.DEPRECATED: NoticeKind.DEPRECATION,
     ModelStatus.RETIRED: NoticeKind.RETIREMENT,

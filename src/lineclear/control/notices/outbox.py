@@ -4,9 +4,11 @@ In: events above the cursor, the state, who called. Out: notices, whom they are 
 behind the last event, all in one transaction: each event is told once, whenever control dies.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -16,8 +18,9 @@ from lineclear.base.clock import Clock
 from lineclear.base.ids import random_id
 from lineclear.control.audit import AuditAction
 from lineclear.control.desired import Desired
-from lineclear.control.notices.news import EVENTS, WORDS_CHARS_MAX, News, news_of
+from lineclear.control.notices.news import EVENTS, WORDS_CHARS_MAX, News, endings, news_of
 from lineclear.control.publish import read_desired
+from lineclear.control.under_way import PLATFORM_ACTOR
 from lineclear.domain.notices import REPEAT_S, US_PER_S, DeliveryState, NoticeKind, Part, wants
 from lineclear.store import control_rows as rows
 from lineclear.store import notice_rows, rollout_rows
@@ -66,9 +69,27 @@ class Outbox:
         with self._database.write() as tx:
             if notice_rows.cursor(tx) != done:
                 return 0
-            made = sum(self._put(tx, desired, *item) for item in addressed)
+            made = sum(self._put(tx, desired, _origin(event), news, teams) for event, news, teams in addressed)
             notice_rows.move_cursor(tx, events[-1].number)
         return made
+
+    def remind(self) -> int:
+        """Tell once more of model versions that go soon and are still called; how many notices were made."""
+        now_us = self._clock.unix_us()
+        with self._database.read() as tx:
+            desired = read_desired(tx)
+            found = [
+                (f"{NOTICE_PREFIX}{hashlib.sha256(text.encode()).hexdigest()[:16]}", news)
+                for text, news in endings(desired, now_us // US_PER_S)
+            ]
+            due = [item for item in found if notice_rows.read_notice(tx, item[0]) is None]
+        addressed = [(id_, news, self._addresses(desired, news)) for id_, news in due]
+        called = [item for item in addressed if any(apps for _, apps in item[2].values())]
+        if called:
+            with self._database.write() as tx:
+                for id_, news, addresses in called:
+                    self._put(tx, desired, _Origin(id_, now_us, PLATFORM_ACTOR), news, addresses)
+        return len(called)
 
     def _addresses(self, desired: Desired, news: News) -> dict[str, tuple[Part, dict[str, int]]]:
         """Whom it is for: each team with why and with its apps that called."""
@@ -88,7 +109,7 @@ class Outbox:
         self,
         tx: Connection,
         desired: Desired,
-        event: AuditRow,
+        origin: "_Origin",
         news: News,
         addresses: Mapping[str, tuple[Part, dict[str, int]]],
     ) -> bool:
@@ -97,19 +118,19 @@ class Outbox:
             # Whoever looks after the deployment sees it by its scope, and so it needs no address of its own.
             addresses = {team: found for team, found in addresses.items() if team} or addresses
         last = notice_rows.newest_of(tx, news.object)
-        if last is not None and last.title == news.title and event.at_us - last.at_us < REPEAT_S * US_PER_S:
+        if last is not None and last.title == news.title and origin.at_us - last.at_us < REPEAT_S * US_PER_S:
             notice_rows.count_repeat(tx, last.id)
             return False
         facts = {
             **news.facts,
-            "by": event.actor,
-            "reason": event.reason[:WORDS_CHARS_MAX],
-            "change": event.change_id,
+            "by": origin.actor,
+            "reason": origin.reason[:WORDS_CHARS_MAX],
+            "change": origin.change_id,
         }
-        id_ = random_id(NOTICE_PREFIX)
+        id_ = origin.notice_id
         row = NoticeRow(
-            id_, event.at_us, news.kind.value, news.object, news.environment, news.route, news.title,
-            json.dumps(facts, ensure_ascii=False), event.number, 0,
+            id_, origin.at_us, news.kind.value, news.object, news.environment, news.route, news.title,
+            json.dumps(facts, ensure_ascii=False), origin.audit_number, 0,
         )  # fmt: skip
         parts = [AddressRow(id_, team, part.value, json.dumps(apps)) for team, (part, apps) in addresses.items()]
         notice_rows.add_notice(tx, row, parts)
@@ -127,6 +148,24 @@ class Outbox:
                     random_id(DELIVERY_PREFIX), notice_id, team, channel.name, DeliveryState.PENDING.value,
                     0, now_us, now_us, 0, "",
                 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What a notice comes from."""
+
+    notice_id: str
+    at_us: int
+    actor: str
+    reason: str = ""
+    change_id: str = ""
+    audit_number: int = 0
+
+
+def _origin(event: AuditRow) -> _Origin:
+    return _Origin(
+        random_id(NOTICE_PREFIX), event.at_us, event.actor, event.reason, event.change_id, event.number
+    )  # fmt: skip
 
 
 def _read(tx: Connection, desired: Desired, event: AuditRow) -> list[News]:

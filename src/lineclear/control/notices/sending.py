@@ -5,8 +5,9 @@ transaction may be sent twice if control dies right behind it: its id is the sam
 """
 
 import json
+import threading
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,6 +27,7 @@ from lineclear.store.notice_rows import AddressRow, DeliveryRow, NoticeRow
 
 AT_ONCE: Final = 4
 """Receivers that are waited for at a time."""
+JOIN_S: Final = 0.1
 LOOK_DELIVERIES: Final = 40
 """Of one look; the rest is due at the next, a second later."""
 
@@ -62,15 +64,38 @@ class Sender:
         self._vault = vault
         self._ways = ways
 
-    def send_due(self) -> int:
-        """Try every delivery that is due, AT_ONCE at a time; how many were tried."""
+    def send_due(self, stop: threading.Event) -> int:
+        """Try every delivery that is due, AT_ONCE at a time; how many were tried.
+
+        When `stop` is set nothing is waited for: what is under way is not written down, and tried again later.
+
+        Raises:
+            Exception: the first that a try led to beside failing to send, such as a database that cannot be written.
+        """
         with self._database.read() as tx:
-            due = notice_rows.due_deliveries(
-                tx, DeliveryState.PENDING.value, self._clock.unix_us(), LOOK_DELIVERIES
-            )  # fmt: skip
-        if due:
-            with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notices") as pool:
-                list(pool.map(self.send, due))
+            due = notice_rows.due_deliveries(tx, DeliveryState.PENDING.value, self._clock.unix_us(), LOOK_DELIVERIES)
+        waiting, broken = deque(due), list[Exception]()
+
+        def work() -> None:
+            while not stop.is_set():
+                try:
+                    row = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    self.send(row)
+                except Exception as error:  # noqa: BLE001 - the edge of this thread: raised again by who waits for it
+                    broken.append(error)
+
+        # Daemons, because whoever ends control does not wait for a receiver that hangs.
+        threads = [threading.Thread(target=work, name="notice", daemon=True) for _ in range(min(AT_ONCE, len(due)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive() and not stop.is_set():
+                thread.join(JOIN_S)
+        if broken and not stop.is_set():
+            raise broken[0]
         return len(due)
 
     def send(self, row: DeliveryRow, *, is_once: bool = False) -> DeliveryRow:

@@ -1,10 +1,12 @@
-"""The thread that tells people: it reads the audit trail on, and tries deliveries that are due, once a second.
+"""The threads that tell people: one reads the audit trail on, one tries deliveries that are due, each once a second.
 
-In: the outbox, the sender. Out: looks. Whatever goes wrong in a look is told in the log and tried again.
+In: the outbox, the sender. Out: looks. Whatever goes wrong in a look is told in the log and tried again. No inbox
+waits for a receiver, and no end of control either.
 """
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,8 +20,8 @@ from lineclear.store import notice_rows
 from lineclear.store.database import Database
 
 LOOK_S: Final = 1.0
-CLOSE_S: Final = 20.0
-"""A letter or a post under way ends by itself before that."""
+CLOSE_S: Final = 5.0
+"""For what is being written; what is being sent is not waited for."""
 KEPT_S: Final = 365 * 86_400
 SWEEP_S: Final = 3_600
 
@@ -36,45 +38,60 @@ class NoticeWatch:
         self._database = database
         self._clock = clock
         self._stop = threading.Event()
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
         self._swept_us = 0
-        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(look,), name="notices", daemon=True)
+            for look in (self._tell, self._send)
+        ]
 
     def start(self) -> None:
         """Begin to look; what was under way goes on from where it stands in the database."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """End after the look under way."""
+        """End after the looks under way, without waiting for receivers."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(CLOSE_S)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(CLOSE_S)
 
     def look(self) -> None:
-        """Look once; raises nothing."""
+        """Tell and send once; raises nothing."""
+        self._guarded(self._tell)
+        self._guarded(self._send)
+
+    def _tell(self) -> None:
+        while self._outbox.take() and not self._stop.is_set():
+            pass
+        self._sweep()
+
+    def _send(self) -> None:
+        self._sender.send_due(self._stop)
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        what = "made" if act == self._tell else "sent"
+        complaint = ""
         try:
-            while self._outbox.take() and not self._stop.is_set():
-                pass
-            self._sender.send_due()
-            self._sweep()
-        except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and tried again
-            words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            if words != self._complaint:
+            act()
+        except Exception as error:  # noqa: BLE001 - the edge of these threads: told, and tried again
+            complaint = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            if complaint != self._complaints.get(what):
                 where = None if isinstance(error, SQLAlchemyError | OSError | LineclearError) else error
-                _log.error("notices are not sent: %s", words, exc_info=where)
-            self._complaint = words
-        else:
-            if self._complaint:
-                _log.info("notices are sent again")
-            self._complaint = ""
+                _log.error("notices are not %s: %s", what, complaint, exc_info=where)
+        if self._complaints.get(what) and not complaint:
+            _log.info("notices are %s again", what)
+        self._complaints[what] = complaint
 
     def _sweep(self) -> None:
         now_us = self._clock.unix_us()
         if now_us - self._swept_us >= SWEEP_S * US_PER_S:
             with self._database.write() as tx:
                 notice_rows.forget_notices(tx, now_us - KEPT_S * US_PER_S)
+            self._outbox.remind()
             self._swept_us = now_us
 
-    def _run(self) -> None:
+    def _run(self, act: Callable[[], None]) -> None:
         while not self._stop.wait(LOOK_S):
-            self.look()
+            self._guarded(act)
