@@ -143,3 +143,23 @@ def test_nobody_approves_a_step_of_their_own(
         row = rollout_rows.read_rollout(tx, rollout)
     assert row is not None
     assert under_way.read(row).progress.step == 1
+
+
+def test_a_step_of_weight_is_taken_by_operators_and_a_pending_one_too(waiting: Waiting) -> None:
+    house = waiting.house
+    ann = house.person("ann", "author")
+    files = [{"name": "m.yaml", "text": CHAT.replace("SECONDS", "30")}]
+    assert ann.post(path_of("changes"), {"files": files, "note": "x"})["state"] == "applied"
+    (pending,) = [one for one in waiting.rollouts.listed(10) if one.stored.progress.is_open]
+    rollout = pending.stored.row.id
+    for number, role in enumerate(("viewer", "author", "reviewer", "approver", "auditor", "operator team:sales")):
+        other = house.person(f"other{number}", role)
+        assert waiting.refused(other, rollout)[0] in (403, 404), role
+    oli, sue = house.person("oli", "operator"), house.person("sue", "operator team:support")
+    begun = sue.post(path_of("rollouts", rollout, "advances"), {"reason": "no need to wait"})
+    assert (begun["rollout"]["state"], begun["rollout"]["step"]) == ("running", 1)
+    waits = oli.post(path_of("rollouts", rollout, "advances"), {"reason": "good enough"})
+    assert (waits["rollout"]["hold"], waits["rollout"]["step"]) == ("approval", 2)
+    # What comes next is an approval, which no operator gives.
+    assert waiting.refused(oli, rollout)[:2] == (403, "forbidden")
+    assert waiting.refused(sue, rollout)[:2] == (403, "forbidden")

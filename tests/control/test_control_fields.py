@@ -276,6 +276,18 @@ EFFECTS: Mapping[str, Effect] = {
         for name in ("ratio", "floor")
     },
     "Rollout.guards.cost.ratio": Effect(Where.COURSE, 2),
+    **{
+        f"Rollout.steps.*.shadow.{name}": Effect(Where.COURSE, value, "Rollout shadow")
+        for name, value in {
+            "percent": 6,
+            "min_copies": 6,
+            "max_wait_s": 6,
+            "spend_usd": "6",
+            "margin": 0.06,
+            "ratio": 3,
+            "alpha": 0.2,
+        }.items()
+    },
     "Rollout.guards.review.ratio": Effect(Where.COURSE, 2),
     "Rollout.guards.review.floor": Effect(Where.COURSE, 0.2),
     "Rollout.guards.review.min_reviews": Effect(Where.COURSE, 6),

@@ -52,8 +52,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory, child_environment: Mapping[s
 class Load:
     """Calls in a thread of their own, for as long as the block lasts."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, directive: str = "[[delay-ms=2]]") -> None:
         self.stage = stage
+        self._directive = directive
+        """What each call asks of the vendor; it goes before what is scripted for its model."""
         self.report = LoadReport()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -73,7 +75,7 @@ class Load:
         self._loop.run_until_complete(
             closed_loop(
                 stage.platform.gateway_url,
-                lambda number: chat_call(stage.key, "chat", f"{number} [[delay-ms=2]]"),
+                lambda number: chat_call(stage.key, "chat", f"{number} {self._directive}"),
                 connections=CONNECTIONS,
                 stop=self._stop,
                 report=self.report,
@@ -162,6 +164,32 @@ def test_a_bad_candidate_is_rolled_back_by_itself_within_the_requests_predicted(
     assert [item["object"] for item in drift] == ["deployment/live/chat"]
 
 
+@pytest.mark.parametrize(
+    ("guard", "stable", "candidate"),
+    [("slow", "tokens=2", "delay-ms=300,tokens=2"), ("cost", "tokens=2", "tokens=60")],
+)
+def test_a_candidate_that_is_slower_or_dearer_is_rolled_back_by_itself(
+    stage: Stage, guard: str, stable: str, candidate: str
+) -> None:
+    stage.upstream.script("good", always=stable)
+    stage.upstream.script("other", always=candidate)
+    # Its guard alone is watched; first it needs to know what stable does.
+    with Load(stage, directive="") as load:
+        rollout = started(stage, steps=[{"weight": {"percent": 50, "bake_s": 600}}], guards={guard: {}})
+        wait_until(stage, rollout, has_state("completed", "rolled_back", "cancelled"), 120)
+        wait_for_more(load)
+    answer = shown(stage, rollout)
+    assert answer["rollout"]["state"] == "rolled_back", answer
+    assert answer["rollout"]["reason"].startswith(f"guard {guard}: the candidate is worse"), answer
+    (found,) = answer["guards"]
+    assert (found["guard"], found["roll_back_at"]) == (guard, 100)
+    assert found["e"] >= 100
+    frozen = answer["slow_after_ms"] if guard == "slow" else answer["cost_cap_usd"]
+    assert frozen > 0
+    assert load.report.failures == {}
+    assert served(load.report) == {answer["rollout"]["stable"]}
+
+
 def test_without_control_the_candidate_gets_nothing_and_a_new_control_goes_on(stage: Stage) -> None:
     with Load(stage) as load:
         rollout = started(stage, steps=[{"weight": {"percent": 50, "bake_s": 600}}])
@@ -244,3 +272,72 @@ def wait_until_up(stage: Stage) -> None:
             return False
 
     stage.platform.wait_for(answers, "a new control", 40)
+
+
+def test_the_plan_says_what_a_step_finds_at_the_routes_own_traffic(stage: Stage) -> None:
+    nothing = stage.platform.cli_json("rollouts", "plan", "chat")
+    assert nothing["sample"] == 0
+    assert {one["sentence"] for one in nothing["steps"]} == {
+        "This step cannot be planned: stable had no requests in the last 7 days."
+    }
+    with Load(stage) as load:
+        wait_for_more(load, 300)
+    planned = stage.platform.cli_json("rollouts", "plan", "chat", "--rollout", "careful")
+    # Calls that have just been answered may not be in the ledger yet.
+    assert planned["sample"] >= 100
+    assert planned["requests_per_hour"] > 0
+    assert [one["percent"] for one in planned["steps"]] == [10, 50, 90]
+    for one in planned["steps"]:
+        assert one["guard"] == "error"
+        assert one["can_detect"] == ("cannot detect" not in one["sentence"] and "may miss" not in one["sentence"])
+    shown = stage.platform.cli("rollouts", "plan", "chat")
+    assert shown.returncode == 0
+    assert "step 1 at 10 %: " in shown.stdout
+    assert stage.platform.cli("rollouts", "plan", "nothing").returncode != 0
+
+
+SHADOW: Document = {"shadow": {"percent": 100, "min_copies": 100, "margin": 0.1, "spend_usd": "5", "max_wait_s": 600}}
+
+
+def test_a_shadow_step_asks_the_candidate_while_nobody_hears_it(stage: Stage) -> None:
+    with Load(stage) as load:
+        rollout = started(stage, steps=[SHADOW, {"weight": {"percent": 50, "bake_s": 600}}])
+        facts = shown(stage, rollout)["rollout"]
+        wait_until(stage, rollout, lambda answer: answer["rollout"]["step"] == 2, 120)
+        shadowed = len(load.report.results)
+        wait_until(stage, rollout, lambda answer: answer["candidate_requests"] > 20, 60)
+        assert {result.headers["x-lineclear-release"] for result in load.report.results[: shadowed // 2]} == {
+            facts["stable"]
+        }
+    assert load.report.failures == {}
+    answer = shown(stage, rollout)
+    # The copies were no evidence of the split, and no app was asked for them or charged.
+    assert answer["unmonitored"] == 0
+    usage = stage.platform.cli_json("usage", "--by", "app")["rows"]
+    (copies,) = [row for row in usage if row["app"] == "(shadow)"]
+    assert copies["requests"] >= 100
+    assert stage.check_ledger()["ok"]
+
+
+def test_a_candidate_that_fails_in_shadow_is_held_before_anybody_meets_it(stage: Stage) -> None:
+    stage.upstream.script("other", always="status=500")
+    with Load(stage, directive="") as load:
+        rollout = started(stage, steps=[SHADOW, {"weight": {"percent": 50, "bake_s": 600}}])
+        wait_until(stage, rollout, lambda answer: answer["rollout"]["hold"] == "gate", 120)
+        answer = shown(stage, rollout)
+        assert answer["gate"]["verdict"] == "fail"
+        assert "the candidate fails where stable answers" in answer["rollout"]["reason"]
+        assert answer["rollout"]["percent"] == 0
+        assert stage.platform.cli("rollouts", "show", rollout).returncode == 8
+        wait_for_more(load)
+        assert served(load.report) == {answer["rollout"]["stable"]}
+        # It was the vendor's bad hour: run again it passes, once the candidate's target is trusted again.
+        stage.upstream.script("other", always=None)
+
+        def passes(answer: Mapping[str, Any]) -> bool:
+            if answer["rollout"]["hold"] == "gate":
+                stage.platform.cli("rollouts", "rerun", rollout, "--reason", "the vendor had a bad hour")
+            return bool(answer["rollout"]["step"] == 2)
+
+        wait_until(stage, rollout, passes, 240)
+    assert load.report.failures == {}

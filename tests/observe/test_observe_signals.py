@@ -336,7 +336,7 @@ def test_records_and_ledgers_of_before_are_read_on(tmp_path: Path, spool: Spool)
     (path,) = (tmp_path / "old").glob("*.db")
     database = Database.open(path)
     with database.write() as tx:
-        for later in ("exposures", "rule_hits", "reviews"):
+        for later in ("exposures", "rule_hits", "reviews", "mirrored"):
             tx.exec_driver_sql(f"DROP TABLE {later}")
         tx.exec_driver_sql("UPDATE ledger_version SET version_num = 'ledger_0003'")
     database.close()

@@ -96,8 +96,13 @@ class ReviewMoney(MoneyRecord, frozen=True, tag="v"):
     """Costs nothing."""
 
 
-AnyMoney: TypeAlias = IntentMoney | CheckpointMoney | SettleMoney | RefusalMoney | HeartbeatMoney | ReviewMoney
-HeardMoney: TypeAlias = HeardIntent | CheckpointMoney | SettleMoney | RefusalMoney | HeartbeatMoney | ReviewMoney
+class MirroredMoney(MoneyRecord, frozen=True, tag="m"):
+    """What a copy cost is in its own settle, on nobody's account."""
+
+
+FreeMoney: TypeAlias = RefusalMoney | HeartbeatMoney | ReviewMoney | MirroredMoney
+AnyMoney: TypeAlias = IntentMoney | CheckpointMoney | SettleMoney | FreeMoney
+HeardMoney: TypeAlias = HeardIntent | CheckpointMoney | SettleMoney | FreeMoney
 
 decode_money: Callable[[bytes | memoryview], AnyMoney] = msgspec.msgpack.Decoder(AnyMoney).decode
 decode_heard: Callable[[bytes | memoryview], HeardMoney] = msgspec.msgpack.Decoder(HeardMoney).decode

@@ -29,6 +29,7 @@ from lineclear.gateway.door import Door
 from lineclear.gateway.forward import FORWARDS_MAX
 from lineclear.gateway.inner import identify_inner
 from lineclear.gateway.live import Live
+from lineclear.gateway.mirror import Mirror
 from lineclear.gateway.parts import Parts
 from lineclear.handover.acks import write_ack
 from lineclear.handover.inner_door import inner_door_listener
@@ -96,6 +97,7 @@ class GatewayProcess:
             long_checks=asyncio.Lock(),
             counters=defaultdict(int),
         )
+        self._mirror = Mirror(self._parts, boot.workers)
         door = Door(self._parts)
         self._tls = None if boot.certificate is None else server_context(boot.certificate)
         self._facts: dict[str, object] = {}
@@ -111,6 +113,7 @@ class GatewayProcess:
         poke.attach(self._loop, self._refresh)
         self._life.report(STARTING, "waiting for the first snapshot")
         self._parts.accountant.start()
+        self._mirror.start()
         self._look()
         self._beat()
         end = asyncio.ensure_future(self._life.wait_eof(self._on_certificate))
@@ -130,6 +133,7 @@ class GatewayProcess:
         drain_s = float(self._boot.options.get("drain_s", DRAIN_S))
         await asyncio.gather(self._server.drain(drain_s), self._inner.drain(drain_s))
         poke.close()
+        await self._mirror.close()
         self._parts.pool.close()
         await self._parts.accountant.close()
         self._ledger.close()

@@ -15,8 +15,10 @@ from lineclear.domain.manifest import (
     RolloutGuard,
     RolloutReviewGuard,
     RolloutStep,
+    ShadowStep,
     WeightStep,
 )
+from lineclear.domain.money import nano_usd
 
 IMMEDIATE = "immediate"
 """How a route's change goes without a Rollout: at once, for everybody."""
@@ -35,6 +37,8 @@ RATIO_MAX = 100.0
 FLOOR_MAX = 0.5
 """From 5/6 on no bet on a higher rate is left; half of all requests is more than anybody tolerates."""
 REQUESTS_MAX = 1_000_000_000
+MARGIN_MIN = 0.001
+MARGIN_MAX = 0.5
 
 
 def check_rollout(rollout: Rollout) -> Iterator[Mistake]:
@@ -59,10 +63,13 @@ def _steps(rollout: Rollout) -> Iterator[Mistake]:
     before = 0.0
     for at, step in enumerate(rollout.steps):
         path: PlainPath = ("steps", at)
-        given = (step.eval, step.replay, step.weight, step.holdback)
+        given = (step.shadow, step.eval, step.replay, step.weight, step.holdback)
         if sum(one is not None for one in given) + step.approval != 1:
-            yield path, "invalid_value", "a step is one of `eval`, `replay`, `weight`, `approval: true`, `holdback`"
+            kinds = "`shadow`, `eval`, `replay`, `weight`, `approval: true`, `holdback`"
+            yield path, "invalid_value", f"a step is one of {kinds}"
             continue
+        if step.shadow is not None:
+            yield from _shadow(step.shadow, (*path, "shadow"))
         yield from _step(step, path)
         if step.holdback is not None and at + 1 < len(rollout.steps):
             yield (*path, "holdback"), "invalid_value", "the holdback is the last step"
@@ -96,6 +103,22 @@ def _step(step: RolloutStep, path: PlainPath) -> Iterator[Mistake]:
             yield from _within(holdback.duration_s, 0, STEP_S_MAX, (*root, "duration_s"))
         case None:
             return
+
+
+def _shadow(shadow: ShadowStep, root: PlainPath) -> Iterator[Mistake]:
+    yield from _percent(shadow.percent, 100.0, (*root, "percent"))
+    yield from _within(shadow.min_copies, 1, REQUESTS_MAX, (*root, "min_copies"))
+    yield from _within(shadow.max_wait_s, 1, STEP_S_MAX, (*root, "max_wait_s"))
+    yield from _within(shadow.margin, MARGIN_MIN, MARGIN_MAX, (*root, "margin"))
+    yield from _within(shadow.ratio, 1, RATIO_MAX, (*root, "ratio"))
+    yield from _within(shadow.alpha, ALPHA_MIN, ALPHA_MAX, (*root, "alpha"))
+    try:
+        cap = nano_usd(shadow.spend_usd)
+    except ValueError as error:
+        yield (*root, "spend_usd"), "invalid_value", str(error)
+    else:
+        if cap <= 0:
+            yield (*root, "spend_usd"), "invalid_value", "must be above 0"
 
 
 def _percent(percent: float, highest: float, path: PlainPath) -> Iterator[Mistake]:

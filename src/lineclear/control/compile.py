@@ -28,6 +28,8 @@ from lineclear.domain.catalogue import HOSTED_REGION, UNKNOWN_REGION, Engine, Mo
 from lineclear.domain.exchange import Dialect, Operation
 from lineclear.domain.manifest import Budget, Limits, Model, ModelVersion, Provider, model_version_id
 from lineclear.domain.money import Price, nano_usd
+from lineclear.domain.rollout import RolloutState, StepKind, gate_of, gate_run
+from lineclear.domain.shadow import ShadowSpec
 from lineclear.domain.snapshot import (
     ACCESS_SHARDS,
     AccessShard,
@@ -50,6 +52,7 @@ from lineclear.domain.snapshot import (
     RuntimeSpec,
     RuntimesSection,
     Section,
+    ShadowEntry,
     StopEntry,
     StopsSection,
     access_section_name,
@@ -314,7 +317,17 @@ def _tried(state: State, under_way: Stored) -> dict[str, Any]:
         "weight_bp": under_way.weight_bp,
         "rollout": under_way.row.id,
         "lease_s": float(under_way.course.lease_s),
+        "shadow": _shadow(under_way),
     }
+
+
+def _shadow(under_way: Stored) -> ShadowEntry | None:
+    """What is copied while a step of that kind runs; nothing while it is held."""
+    step, progress = gate_of(under_way.course, under_way.progress), under_way.progress
+    if step is None or step.kind is not StepKind.SHADOW or progress.state is not RolloutState.RUNNING:
+        return None
+    spec = msgspec.json.decode(step.gate, type=ShadowSpec)
+    return ShadowEntry(gate_run(under_way.row.id, progress), spec.share_bp, spec.spend_cap_nano_usd)
 
 
 def _candidate(state: State, deployment: tuple[str, str]) -> tuple[str, ...]:

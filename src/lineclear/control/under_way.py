@@ -19,9 +19,11 @@ from lineclear.domain import rollout as rules
 from lineclear.domain.evals import EvalSpec, spec_of_eval, spec_of_replay
 from lineclear.domain.evidence import WEIGHT_BP_MAX
 from lineclear.domain.floor import FLOOR_DEFAULT
-from lineclear.domain.manifest import Eval, Rollout, RolloutCostGuard, RolloutGuard, RolloutReviewGuard
+from lineclear.domain.manifest import Eval, Rollout, RolloutCostGuard, RolloutGuard, RolloutReviewGuard, ShadowStep
+from lineclear.domain.money import nano_usd
 from lineclear.domain.reviews import REVIEW_RHO_DEFAULT
 from lineclear.domain.rollout import Course, Hold, Progress, RolloutState, Step, StepKind, WatchedGuard
+from lineclear.domain.shadow import ShadowSpec
 from lineclear.domain.signals import COST_RHO_DEFAULT, Guard, SignalPlan
 from lineclear.store import rollout_rows
 from lineclear.store.rollout_rows import RolloutRow
@@ -95,6 +97,8 @@ def course_of(rollout: Rollout, evals: Mapping[str, Eval]) -> Course:
         elif step.holdback is not None:
             share = WEIGHT_BP_MAX - round(step.holdback.percent * 100)
             steps.append(Step(StepKind.HOLDBACK, share, _us(step.holdback.duration_s)))
+        elif step.shadow is not None:
+            steps.append(_shadow(step.shadow, share))
         elif step.eval is not None:
             steps.append(_gate(StepKind.EVAL, share, spec_of_eval(evals[step.eval])))
         elif step.replay is not None:
@@ -114,6 +118,19 @@ def course_of(rollout: Rollout, evals: Mapping[str, Eval]) -> Course:
 
 def _gate(kind: StepKind, share: int, spec: EvalSpec) -> Step:
     return Step(kind, share, gate=text_of(spec), title=spec.title)
+
+
+def _shadow(step: ShadowStep, share: int) -> Step:
+    spec = ShadowSpec(
+        round(step.percent * 100),
+        step.min_copies,
+        _us(step.max_wait_s),
+        nano_usd(step.spend_usd),
+        step.margin,
+        step.ratio,
+        step.alpha,
+    )
+    return Step(StepKind.SHADOW, share, gate=text_of(spec), title=spec.title)
 
 
 def _guard(guard: Guard, written: RolloutGuard | RolloutCostGuard | RolloutReviewGuard) -> WatchedGuard:

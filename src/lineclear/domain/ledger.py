@@ -214,6 +214,35 @@ class Review(RecordBase, frozen=True, tag="v"):
     """As the app names them; empty if it does not."""
 
 
+class Mirrored(RecordBase, frozen=True, tag="m"):
+    """A call that stable answered was asked of a rollout's candidate too, and nobody got that answer."""
+
+    id: str
+    """The copy's own exchange; one that was refused has no entry."""
+    at_us: int
+    run: str
+    environment: str
+    route: str
+    request: str
+    """The exchange that was copied."""
+    text: str
+    """`same`, `changed`, or `unknown` where not both texts were whole."""
+    stable_outcome: str
+    stable_status: int
+    candidate_outcome: str
+    error_code: str
+    """Of the candidate; empty if it answered."""
+    stable_bytes: int
+    """Of text in the answer."""
+    candidate_bytes: int
+    stable_nano_usd: int
+    candidate_nano_usd: int
+    """What the copy cost, wasted attempts included."""
+    is_unpriced: bool
+    stable_us: int
+    candidate_us: int
+
+
 class Heartbeat(RecordBase, frozen=True, tag="h"):
     """This source is alive and everything before this record is complete; also the worker's pulse."""
 
@@ -222,7 +251,7 @@ class Heartbeat(RecordBase, frozen=True, tag="h"):
     """Cumulative since the worker started: names from docs/metrics.md."""
 
 
-Record: TypeAlias = Intent | Checkpoint | Settle | Refusal | Heartbeat | Review
+Record: TypeAlias = Intent | Checkpoint | Settle | Refusal | Heartbeat | Review | Mirrored
 
 
 class LedgerSink(Protocol):

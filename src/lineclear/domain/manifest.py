@@ -552,6 +552,26 @@ class HoldbackStep(Noun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShadowStep(Noun):
+    """Copies of stable's calls are asked of the candidate, and nobody gets its answers."""
+
+    percent: float = 10.0
+    """Of stable's calls, by request."""
+    min_copies: int = 300
+    """Without so many it is not passed."""
+    max_wait_s: float = 86_400.0
+    """After so long without a verdict it asks a person."""
+    spend_usd: str = "1.00"
+    """What all copies together may cost; nobody's budget pays for them."""
+    margin: float = 0.02
+    """Passed if the candidate is shown to fail in a share of calls that is higher by less than this."""
+    ratio: float = 1.25
+    """Failed if among the calls that only one of them answers more than so many are stable's for each of the others."""
+    alpha: float = 0.05
+    """Each verdict is wrong with at most this probability."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplayStep(Noun):
     """A dataset goes through both releases; nobody but the dataset gets an answer of the candidate."""
 
@@ -577,6 +597,7 @@ class RolloutStep(Noun):
     weight: WeightStep | None = None
     approval: bool = False
     """True: it waits until somebody else than who started it says yes."""
+    shadow: ShadowStep | None = None
     holdback: HoldbackStep | None = None
 
 

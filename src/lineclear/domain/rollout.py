@@ -175,6 +175,11 @@ def gate_of(course: Course, progress: Progress) -> Step | None:
     return step if step.kind in GATES else None
 
 
+def gate_run(rollout: str, progress: Progress) -> str:
+    """The id of what is run for the gate that it stands at, the same however often it is asked for."""
+    return f"{rollout}-{progress.step + 1}-{progress.attempt + 1}"
+
+
 def gate_failed(progress: Progress) -> bool:
     """Whether it is held by a gate that did not pass: nothing but a person takes it further."""
     return progress.is_open and progress.hold is Hold.GATE

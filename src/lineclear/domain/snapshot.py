@@ -248,6 +248,16 @@ class ReleaseEntry(Section, frozen=True):
     tools: ToolsEntry | None = None
 
 
+class ShadowEntry(Section, frozen=True):
+    """Copies of a route's calls are asked of its candidate, and nobody gets the answers."""
+
+    run: str
+    """Of the step; what comes of the copies is put on record under it."""
+    share_bp: int
+    """Of stable's calls, in basis points."""
+    spend_cap_nano_usd: int
+
+
 class RouteSection(Section, frozen=True):
     """One route in one environment."""
 
@@ -271,6 +281,8 @@ class RouteSection(Section, frozen=True):
     """Rollout id, the salt of the arms; empty without a candidate."""
     lease_s: float = 300.0
     """A gateway that has not seen control for so long gives the candidate nothing."""
+    shadow: ShadowEntry | None = None
+    """None while nothing is copied."""
 
 
 class StopEntry(Section, frozen=True):

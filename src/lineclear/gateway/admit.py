@@ -22,6 +22,8 @@ from lineclear.gateway.inner import inner_route
 from lineclear.gateway.snapshot import Admission, RouteView, Snapshot
 from lineclear.gateway.split import CANDIDATE, UNMONITORED, Assigned, Split, assign
 
+SHADOW = "rollout.shadow"
+"""The rule by which a copy of a call is asked of a candidate; nobody gets its answer."""
 KNOWN_NAMES_SHOWN = 20
 """How many callable route names a `model_not_found` lists."""
 
@@ -69,6 +71,19 @@ def _admit_dealt(parsed: Parsed, route: RouteView, split: Split, clock: Clock) -
     task, data_class, admission = _admission(arm, parsed, clock)
     flags = admission.rules if assigned.weight_bp else (*admission.rules, UNMONITORED)
     return Admitted(parsed, arm, task, data_class, admission, flags, assigned)
+
+
+def admit_copy(candidate: RouteView, parsed: Parsed, clock: Clock) -> Admitted:
+    """The same of a call that is asked of a rollout's candidate beside its own answer; no arm is dealt.
+
+    Raises:
+        CallerError: as `admit`, where the candidate may not serve what stable may.
+        PlatformFault: STOPPED.
+    """
+    if candidate.stop is not None:
+        raise stopped_error(candidate.stop)
+    task, data_class, admission = _admission(candidate, parsed, clock)
+    return Admitted(parsed, candidate, task, data_class, admission, (*admission.rules, SHADOW))
 
 
 def arm_view(route: RouteView, assigned: Assigned) -> RouteView:

@@ -9,6 +9,7 @@ from lineclear.base.clock import Clock
 from lineclear.base.ids import ExchangeIds
 from lineclear.domain.ledger import LedgerSink
 from lineclear.gateway.accounts import AccountantClient
+from lineclear.gateway.copies import Copies
 from lineclear.gateway.current import Current
 from lineclear.gateway.head import Head
 from lineclear.gateway.identify import Identified, identify
@@ -42,3 +43,5 @@ class Parts(msgspec.Struct, frozen=True):
     """Who calls: by an API key at the data port, by a principal of control at the inner door."""
     reviews: ReviewRates = msgspec.field(default_factory=ReviewRates)
     """How much each app has said of outputs lately."""
+    copies: Copies = msgspec.field(default_factory=Copies)
+    """Calls that wait to be asked of a candidate too."""

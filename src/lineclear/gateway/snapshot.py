@@ -57,6 +57,7 @@ from lineclear.gateway.deprecation import deprecation_fields
 from lineclear.gateway.guardrails import Guardrails, compile_guardrails
 from lineclear.gateway.live import Live, TargetHealth
 from lineclear.gateway.replicas import Replicas
+from lineclear.gateway.shadow import ShadowView
 from lineclear.gateway.split import Split, split_of
 from lineclear.net.upstream import Origin
 from lineclear.providers.address import Address, address, provider_origin
@@ -211,6 +212,8 @@ class RouteView(msgspec.Struct, frozen=True, gc=False):
     """How calls are dealt to this release and to `candidate`; None without a rollout under way."""
     candidate: "RouteView | None" = None
     """The same route with the release that a rollout tries; without `split` only control calls it."""
+    shadow: ShadowView | None = None
+    """Set while copies of its calls are asked of `candidate`."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
@@ -392,6 +395,13 @@ class _CandidateBook:
     def stop(self, scope: str) -> StopEntry | None:
         return self._stops.get(scope)
 
+    def shadow(self, section: RouteSection) -> ShadowView | None:
+        copied = section.shadow
+        if copied is None:
+            return None
+        lease_ns = int(section.lease_s * 1e9)
+        return ShadowView(copied.run, copied.share_bp, copied.spend_cap_nano_usd, lease_ns, self._live.exposure)
+
     def split(self, section: RouteSection) -> Split:
         return split_of(section.rollout, section.weight_bp, section.lease_s, self._pepper, self._live.exposure)
 
@@ -488,6 +498,7 @@ def _dealt_view(
         return stable
     tried = msgspec.structs.replace(section, stable=section.candidate)
     candidate = _route_view(tried, environment_class, book, limits, revision)
+    stable = msgspec.structs.replace(stable, shadow=book.shadow(section))
     if section.weight_bp == 0:
         return msgspec.structs.replace(stable, candidate=candidate)
     if not (0 < section.weight_bp < WEIGHT_BP_MAX and section.rollout and section.lease_s > 0):

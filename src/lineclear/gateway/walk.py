@@ -10,6 +10,7 @@ from lineclear.domain.ledger import Checkpoint
 from lineclear.domain.money import NO_USAGE
 from lineclear.gateway.admit import admit
 from lineclear.gateway.attempt import Opened, attempt, total_deadline_ns
+from lineclear.gateway.copies import Carried
 from lineclear.gateway.entry import entry
 from lineclear.gateway.finish import finish
 from lineclear.gateway.guard import guard_input
@@ -50,10 +51,12 @@ async def walk(parts: Parts, operation: Operation, request: Request, reply: Repl
     except ClientGone:
         parts.counters["gone_before_intent"] += 1
     else:
-        await _carry(parts, snapshot, planned, trace, reply)
+        carried = await carry(parts, snapshot, planned, trace, reply)
+        if planned.admitted.route.shadow is not None:
+            parts.copies.offer(planned.admitted.route.shadow, carried, trace, parts.counters)
 
 
-async def _carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trace, reply: Reply) -> None:
+async def carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trace, reply: Reply) -> Carried:
     """The part of the walk that has an intent, and therefore exactly one settle."""
     reserved: Reserved | None = None
     opened: Opened | None = None
@@ -76,6 +79,7 @@ async def _carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trac
             trace.call.abort()
         settled = settle(planned, reserved, opened, relayed, trace, parts.ledger, parts.accountant)
     await finish(planned, opened, relayed, settled, reply, parts.ledger, trace, parts.clock)
+    return Carried(planned, opened, relayed, settled)
 
 
 async def _open(parts: Parts, reserved: Reserved, trace: Trace) -> Opened:

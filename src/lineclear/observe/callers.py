@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from lineclear.domain.entry import HOUR_US, day_of
 from lineclear.domain.ledger import INNER_KEY_PREFIX
+from lineclear.domain.shadow import SHADOW_APP
 from lineclear.store.day_rollups import hours_of, read_day
 from lineclear.store.ledger import Ledger
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS, facets
@@ -75,8 +76,8 @@ def _add_day(
     new: set[CallerKey] = set()
     for key, rollup in _rollups(connection, day, only):
         caller_key = (key[_MODEL], key[_ENVIRONMENT], key[_APP])
-        if not caller_key[0]:
-            continue  # refused before a model was chosen
+        if not caller_key[0] or caller_key[2] == SHADOW_APP:
+            continue  # refused before a model was chosen, or a copy that nobody gets the answer of
         caller = found.get(caller_key)
         if caller is None:
             caller = found[caller_key] = Caller(caller_key[2], caller_key[1])

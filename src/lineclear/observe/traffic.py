@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lineclear.domain.entry import DAY_US, HOUR_US
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import Usage
+from lineclear.domain.shadow import SHADOW_APP
 from lineclear.store.day_rollups import hours_of, read_day
 from lineclear.store.ledger import Ledger
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS
@@ -52,6 +53,8 @@ def sum_traffic(ledger: Ledger, days: int, now_us: int) -> dict[tuple[str, str],
     """The traffic of the last days up to now, by (environment, route)."""
     found: dict[tuple[str, str], RouteTraffic] = {}
     for key, rollup in rollups_of(ledger, days, now_us, {}):
+        if key[_PLACES["app"]] == SHADOW_APP:
+            continue  # a copy that nobody gets the answer of
         place = (key[_PLACES["environment"]], key[_PLACES["route"]])
         traffic = found.setdefault(place, RouteTraffic())
         traffic.add(key[_PLACES["app"]], key[_PLACES["outcome"]], rollup)
@@ -63,6 +66,8 @@ def count_callers(ledger: Ledger, days: int, now_us: int, only: Mapping[str, str
     found: dict[str, int] = {}
     for key, rollup in rollups_of(ledger, days, now_us, only):
         app = key[_PLACES["app"]]
+        if app == SHADOW_APP:
+            continue
         found[app] = found.get(app, 0) + rollup.sums[_SUMS["requests"]]
     return found
 

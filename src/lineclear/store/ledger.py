@@ -26,7 +26,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from lineclear.domain.entry import check_number
 from lineclear.domain.exposed import Exposed
-from lineclear.domain.ledger import Review
+from lineclear.domain.ledger import Mirrored, Review
 from lineclear.store.database import Database, Durability
 from lineclear.store.day_rollups import fold_day, forget_day, has_hours, is_folded
 from lineclear.store.ledger_tables import (
@@ -42,6 +42,7 @@ from lineclear.store.ledger_tables import (
     rule_hits,
 )
 from lineclear.store.migrate import Lineage, migrate
+from lineclear.store.mirrored_rows import add_mirrored
 from lineclear.store.review_rows import FoundReview, add_reviews, found_reviews, waiting_reviews
 from lineclear.store.rollup import EntryRow, FacetValues, Rollup, RollupKey, fold_rows
 from lineclear.store.standing_rollups import StandingRollups
@@ -159,6 +160,8 @@ class LedgerBatch:
     """Those of the rows that a policy had a say in, by id."""
     reviews: Sequence[Review] = ()
     """What people said, received on `day`."""
+    mirrored: Sequence[Mirrored] = ()
+    """Copies of calls, read on `day`."""
 
 
 @dataclass(frozen=True)
@@ -426,6 +429,7 @@ class Ledger:
                 _count_hits(tx, batch, rows)
             forget_day(tx, batch.day)
         add_reviews(tx, batch.day, batch.reviews)
+        add_mirrored(tx, batch.day, batch.mirrored)
         _write_rollups(tx, self._standing.add(tx, folded))
         _upsert(tx, positions, [vars(position) for position in batch.positions])
         _upsert(tx, anomalies, [vars(anomaly) for anomaly in batch.anomalies], update=False)

@@ -1,4 +1,4 @@
-"""The ledger's tables: entries, facets, hour and day rollups, read positions, anomalies, arrivals, exposures, reviews.
+"""The ledger's tables: entries, facets, hour and day rollups, read positions, anomalies, arrivals, exposures, and more.
 
 In and out: names and columns only; `store.ledger` writes them, `observe` reads them. One SQLite file holds
 one UTC day; in PostgreSQL `entries` is partitioned by day.
@@ -222,6 +222,32 @@ reviews = Table(
 )
 """What people said of outputs. `number` is 0 and the facts of the request are empty until the request is found; then it
 counts, from 1, what was found of a rollout on that day. Rows are added and never change what was said."""
+
+mirrored = Table(
+    "mirrored",
+    LEDGER,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("run", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("stable_outcome", Text, nullable=False),
+    Column("stable_status", SmallInteger, nullable=False),
+    Column("candidate_outcome", Text, nullable=False),
+    Column("error_code", Text, nullable=False),
+    Column("stable_bytes", BigInteger, nullable=False),
+    Column("candidate_bytes", BigInteger, nullable=False),
+    Column("stable_nano_usd", BigInteger, nullable=False),
+    Column("candidate_nano_usd", BigInteger, nullable=False),
+    Column("is_unpriced", Boolean, nullable=False),
+    Column("stable_us", BigInteger, nullable=False),
+    Column("candidate_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How the answers to a call of stable's and to its copy for a candidate compare; no text of either."""
 
 DIMENSIONS: tuple[str, ...] = tuple(column.name for column in rollups.primary_key.columns if column.name != "hour")
 """What `usage` can be asked by, in the order of the first columns of a facet."""

@@ -136,6 +136,15 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
             "review": {"ratio": 1.5, "floor": 0.01, "min_reviews": 5},
         },
     },
+    "Rollout shadow": {
+        "kind": "Rollout", "name": "shaded", "steps": [
+            {"shadow": {
+                "percent": 5, "min_copies": 5, "max_wait_s": 5, "spend_usd": "5",
+                "margin": 0.05, "ratio": 2, "alpha": 0.1,
+            }},
+            {"weight": {"percent": 50}},
+        ],
+    },
     "Rollout last": {
         "kind": "Rollout", "name": "last", "steps": [{"holdback": {"percent": 5, "duration_s": 5}}],
     },

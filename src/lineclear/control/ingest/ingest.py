@@ -30,7 +30,7 @@ from lineclear.control.ingest.reviews import Reviewing
 from lineclear.domain.entry import day_of
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.exposed import Exposed
-from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Record, Refusal, Review, Settle
+from lineclear.domain.ledger import Checkpoint, Heartbeat, Intent, Mirrored, Record, Refusal, Review, Settle
 from lineclear.handover.checkpoint import CheckpointBroken
 from lineclear.handover.segment import (
     SegmentBatch,
@@ -346,10 +346,18 @@ class Ingest:
             segment.watermark_us = record.at_us
             if self._listener is not None:
                 self._listener.heartbeat(source.name, record)
-        elif isinstance(record, Review):
-            if len(self._work.reviews) >= ROWS_PER_COMMIT_MAX:
-                self._flush()
-            self._work.reviews.append(_storable_review(record))
+        elif isinstance(record, Review | Mirrored):
+            self._take_beside(record)
+
+    def _take_beside(self, record: Review | Mirrored) -> None:
+        """What is said of exchanges beside their own records."""
+        work = self._work
+        if len(work.reviews) + len(work.mirrored) >= ROWS_PER_COMMIT_MAX:
+            self._flush()
+        if isinstance(record, Review):
+            work.reviews.append(_storable_review(record))
+        else:
+            work.mirrored.append(record)
 
     def _close_orphans(self, source: SourceReading) -> None:
         now_us = self._clock.unix_us()
@@ -425,13 +433,14 @@ class Ingest:
                 exposed=work.exposed,
                 ruled=work.ruled,
                 reviews=work.reviews,
+                mirrored=work.mirrored,
             )
         )
         work.entries += len(work.rows)
         if work.reviews:
             self._reviewing.arrived()
         work.rows, work.facets, work.anomalies, work.touched, work.exposed, work.ruled = [], {}, [], {}, {}, {}
-        work.reviews = []
+        work.reviews, work.mirrored = [], []
         if self._listener is not None and committed.rollups:
             self._listener.committed(committed.rollups)
 
@@ -479,6 +488,7 @@ class _Work:
         "entries",
         "exposed",
         "facets",
+        "mirrored",
         "orphans",
         "reading",
         "records",
@@ -496,6 +506,7 @@ class _Work:
         self.exposed: dict[str, Exposed] = {}
         self.ruled: dict[str, RuledEntry] = {}
         self.reviews: list[Review] = []
+        self.mirrored: list[Mirrored] = []
         self.day: int | None = None
         self.reading: SegmentReading | None = None
         """The segment whose records are being folded."""

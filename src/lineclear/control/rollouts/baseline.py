@@ -24,6 +24,8 @@ SAMPLE_DAYS: Final = 7
 SLOW_QUANTILE: Final = 0.95
 COST_QUANTILE: Final = 0.995
 """Source of both: release-governance §2.1."""
+COST_ROOM: Final = 4
+"""Costs are cut at no less than so many times their median."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,11 @@ class Baseline:
     @property
     def cost_cap_nano_usd(self) -> int | None:
         """What a request's cost is cut at; None while there are too few with a price, or if they cost nothing."""
-        return _quantile(self.costs_nano_usd, COST_QUANTILE) or None
+        highest = _quantile(self.costs_nano_usd, COST_QUANTILE)
+        if highest is None:
+            return None
+        # Where all cost alike, a cut at the highest would make a dearer candidate's costs look the same.
+        return max(highest, COST_ROOM * self.costs_nano_usd[len(self.costs_nano_usd) // 2]) or None
 
     @property
     def per_second(self) -> float:

@@ -62,7 +62,7 @@ def run_of(one: Stored) -> GateRun | None:
         return None
     row, progress = one.row, one.progress
     return GateRun(
-        f"{row.id}-{progress.step + 1}-{progress.attempt + 1}",
+        rules.gate_run(row.id, progress),
         step.kind,
         step.gate,
         row.id,

@@ -18,6 +18,8 @@ SLOW_SHARE: Final = 0.05
 """By how it is frozen, one in twenty of stable's requests is slow."""
 UNSEEN: Final = 3.0
 """Of a rate never seen in n requests, 3/n is a fair upper guess."""
+DEALT: Final = frozenset({StepKind.WEIGHT, StepKind.HOLDBACK})
+"""Steps in which both arms have traffic of their own to compare."""
 WORDS: Final = {Guard.ERROR: "errors", Guard.SLOW: "slow answers"}
 
 
@@ -58,7 +60,7 @@ def route_plan(course: Course, environment: str, route: str, stable: Baseline) -
     plans = [
         _plan(course, at, guard, base, round(seconds[at] * stable.per_second), stable.requests)
         for at, step in enumerate(course.steps)
-        if step.kind is not StepKind.APPROVAL
+        if step.kind in DEALT
         for guard, base in ((Guard.ERROR, rate), (Guard.SLOW, SLOW_SHARE))
         if any(item.guard is guard for item in course.guards)
     ]

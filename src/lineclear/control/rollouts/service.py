@@ -24,6 +24,7 @@ from lineclear.control.releases import Release, move, release_id
 from lineclear.control.rollouts.baseline import SAMPLE_MIN, Baseline, baseline
 from lineclear.control.rollouts.gates import GateRunners, result_of, run_of
 from lineclear.control.rollouts.planner import RoutePlan, route_plan
+from lineclear.control.rollouts.shadow import ShadowGates
 from lineclear.control.scopes import scope_of_route
 from lineclear.control.under_way import PLATFORM_ACTOR, Stored
 from lineclear.domain import rollout as rules
@@ -31,7 +32,7 @@ from lineclear.domain.access import Scope
 from lineclear.domain.entry import day_of
 from lineclear.domain.evidence import Arm
 from lineclear.domain.floor import FLOOR_DEFAULT
-from lineclear.domain.rollout import GateResult, NotPossible, Progress, RolloutState
+from lineclear.domain.rollout import GateResult, NotPossible, Progress, RolloutState, StepKind
 from lineclear.domain.signals import Guard, RolloutEvidence, SignalPlan
 from lineclear.store import control_rows as rows
 from lineclear.store import rollout_rows
@@ -86,7 +87,7 @@ class Rollouts:
         gates: GateRunners | None = None,
     ) -> None:
         self._publisher = publisher
-        self._gates: GateRunners = gates or {}
+        self._gates: GateRunners = {StepKind.SHADOW: ShadowGates(ledger, publisher.clock), **(gates or {})}
         self._overrides = overrides
         self._to_end: dict[str, tuple[Stored, str]] = {}
         """Rolled back by a guard, by id, with its words, where gateways could not be told yet."""

@@ -1,0 +1,188 @@
+"""Copies for a candidate: nobody hears them, waits for them or pays for them, and what they show is on record."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from gateway_house import KEY, House, Plan, in_house, model, route
+
+from lineclear.domain.ledger import Intent, Mirrored, Settle
+from lineclear.domain.snapshot import AccountLimits, BudgetLimit, ReleaseEntry, RouteSection, ShadowEntry, TargetEntry
+from lineclear.gateway import copies
+from lineclear.gateway.mirror import SHADOW_KEY, Mirror
+from lineclear.testing.load import Call, chat_call
+
+RICH = 1_000_000_000_000
+LIMITS = {
+    "app:app": AccountLimits(None, None, None, BudgetLimit(10_000_000_000, "UTC")),
+    "route:live/chat": AccountLimits(1_000, None, None, None),
+}
+
+
+def shaded(stable: str, candidate: str, share_bp: int = 10_000, cap: int = RICH, **facts: Any) -> RouteSection:
+    # Any: fields of a section.
+    made = route("chat", stable, **facts)
+    tried: ReleaseEntry = msgspec.structs.replace(
+        made.stable, id="rel_fedcba9876543210", digest="f" * 64, targets=(TargetEntry(f"{candidate}@1", 1),)
+    )
+    shadow = ShadowEntry("ro_1-1-1", share_bp, cap)
+    return msgspec.structs.replace(made, candidate=tried, rollout="ro_1", lease_s=3600.0, shadow=shadow)
+
+
+def shaded_plan(section: RouteSection, **facts: Any) -> Plan:
+    # Any: fields of a plan.
+    return Plan(models=[model("other"), model("third")], routes=[section], **facts)
+
+
+def play_with(directory: Path, plan: Plan, play: Callable[[House], Awaitable[None]], *, watched: bool = True) -> None:
+    """In a house whose copies are asked."""
+
+    async def played(house: House) -> None:
+        if watched:
+            house.live.exposure.renew()
+        mirror = Mirror(house.parts, 1)
+        mirror.start()
+        try:
+            await play(house)
+        finally:
+            await mirror.close()
+
+    in_house(directory, plan, played)
+
+
+def mirrored(house: House) -> list[Mirrored]:
+    house.spool.flush_now()
+    return [record for record in house.records() if isinstance(record, Mirrored)]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+def of_shadow(house: House) -> tuple[list[Intent], list[Settle]]:
+    house.spool.flush_now()
+    records = house.records()
+    intents = [record for record in records if isinstance(record, Intent) and record.key_id == SHADOW_KEY]
+    ids = {intent.id for intent in intents}
+    return intents, [record for record in records if isinstance(record, Settle) and record.id in ids]
+
+
+def test_a_copy_is_asked_of_the_candidate_and_compared(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(chat_call(KEY, "chat", "hello [[text=always the same]]"))
+        assert (answer.status, answer.headers["x-lineclear-release"]) == (200, "rel_0123456789abcdef")
+        await until(lambda: len(mirrored(house)) == 1)
+        (record,) = mirrored(house)
+        assert (record.run, record.request, record.text) == ("ro_1-1-1", answer.request_id, "same")
+        assert (record.stable_outcome, record.stable_status, record.candidate_outcome) == ("ok", 200, "ok")
+        assert record.stable_bytes == record.candidate_bytes > 0
+        assert record.stable_nano_usd == record.candidate_nano_usd > 0
+        assert record.candidate_us > 0
+        (intent,), (settle,) = of_shadow(house)
+        assert (intent.id, intent.app, intent.team, intent.accounts) == (record.id, "(shadow)", "team", ())
+        assert (intent.release, intent.rollout, intent.arm) == ("rel_fedcba9876543210", "", "")
+        assert (settle.model, settle.rules, settle.cost_nano_usd) == (
+            "other@1",
+            ("rollout.shadow",),
+            record.candidate_nano_usd,
+        )
+        second = await house.call(chat_call(KEY, "chat", "what the candidate says differently"))
+        assert second.status == 200
+        await until(lambda: len(mirrored(house)) == 2)
+
+    play_with(tmp_path, shaded_plan(shaded("good", "other")), play)
+
+
+def test_a_changed_text_a_failure_and_a_refusal_are_told_apart(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("other", always="text=something else")
+        await house.call(chat_call(KEY, "chat", "hello"))
+        await until(lambda: len(mirrored(house)) == 1)
+        house.vendor.set_script("other", always="status=500")
+        fine = await house.call(chat_call(KEY, "chat", "hello"))
+        assert fine.status == 200
+        await until(lambda: len(mirrored(house)) == 2)
+        changed, failed = mirrored(house)
+        assert (changed.text, changed.candidate_outcome) == ("changed", "ok")
+        assert (failed.text, failed.stable_outcome, failed.candidate_outcome) == ("unknown", "ok", "failed")
+        assert failed.error_code
+        # Where stable fails too, the candidate is asked all the same: else only its own failures would be seen.
+        house.vendor.set_script("good", always="status=500")
+        broken = await house.call(chat_call(KEY, "chat", "hello"))
+        assert broken.status >= 500
+        await until(lambda: len(mirrored(house)) == 3)
+        assert (mirrored(house)[2].stable_outcome, mirrored(house)[2].candidate_outcome) == ("failed", "failed")
+
+    play_with(tmp_path, shaded_plan(shaded("good", "other")), play)
+
+
+def test_a_stream_is_copied_without_its_text(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(chat_call(KEY, "chat", "hello", stream=True))
+        assert answer.failure == ""
+        await until(lambda: len(mirrored(house)) == 1)
+        (record,) = mirrored(house)
+        assert (record.text, record.stable_outcome, record.candidate_outcome) == ("unknown", "ok", "ok")
+        assert record.stable_bytes == record.candidate_bytes > 0
+
+    play_with(tmp_path, shaded_plan(shaded("good", "other")), play)
+
+
+def test_a_candidate_that_hangs_delays_nobody_and_copies_that_find_no_room_are_counted(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("other", always="hang")
+        for number in range(copies.COPIES_MAX + 10):
+            answer = await house.call(chat_call(KEY, "chat", f"hello {number}"))
+            assert answer.failure == ""
+        assert house.parts.counters["shadow_dropped"] >= 1
+        assert mirrored(house) == []
+
+    play_with(tmp_path, shaded_plan(shaded("good", "other")), play)
+
+
+def test_copies_stay_within_their_spend_cap_and_on_nobodys_budget(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        said = {"model": "chat", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
+        for _ in range(8):
+            assert (await house.call(_call(said))).status == 200
+        await until(lambda: house.parts.counters["shadow_over_cap"] >= 1)
+        records = mirrored(house)
+        assert 1 <= len(records) < 8
+        assert sum(record.candidate_nano_usd for record in records) <= 300_000
+        intents, _ = of_shadow(house)
+        assert {intent.accounts for intent in intents} == {()}
+        left = (await house.get("/v1/me", authorization=f"Bearer {KEY}"))[1]["limits"]
+        (row,) = [row for row in left if row["account"] == "route:live/chat"]
+        assert row["left"] >= 1_000 - 8
+
+    play_with(tmp_path, shaded_plan(shaded("good", "other", cap=300_000), limits=LIMITS), play)
+
+
+def _call(body: Mapping[str, object]) -> Call:
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    return Call("/v1/chat/completions", headers, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("case", ["share", "unwatched", "ended"])
+def test_what_is_not_to_be_copied_is_not(tmp_path: Path, case: str) -> None:
+    section = shaded("good", "other", share_bp=1 if case == "share" else 10_000)
+    if case == "ended":
+        section = msgspec.structs.replace(section, shadow=None)
+
+    async def play(house: House) -> None:
+        for _ in range(5):
+            assert (await house.call(chat_call(KEY, "chat", "hello"))).status == 200
+        # What is copied waits where the walk has put it, before its caller has the answer.
+        assert not house.parts.copies.waiting
+        assert mirrored(house) == []
+        assert of_shadow(house) == ([], [])
+
+    play_with(tmp_path, shaded_plan(section), play, watched=case != "unwatched")
