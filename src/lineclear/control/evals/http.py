@@ -20,6 +20,7 @@ from lineclear.control.endpoint import (
 from lineclear.control.evals.facts import EvalRunDetail, EvalRunFacts, run_detail, run_facts
 from lineclear.control.evals.runs import EvalAsked, EvalRuns, EvalStanding, unknown
 from lineclear.control.replays.service import Replays
+from lineclear.domain.access import Scope
 from lineclear.domain.permissions import Permission
 from lineclear.domain.rollout import StepKind
 from lineclear.store.eval_rows import LIST_ROWS_MAX
@@ -57,11 +58,15 @@ def endpoints(runs: EvalRuns, replays: Replays) -> tuple[Endpoint, ...]:
 
     def start(call: Call) -> EvalRunDetail:
         asked: NewEvalRun = call.body
-        spec = runs.spec(asked.eval)
         nothing = Refused(
             AdminCode.NOT_FOUND,
             f"there is no eval {asked.eval!r} of route {asked.route!r} for you in {asked.environment}",
         )
+        spec = runs.spec(asked.eval)
+        if spec is None:
+            raise nothing
+        # Who does not see the Eval's team is told nothing more about it.
+        call.require(Permission.EVALUATION_RUN, Scope(team=spec.team), nothing)
         environments = [asked.environment, *([asked.candidate_from] if asked.candidate_from else [])]
         for scope in runs.scopes(spec, asked.route, environments):
             call.require(Permission.EVALUATION_RUN, scope, nothing)

@@ -140,17 +140,11 @@ class EvalRuns:
 
     # what people and rollouts ask
 
-    def spec(self, name: str) -> EvalSpec:
-        """What an Eval asks for now.
-
-        Raises:
-            Refused: `not_found`.
-        """
+    def spec(self, name: str) -> EvalSpec | None:
+        """What an Eval asks for now; None if there is none of that name."""
         with self._database.read() as tx:
             found = read_desired(tx).evals.get(name)
-        if found is None:
-            raise Refused(AdminCode.NOT_FOUND, f"there is no eval {name!r}", hint="`lineclear evals list`")
-        return spec_of_eval(found)
+        return None if found is None else spec_of_eval(found)
 
     def scopes(self, spec: EvalSpec, route: str, environments: Collection[str]) -> tuple[Scope, ...]:
         """Where whoever starts a run has to be allowed to: its route, its app and dataset, those that judge."""
