@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from hypothesis.strategies import integers, sampled_from
+from hypothesis.strategies import integers, lists, sampled_from
 
 from lineclear.domain import rollout as rules
 from lineclear.domain.evidence import Arm, ArmCounts, BadnessSums, bets_on_worse
@@ -273,6 +273,35 @@ def test_guards_speak_while_a_gate_at_a_weight_runs() -> None:
 def test_nothing_is_run_again_where_no_gate_holds(progress: Progress) -> None:
     with pytest.raises(NotPossible, match="no gate"):
         rules.run_again(COURSE, progress, "by ann", START_US)
+
+
+@given(lists(sampled_from(["pass", "fail", "inconclusive", "running", "none", "pause", "resume", "step", "rerun"])))
+def test_no_order_leads_past_a_gate_but_its_verdict_or_a_person_who_saw_that_nothing_was_shown(acts: list[str]) -> None:
+    at = AT_GATE
+    for act in acts:
+        was = at
+        gate = None if act == "none" else GateResult(GateVerdict(act), "x") if act in set(GateVerdict) else None
+        try:
+            match act:
+                case "pause":
+                    at = rules.paused(was, "by ann")
+                case "resume":
+                    at = rules.resumed(GATED, was, None, "by ann", START_US)
+                case "step":
+                    at = rules.stepped(GATED, was, "by ann", START_US)
+                case "rerun":
+                    at = rules.run_again(GATED, was, "by ann", START_US)
+                case _:
+                    at = gated(was, gate)
+        except NotPossible:
+            continue
+        if at.step != 0:
+            is_seen = act == "resume" and (was.hold, was.verdict) == (Hold.GATE, "inconclusive")
+            assert is_seen or (act == "pass" and was.state is RolloutState.RUNNING)
+            return
+        assert rules.weight_bp(GATED, at) == 0
+        assert (at.verdict != "") == (at.hold is Hold.GATE)
+        assert at.attempt == was.attempt + (act == "rerun")
 
 
 class Life(RuleBasedStateMachine):
