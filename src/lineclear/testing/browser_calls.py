@@ -55,7 +55,7 @@ def page_paths(platform: Platform) -> list[str]:
         *("/changes", "/changes?action=manifest.&state=applied", "/changes?actor=nobody"),
         *(f"/changes/{item['id']}" for item in changes[:2]),
         *(f"/releases/{item['id']}" for item in releases[:2]),
-        *("/rollouts", "/rollouts?state=held", "/emergency", "/access", "/model-access"),
+        *("/rollouts", "/rollouts?state=held", "/emergency", "/access", "/model-access", "/notices?state=all"),
         "/model-access?model=simulated&at=7d",
         "/model-access?model=second",
         "/access?subject=me&action=change:approve&object=platform",
