@@ -11,7 +11,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
 
 from lineclear.domain.errors import PlatformFault
-from lineclear.store import access_tables, notice_rows, replay_rows, rollout_rows
+from lineclear.store import access_tables, eval_rows, notice_rows, replay_rows, rollout_rows
 from lineclear.store.control_tables import CONTROL
 from lineclear.store.database import Database
 from lineclear.store.filesystem import file_system_kind, refuse_network_file_system
@@ -74,7 +74,14 @@ def test_writers_of_many_threads_all_get_through(database: Database) -> None:
 @pytest.mark.parametrize(("lineage", "tables"), [(Lineage.CONTROL, CONTROL), (Lineage.LEDGER, LEDGER)])
 def test_migrations_lead_to_the_tables_of_the_code(database: Database, lineage: Lineage, tables: MetaData) -> None:
     # These modules add their tables to control's where they are defined.
-    added = {access_tables.grants.name, rollout_rows.rollouts.name, notice_rows.notices.name, replay_rows.replays.name}
+    tables_of_others = (
+        access_tables.grants,
+        rollout_rows.rollouts,
+        notice_rows.notices,
+        replay_rows.replays,
+        eval_rows.eval_runs,
+    )
+    added = {table.name for table in tables_of_others}
     assert added <= CONTROL.tables.keys()
     migrate(database, lineage)
     migrate(database, lineage)
