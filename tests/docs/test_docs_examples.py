@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md",
     "docs/explain.md",
+    "docs/reviews.md",
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/guides").glob("*.md"))),
 ]
 NOT_RUN: Mapping[tuple[str, str], str] = {

@@ -13,7 +13,7 @@ from lineclear.control.rollouts.service import Standing
 from lineclear.domain import rollout as rules
 from lineclear.domain.evidence import WEIGHT_BP_MAX, Arm, e_value
 from lineclear.domain.reviews import DISMISSED, ReviewOutcome
-from lineclear.domain.rollout import Course, Step
+from lineclear.domain.rollout import Course, Progress, RolloutState, Step
 from lineclear.domain.signals import Guard, RolloutEvidence
 from lineclear.domain.verdict import judge
 from lineclear.observe.period import time_text
@@ -34,7 +34,7 @@ class StepFacts:
     """How long it lasts at least."""
     min_requests: int
     state: str
-    """done | now | to come"""
+    """done | now | to come; of a rollout that did not complete also: ended here | never begun"""
     title: str
     """What a gate runs; empty for other steps."""
 
@@ -170,7 +170,7 @@ def detail_of(standing: Standing) -> RolloutDetail:
     return RolloutDetail(
         facts_of(standing),
         list(standing.why),
-        [_step(one.course.steps[at], at, one.progress.step) for at in range(len(one.course.steps))],
+        [_step(one.course.steps[at], at, one.progress) for at in range(len(one.course.steps))],
         guards_of(one.course, evidence),
         _requests(evidence, Arm.STABLE),
         _requests(evidence, Arm.CANDIDATE),
@@ -257,7 +257,9 @@ def _requests(evidence: RolloutEvidence | None, arm: Arm) -> int:
     return 0 if evidence is None else evidence.requests.total(arm)
 
 
-def _step(step: Step, at: int, now: int) -> StepFacts:
-    state = "now" if at == now else "done" if at < now else "to come"
+def _step(step: Step, at: int, progress: Progress) -> StepFacts:
+    now, last = progress.step, "now" if progress.is_open else "ended here"
+    is_passed = at < now or progress.state is RolloutState.COMPLETED
+    state = "done" if is_passed else last if at == now else "to come" if progress.is_open else "never begun"
     share = min(step.weight_bp, WEIGHT_BP_MAX) / 100
     return StepFacts(at + 1, step.kind.value, share, step.bake_us / 1e6, step.requests_min, state, step.title)
