@@ -47,7 +47,7 @@ NOT_RUN: Mapping[tuple[str, str], str] = {
 ENDS_WITH: Mapping[str, int] = {
     "lineclear plan -f": ExitCode.PLAN_HAS_CHANGES,
     "sed 's/kind and brief/": ExitCode.PLAN_HAS_CHANGES,
-    "sed '/prompt: letters/d'": ExitCode.APPROVAL_PENDING,
+    "sed '/prompt: bakery/d'": ExitCode.APPROVAL_PENDING,
     "lineclear providers add openai --model gpt-4o-mini-2024-07-18 --dry-run": ExitCode.PLAN_HAS_CHANGES,
 }
 """Blocks that end with another exit code than 0, as their page says, by their first words."""

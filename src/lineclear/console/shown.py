@@ -211,7 +211,9 @@ def percent(number: float) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value of a manifest as a person reads it: text as it is, nothing as a dash, the rest as JSON on one line."""
+    """A value of a manifest as a person reads it: text as it is, texts with commas, the rest as JSON on one line."""
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

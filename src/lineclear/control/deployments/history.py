@@ -46,7 +46,9 @@ def read_history(tx: Connection, environment: str, route: str) -> list[Stretch]:
     """Every stretch, newest first; empty if the route was never deployed there."""
     events = rows.read_audit_of(tx, deployment_object(environment, route), MOVES_MAX)
     changes = {event.change_id for event in events if event.change_id}
-    approvers = {id_: row.approver for id_ in changes if (row := rows.read_change(tx, id_)) is not None}
+    found = [row for id_ in changes if (row := rows.read_change(tx, id_)) is not None]
+    # Where nobody had to approve, the row names the author as the one who decided.
+    approvers = {row.id: row.approver for row in found if row.approver != row.author}
     return stretches(reversed(events), approvers)
 
 

@@ -57,7 +57,9 @@ def read_status_history(tx: Connection, name: str, version: str) -> list[StatusS
         *rows.read_audit_of(tx, f"model-version/{name}@{version}", EVENTS_MAX),
     ]
     changes = {event.change_id for event in events if event.change_id}
-    approvers = {id_: row.approver for id_ in changes if (row := rows.read_change(tx, id_)) is not None}
+    found = [row for id_ in changes if (row := rows.read_change(tx, id_)) is not None]
+    # Where nobody had to approve, the row names the author as the one who decided.
+    approvers = {row.id: row.approver for row in found if row.approver != row.author}
     return list(steps(sorted(events, key=lambda event: -event.number), version, approvers))
 
 
