@@ -103,7 +103,11 @@ def test_stale_rejected_and_withdrawn_from_the_command_line(protected: AccessHou
     assert command(ann, "apply", first).exit_code == ExitCode.OK
     assert f"{second} stale" in command(ann, "changes", "show", second).stdout
     assert command(bob, "approve", second).exit_code == ExitCode.CONFLICT
+    before = bob.get(path_of("changes", second))["change"]["plan"]["content"]
     assert f"{second} open" in command(ann, "changes", "rebase", second).stdout
+    refused = command(bob, "approve", second, "--content", before)
+    assert (refused.exit_code, "look at it again" in refused.output) == (ExitCode.CONFLICT, True)
+    assert bob.get(path_of("changes", second))["approvals"] == []
     assert f"{second} rejected" in command(bob, "changes", "reject", second, "--reason", "too slow").stdout
     third = opened(ann, 50)
     assert f"{third} withdrawn" in command(ann, "changes", "withdraw", third).stdout

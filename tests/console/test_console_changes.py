@@ -15,6 +15,7 @@ from lineclear.testing.console_visitor import Visitor
 from lineclear.testing.platform import Platform
 
 PASSWORD = "correct horse battery"
+CONTENT = re.compile(r'name="content" value="([0-9a-f]{64})"')
 LIVE = {"kind": "Environment", "name": "live", "class": "live", "approvals": 1}
 
 
@@ -65,7 +66,13 @@ def asked(platform: Platform, people: Mapping[str, Visitor], text: str, note: st
 
 
 def decide(visitor: Visitor, change: str, verb: str, **fields: str) -> int:
+    if verb == "approvals" and "content" not in fields:
+        (fields["content"],) = CONTENT.findall(visitor.get(f"/changes/{change}").text) or [shown(visitor, change)]
     return visitor.post(f"/changes/{change}/{verb}", {"form_token": visitor.form_token(), **fields}).status
+
+
+def shown(visitor: Visitor, change: str) -> str:
+    return str(visitor.get(f"/changes/{change}.json").json()["change"]["plan"]["content"])
 
 
 def test_a_change_is_decided_and_carried_out_by_the_people_who_may(
@@ -109,12 +116,17 @@ def test_a_change_that_is_out_of_date_is_worked_out_again(platform: Platform, pe
     ann, bob = people["ann"], people["bob"]
     first = asked(platform, people, "Be brief.", "brief")
     second = asked(platform, people, "Be long.", "long")
+    before = shown(bob, first)
     assert decide(bob, second, "approvals") == 303
     assert decide(ann, second, "applications") == 303
     assert ann.get(f"/changes/{first}.json").json()["verbs"] == ["rebase", "withdraw"]
     assert "stale" in bob.get(f"/changes/{first}.json").json()["options"]["approve"]
     assert decide(ann, first, "rebases") == 303
     assert bob.get(f"/changes/{first}.json").json()["verbs"] == ["approve", "reject"]
+    # A page that was opened before that signs nothing now, and neither does a form that does not say what it showed.
+    assert [decide(bob, first, "approvals", content=content) for content in (before, "")] == [409, 400]
+    assert not bob.get(f"/changes/{first}.json").json()["approvals"]
+    assert f"lineclear approve {first} --content {shown(bob, first)}" in bob.get(f"/changes/{first}").text
     assert decide(ann, first, "withdrawals") == 303
 
 

@@ -272,6 +272,36 @@ def test_a_change_below_makes_it_stale_and_a_rebase_loses_its_approvals(
     assert requests.apply(change_id, ANN, allow).state is ChangeState.APPLIED
 
 
+def rebased_onto_something_else(plane: ControlPlane, requests: ChangeRequests, change_id: str) -> None:
+    other = change(plane, "eve", BASE.split("---")[2].replace("v1", "v9")).change or ""
+    requests.approve(other, BOB)
+    requests.apply(other, EVE, allow)
+    requests.rebase(change_id, EVE, allow)
+
+
+def test_an_approval_is_of_what_was_shown_and_of_nothing_else(plane: ControlPlane, requests: ChangeRequests) -> None:
+    change_id = opened(plane)
+    shown = requests.show(change_id).row.content_digest
+    rebased_onto_something_else(plane, requests, change_id)
+    error = refused(lambda: requests.approve(change_id, BOB, content=shown))
+    assert (error.code, "look at it again" in error.hint) == (AdminCode.STALE_PLAN, True)
+    standing = requests.show(change_id)
+    assert (standing.row.state, standing.approvals) == (ChangeState.OPEN, ())
+    done = requests.approve(change_id, BOB, content=standing.row.content_digest)
+    assert done.row.state == ChangeState.APPROVED
+
+
+def test_what_was_carried_out_names_nobody_who_approved_something_else(
+    plane: ControlPlane, requests: ChangeRequests
+) -> None:
+    change_id = opened(plane)
+    requests.approve(change_id, BOB)
+    rebased_onto_something_else(plane, requests, change_id)
+    requests.approve(change_id, ZOE)
+    requests.apply(change_id, ANN, allow)
+    assert requests.show(change_id).row.approver == "zoe"
+
+
 def test_a_rebase_onto_the_same_keeps_approvals(plane: ControlPlane, requests: ChangeRequests) -> None:
     change_id = opened(plane)
     requests.approve(change_id, BOB)

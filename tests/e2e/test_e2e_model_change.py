@@ -129,12 +129,14 @@ class Console:
         }
 
     def refuse_own(self, cast: Cast, change: str) -> str:
-        refused = cast.ann.sends(f"/changes/{change}/approvals", reason="mine")
+        content = cast.ann.sees(f"/changes/{change}")["change"]["plan"]["content"]
+        refused = cast.ann.sends(f"/changes/{change}/approvals", reason="mine", content=content)
         assert refused.status == 403, refused.text
         return refused.text
 
     def approve(self, cast: Cast, change: str) -> None:
-        assert cast.bob.sends(f"/changes/{change}/approvals", reason="looks right").status == 303
+        content = cast.bob.sees(f"/changes/{change}")["change"]["plan"]["content"]
+        assert cast.bob.sends(f"/changes/{change}/approvals", reason="looks right", content=content).status == 303
 
     def carry_out(self, cast: Cast, change: str) -> None:
         assert cast.ann.sends(f"/changes/{change}/applications").status == 303

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from lineclear.cli.asking import is_someone_there
 from lineclear.cli.connect import admin_command
 from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
@@ -22,10 +23,18 @@ change_argument = click.argument("change", shell_complete=names_of("changes"))
 @click.command()
 @change_argument
 @click.option("--reason", default="", help="What to say with it; kept with the change.")
+@click.option("--content", default="", help="Only if it does this: digest of the content that you looked at.")
+@click.option("--yes", "is_confirmed", is_flag=True, help="Do not ask at a terminal.")
 @admin_command
-def approve(client: AdminClient, output: Output, change: str, reason: str) -> None:
-    """Approve what a change of somebody else would do now."""
-    answer = client.post(path_of("changes", change, "approvals"), {"reason": reason})
+def approve(client: AdminClient, output: Output, change: str, reason: str, content: str, is_confirmed: bool) -> None:
+    """Approve what a change of somebody else would do now; refused with 6 if it is not what was shown."""
+    if not content:
+        shown = client.get(path_of("changes", change))
+        content = shown["change"]["plan"]["content"]
+        if not is_confirmed and is_someone_there():
+            click.echo("\n".join(_lines(shown)), err=True)
+            click.confirm("Approve this?", abort=True, err=True)
+    answer = client.post(path_of("changes", change, "approvals"), {"reason": reason, "content": content})
     lines = [f"{need['missing']} more for {need['environment']}" for need in answer["needs"] if need["missing"]]
     done = [f"approved; carry it out with `lineclear apply {change}`"]
     output.value(answer, lines or done)
@@ -95,11 +104,16 @@ def rebase(client: AdminClient, output: Output, change: str) -> None:
 
 
 def _tell(output: Output, answer: Mapping[str, Any]) -> None:
+    output.value(answer, _lines(answer))
+
+
+def _lines(answer: Mapping[str, Any]) -> list[str]:
+    """A change for a person."""
     facts = answer["change"]
     closed = f", closed {facts['closed_at']} by {facts['closed_by']} {facts['reason']}" if facts["closed_at"] else ""
     waits = f", until {facts['expires_at']}" if facts["expires_at"] and not closed else ""
     with_others = f" with {', '.join(facts['co_authors'])}" if facts["co_authors"] else ""
-    lines = [
+    return [
         f"{facts['id']} {facts['state']}{closed or waits}".rstrip(),
         f"by {facts['author']}{with_others}, {facts['created_at']}: {facts['note']}",
         *plan_lines(facts["plan"]),
@@ -112,5 +126,5 @@ def _tell(output: Output, answer: Mapping[str, Any]) -> None:
             f"{': ' + item['note'] if item['note'] else ''}"
             for item in answer["approvals"]
         ),
+        *([f"content {facts['plan']['content']}"] if answer["needs"] else []),
     ]
-    output.value(answer, lines)

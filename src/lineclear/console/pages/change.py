@@ -79,8 +79,21 @@ def _decide(path: str, *, needs_reason: bool = False) -> Callable[[Visit, Mappin
     return decide
 
 
+def _approve(visit: Visit, form: Mapping[str, str]) -> Onward:
+    """Sign what the page showed, and nothing else."""
+    change_id, content = visit.parts["change_id"], form.get("content", "")
+    if not content:
+        raise Refused(AdminCode.INVALID_REQUEST, "the form does not tell what was shown; open the change again")
+    sent = {"reason": form.get("reason", "").strip(), "content": content}
+    visit.post(f"{PATH}/approvals", sent, change_id=change_id)
+    return Onward(f"/changes/{part(change_id)}", {})
+
+
 CHANGE = Page(PATH, "change.html", load)
-CHANGE_ACTIONS = tuple(
-    Action(f"{PATH}/{path}", _decide(path, needs_reason=path == "rejections"), PATH)
-    for path in ("approvals", "rejections", "withdrawals", "rebases", "applications")
+CHANGE_ACTIONS = (
+    Action(f"{PATH}/approvals", _approve, PATH),
+    *(
+        Action(f"{PATH}/{path}", _decide(path, needs_reason=path == "rejections"), PATH)
+        for path in ("rejections", "withdrawals", "rebases", "applications")
+    ),
 )

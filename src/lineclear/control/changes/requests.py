@@ -75,7 +75,9 @@ class ChangeRequests:
         with self._database.read() as tx:
             return rows.read_changes(tx, row_limit)
 
-    def approve(self, change_id: str, principal: Principal, note: str = "", owners: tuple[str, ...] = ()) -> Standing:
+    def approve(
+        self, change_id: str, principal: Principal, note: str = "", owners: tuple[str, ...] = (), content: str = ""
+    ) -> Standing:
         """Approve what a request would do, for every part of it where the principal is an approver.
 
         Args:
@@ -83,10 +85,11 @@ class ChangeRequests:
             principal: who approves.
             note: what they say with it.
             owners: who could have made this call besides them, such as who handed out their token.
+            content: digest of the content that they were shown; empty = they sign whatever it is now.
 
         Raises:
             Refused: `forbidden` if it is their own, or they are no approver of any part; `conflict` if it is closed
-                or stale.
+                or stale; `stale_plan` if it would do something else than what they were shown.
         """
         self.sweep()
         with self._database.write() as tx:
@@ -105,6 +108,11 @@ class ChangeRequests:
                     f"{principal.name!r} may not approve the change {row.id}: {flaw or 'it needs no approval'}",
                     hint="ask somebody else who is an approver there",
                 )
+            if content and content != row.content_digest:
+                raise Refused(
+                    AdminCode.STALE_PLAN, f"the change {row.id} would do something else now than what was shown",
+                    hint=f"it has changed; look at it again: `lineclear changes show {row.id}`",
+                )  # fmt: skip
             scopes = [need.scope for need in needs]
             signed = opening.signed_row(self._publisher, row, principal.name, scopes, note[:NOTE_CHARS_MAX])
             change_rows.put_approval(tx, signed)
@@ -202,7 +210,8 @@ class ChangeRequests:
             refuse_frozen(prepared.plan)
             if not content.is_forced:
                 self._changes.refuse_called(prepared)
-            names = tuple(item.principal for item in opening.valid_approvals(tx, self._publisher, self._named, row.id))
+            valid = opening.valid_approvals(tx, self._publisher, self._named, row.id)
+            names = tuple(item.principal for item in valid if item.digest == row.content_digest)
             cause = Cause(row.id, principal.name, row.author, names, row.note, content.terms.managed_by)
             self._changes.carry_out(tx, prepared, cause)
             plan = prepared.plan

@@ -28,6 +28,16 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """What somebody says with their approval, and of what it is."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    reason: str = ""
+    content: str = ""
+    """`content` of the plan that they were shown; refused if the change does something else. Empty = of what it is."""
+
+
+@dataclass(frozen=True)
 class ApprovalFacts:
     """One approval."""
 
@@ -104,7 +114,8 @@ def endpoints(requests: ChangeRequests, database: Database) -> tuple[Endpoint, .
     def approve(call: Call) -> ChangeDetail:
         _seen(call, requests)
         owners = owners_of(database, call.principal)
-        return _detail(requests.approve(call.path["change_id"], call.principal, call.body.reason, owners))
+        sent: Approval = call.body
+        return _detail(requests.approve(call.path["change_id"], call.principal, sent.reason, owners, sent.content))
 
     def reject(call: Call) -> ChangeDetail:
         _seen(call, requests)
@@ -139,7 +150,7 @@ def endpoints(requests: ChangeRequests, database: Database) -> tuple[Endpoint, .
         ),
         Endpoint(
             "POST", f"{one}/approvals", Permission.CHANGE_APPROVE, approve, "Approve a change of somebody else",
-            body=Verdict, answer=ChangeDetail, reach=Reach.OBJECT,
+            body=Approval, answer=ChangeDetail, reach=Reach.OBJECT,
         ),
         Endpoint(
             "POST", f"{one}/rejections", Permission.CHANGE_APPROVE, reject, "Close a change as an approver",
