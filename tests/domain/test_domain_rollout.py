@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import integers, lists, sampled_from
 
@@ -246,6 +246,28 @@ def test_a_failed_gate_holds_until_it_is_run_again_or_rolled_back() -> None:
     assert rules.rolled_back(held, "by ann").state is RolloutState.ROLLED_BACK
 
 
+def test_a_gate_that_failed_once_is_passed_by_its_pass_alone() -> None:
+    held = gated(AT_GATE, FAIL)
+    # A row that was written before attempts were remembered.
+    stored = msgspec.json.encode(held).replace(b',"failed":true', b"")
+    old = msgspec.json.decode(stored, type=Progress)
+    assert not old.failed
+    for failed in (held, old):
+        again = rules.run_again(GATED, failed, "by ann", START_US + 9 * S)
+        for cut_short in (
+            gated(again, UNCLEAR),
+            gated(rules.run_again(GATED, gated(again, UNCLEAR), "by ann", START_US), UNCLEAR),
+            gated(rules.resumed(GATED, rules.paused(again, "by ann"), None, "by ann", START_US), UNCLEAR),
+        ):
+            with pytest.raises(NotPossible, match="failed before, and only a pass takes that back"):
+                rules.resumed(GATED, cut_short, None, "by ann", START_US)
+        passed = gated(again, PASS)
+        assert (passed.step, passed.failed) == (1, False)
+    # Of a gate behind it nothing is said yet.
+    behind = gated(msgspec.structs.replace(passed, step=2), UNCLEAR)
+    assert rules.resumed(GATED, behind, None, "by ann", START_US).step == 3
+
+
 def test_nothing_shown_is_passed_by_a_person_alone() -> None:
     held = gated(AT_GATE, UNCLEAR)
     assert (held.hold, held.verdict) == (Hold.GATE, "inconclusive")
@@ -275,9 +297,12 @@ def test_nothing_is_run_again_where_no_gate_holds(progress: Progress) -> None:
         rules.run_again(COURSE, progress, "by ann", START_US)
 
 
+@example(["fail", "rerun", "inconclusive", "resume"])
+@example(["fail", "pause", "resume", "inconclusive", "resume"])
 @given(lists(sampled_from(["pass", "fail", "inconclusive", "running", "none", "pause", "resume", "step", "rerun"])))
 def test_no_order_leads_past_a_gate_but_its_verdict_or_a_person_who_saw_that_nothing_was_shown(acts: list[str]) -> None:
     at = AT_GATE
+    has_failed = False
     for act in acts:
         was = at
         gate = None if act == "none" else GateResult(GateVerdict(act), "x") if act in set(GateVerdict) else None
@@ -296,9 +321,11 @@ def test_no_order_leads_past_a_gate_but_its_verdict_or_a_person_who_saw_that_not
         except NotPossible:
             continue
         if at.step != 0:
-            is_seen = act == "resume" and (was.hold, was.verdict) == (Hold.GATE, "inconclusive")
+            is_seen = act == "resume" and (was.hold, was.verdict, has_failed) == (Hold.GATE, "inconclusive", False)
             assert is_seen or (act == "pass" and was.state is RolloutState.RUNNING)
             return
+        has_failed = has_failed or at.verdict == "fail"
+        assert at.failed == has_failed
         assert rules.weight_bp(GATED, at) == 0
         assert (at.verdict != "") == (at.hold is Hold.GATE)
         assert at.attempt == was.attempt + (act == "rerun")

@@ -141,6 +141,8 @@ class Progress(msgspec.Struct, frozen=True):
     """How often a person had the gate of this step run again."""
     verdict: str = ""
     """Of the gate that holds it; empty while none does."""
+    failed: bool = False
+    """Whether an attempt at the gate of this step failed: nothing but a pass leads on then."""
 
     @property
     def is_open(self) -> bool:
@@ -235,7 +237,8 @@ def advanced(
     if held is not None:
         stopped = _held(progress, *held)
         if stopped.hold is Hold.GATE and gate is not None:
-            return msgspec.structs.replace(stopped, verdict=gate.verdict.value)
+            failed = progress.failed or gate.verdict is GateVerdict.FAIL
+            return msgspec.structs.replace(stopped, verdict=gate.verdict.value, failed=failed)
         return stopped
     if progress.hold in (Hold.ANALYSIS, Hold.SPLIT, Hold.GATE):
         # It is never taken up again by itself: whoever resumes it says so.
@@ -297,6 +300,11 @@ def resumed(course: Course, progress: Progress, evidence: RolloutEvidence | None
     if progress.hold is Hold.GATE:
         if progress.verdict != GateVerdict.INCONCLUSIVE:
             raise NotPossible(f"its gate failed: {progress.reason}; run it again or roll it back")
+        if progress.failed:
+            raise NotPossible(
+                f"its gate failed before, and only a pass takes that back: {progress.reason}; "
+                "run it again or roll it back"
+            )
         # Nothing was shown either way, and a person answers for going on.
         return msgspec.structs.replace(_entered(course, progress, progress.step + 1, now_us), reason=words)
     reasons = () if evidence is None else judged(course, evidence).reasons
@@ -337,7 +345,8 @@ def run_again(course: Course, progress: Progress, words: str, now_us: int) -> Pr
     if progress.hold is not Hold.GATE:
         raise NotPossible("no gate holds it")
     again = _entered(course, progress, progress.step, now_us)
-    return msgspec.structs.replace(again, attempt=progress.attempt + 1, reason=words)
+    failed = progress.failed or progress.verdict == GateVerdict.FAIL
+    return msgspec.structs.replace(again, attempt=progress.attempt + 1, failed=failed, reason=words)
 
 
 def rolled_back(progress: Progress, words: str) -> Progress:
@@ -491,6 +500,7 @@ def _entered(course: Course, progress: Progress, step: int, now_us: int) -> Prog
         waits_since_us=now_us,
         attempt=0,
         verdict="",
+        failed=False,
         reason=f"step {step + 1} of {len(course.steps)}: {course.steps[step].weight_bp / 100:g} %",
     )
     if course.steps[step].kind is StepKind.APPROVAL:
