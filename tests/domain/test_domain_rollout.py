@@ -263,9 +263,9 @@ def test_a_gate_that_failed_once_is_passed_by_its_pass_alone() -> None:
                 rules.resumed(GATED, cut_short, None, "by ann", START_US)
         passed = gated(again, PASS)
         assert (passed.step, passed.failed) == (1, False)
-    # Of a gate behind it nothing is said yet.
-    behind = gated(msgspec.structs.replace(passed, step=2), UNCLEAR)
-    assert rules.resumed(GATED, behind, None, "by ann", START_US).step == 3
+        # Of a gate behind it nothing is said yet.
+        behind = gated(msgspec.structs.replace(passed, step=2), UNCLEAR)
+        assert rules.resumed(GATED, behind, None, "by ann", START_US).step == 3
 
 
 def test_nothing_shown_is_passed_by_a_person_alone() -> None:

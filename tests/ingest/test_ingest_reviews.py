@@ -117,6 +117,24 @@ def test_a_late_review_finds_a_request_of_another_day(ledger: Ledger, spool: Spo
     assert len(reviews_of(ledger, exchange_id(1))) == 1
 
 
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["at once", "after a restart"])
+def test_reviews_that_were_read_days_late_find_their_requests(
+    ledger: Ledger, spool: Spool, *, is_restarted: bool
+) -> None:
+    # Control was away for three days: what was said meanwhile lies beside rows of the first of them.
+    spool.write(intent(1, **FACTS), settle(1), review(2, about=1), intent(3, **FACTS), review(4, about=3))
+    spool.clock.advance(3 * DAY_US // 1_000_000)
+    ingest = make_ingest(ledger, spool)
+    ingest.catch_up()
+    assert {row.day for row in rows(ledger)} == {START_UNIX_US // DAY_US}
+    assert states(ledger) == ["counted", "waiting"]
+    if is_restarted:
+        ingest = make_ingest(ledger, spool)
+    spool.write(settle(3))
+    ingest.catch_up()
+    assert states(ledger) == ["counted", "counted"]
+
+
 class Crash(Exception):
     """Control dies here."""
 

@@ -133,7 +133,7 @@ class Ingest:
             except BaseException:
                 # What was folded and not committed is forgotten, so that it is read again.
                 self._sources = None
-                self._reviewing.arrived()
+                self._reviewing.forget()
                 raise
             return IngestReport(self._work.records, self._work.entries, self._work.orphans, self._work.deleted)
 
@@ -438,7 +438,7 @@ class Ingest:
         )
         work.entries += len(work.rows)
         if work.reviews:
-            self._reviewing.arrived()
+            self._reviewing.arrived(day)
         work.rows, work.facets, work.anomalies, work.touched, work.exposed, work.ruled = [], {}, [], {}, {}, {}
         work.reviews, work.mirrored = [], []
         if self._listener is not None and committed.rollups:

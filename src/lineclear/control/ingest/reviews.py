@@ -8,7 +8,7 @@ app's request is never counted, whoever knows the id.
 from lineclear.base.clock import Clock
 from lineclear.domain.entry import HOUR_US, EntryKind, day_of, exchange_day
 from lineclear.domain.ledger import Intent, Review
-from lineclear.domain.reviews import ReviewState
+from lineclear.domain.reviews import REVIEW_DAYS_MAX, ReviewState
 from lineclear.observe.entry import Entry, find_entry
 from lineclear.store.ledger import Ledger
 from lineclear.store.review_rows import FoundReview, ReviewedFacts
@@ -17,8 +17,6 @@ WAIT_US = HOUR_US
 """So long a review waits for a request that is neither in the ledger nor under way, while sources are silent."""
 CLOCKS_US = 10_000_000
 """So far may the clocks of two sources lie apart."""
-DAYS = 2
-"""Reviews that wait came today or yesterday."""
 
 
 class Reviewing:
@@ -27,12 +25,18 @@ class Reviewing:
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._may_wait = True
-        """Whether some may wait; after a start nobody knows."""
+        self._days: set[int] = set()
+        """Days of the ledger in which some may wait."""
+        self._is_known = False
+        """Whether those are all; after a start nobody knows."""
 
-    def arrived(self) -> None:
-        """Reviews were written into the ledger."""
-        self._may_wait = True
+    def arrived(self, day: int) -> None:
+        """Reviews were written into a day of the ledger, which is that of the rows beside them."""
+        self._days.add(day)
+
+    def forget(self) -> None:
+        """Nobody knows any more what was written."""
+        self._is_known = False
 
     def look(self, open_exchanges: dict[str, Intent], watermark_us: int) -> None:
         """Find what can be found; everything that live sources did before `watermark_us` has been read.
@@ -40,18 +44,21 @@ class Reviewing:
         Raises:
             sqlalchemy.exc.DBAPIError: if the database refuses; the next look tries again.
         """
-        if not self._may_wait:
+        if self._is_known and not self._days:
             return
-        still = False
-        today = day_of(self._clock.unix_us())
-        for day in [day for day in self._ledger.days() if today - DAYS < day <= today]:
+        still: set[int] = set()
+        first = day_of(self._clock.unix_us()) - REVIEW_DAYS_MAX
+        for day in self._ledger.days():
+            if day not in self._days and (self._is_known or day < first):
+                continue
             waiting = self._ledger.waiting_reviews(day)
             looked = (self._found(review, open_exchanges, watermark_us) for review in waiting)
             found = [one for one in looked if one is not None]
             if found:
                 self._ledger.found_reviews(day, found)
-            still = still or len(found) < len(waiting)
-        self._may_wait = still
+            if waiting:
+                still.add(day)
+        self._days, self._is_known = still, True
 
     def _found(self, review: Review, open_exchanges: dict[str, Intent], watermark_us: int) -> FoundReview | None:
         first_day = exchange_day(review.request)
