@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from lineclear.control.rollouts.gates import GateRun
 from lineclear.control.rollouts.service import Rollouts
 from lineclear.control.rollouts.watch import RolloutWatch
 from lineclear.domain.evidence import Arm, ArmCounts
 from lineclear.domain.floor import FloorCounts
-from lineclear.domain.rollout import Hold, RolloutState
+from lineclear.domain.rollout import GateResult, GateVerdict, Hold, RolloutState, StepKind
 from lineclear.domain.signals import CountedSignal, Guard, RolloutEvidence, SignalPlan
 from lineclear.domain.snapshot import RouteSection
 from lineclear.handover.lease import LeaseWriter, lease_path
@@ -249,3 +250,44 @@ def test_requests_that_the_ledger_has_no_more_hold_a_rollout(house: House) -> No
     assert shown.stored.progress.hold is Hold.NO_DATA
     assert shown.why[0] == "1200 of its requests are in the ledger no more, so the evidence is not whole"
     assert house.state(house.other) is RolloutState.RUNNING
+
+
+class Runs:
+    """What is run for gates, until it is ended."""
+
+    def __init__(self) -> None:
+        self.under_way: dict[str, str] = {}
+        """Run by rollout."""
+
+    def begin(self, run: GateRun) -> None:
+        self.under_way[run.rollout] = run.id
+
+    def result(self, run_id: str) -> GateResult | None:
+        return GateResult(GateVerdict.RUNNING, "") if run_id in self.under_way.values() else None
+
+    def keep_only(self, run_ids: Collection[str]) -> None:
+        self.under_way = {rollout: run for rollout, run in self.under_way.items() if run in run_ids}
+
+
+def test_trouble_with_one_ends_no_run_of_its_own_and_keeps_no_other_one(plane: ControlPlane, tmp_path: Path) -> None:
+    for version in "12":
+        plane.apply(routed(version).replace("steps: [", "steps: [{shadow: {percent: 10}}, "), ACME_KEY="sk-1")
+    ledger, evidence, runs = Ledger.open(tmp_path / "ledger"), Evidence(plane), Runs()
+    rollouts = Rollouts(plane.publisher, ledger, evidence, plane.overrides, {StepKind.SHADOW: runs})
+    for _ in range(2):
+        assert rollouts.look() == {}
+    one, other = runs.under_way
+    evidence.broken = {one}
+    rollouts.roll_back(other, "ann", "")
+    assert len(rollouts.look()) == 1
+    assert set(runs.under_way) == {one}
+    # Nobody can read it any more, and what it waited for goes on; a control that never could read it ends nothing.
+    with sqlite3.connect(plane.directory / "lineclear.db") as connection:
+        connection.execute(f"UPDATE rollouts SET course = '{{}}' WHERE id = '{one}'")
+    for looking in (
+        rollouts,
+        Rollouts(plane.publisher, ledger, evidence, plane.overrides, {StepKind.SHADOW: runs}),
+    ):
+        assert len(looking.look()) == 1
+        assert set(runs.under_way) == {one}
+    ledger.close()

@@ -94,6 +94,8 @@ class Rollouts:
         self._ledger = ledger
         self._signals = signals
         self._measured_us: dict[str, tuple[int, Baseline]] = {}
+        self._runs: dict[str, str] = {}
+        """What is run for each open rollout that could be read, by id; empty at no gate."""
 
     # what a look does
 
@@ -112,7 +114,7 @@ class Rollouts:
         """
         troubles: dict[str, Exception] = {}
         for one, words in list(self._to_end.values()):
-            with _told(one.row, troubles):
+            with _told(_name(one.row), troubles):
                 self._end_at_gateways(one, words)
         with self._publisher.database.read() as tx:
             found = list(rollout_rows.open_rollouts(tx).values())
@@ -120,16 +122,18 @@ class Rollouts:
         if found:
             catch_up()
         self._measured_us = {row.id: self._measured_us[row.id] for row in found if row.id in self._measured_us}
-        wanted: list[str] = []
+        self._runs = {row.id: self._runs[row.id] for row in found if row.id in self._runs}
         for row in found:
-            with _told(row, troubles):
+            with _told(_name(row), troubles):
                 one = stored.read(row)
                 run = run_of(one)
-                wanted += [run.id] if run is not None else []
+                self._runs[row.id] = "" if run is None else run.id
                 self._look_at(one)
-        if not troubles:
-            for runner in self._gates.values():
-                runner.keep_only(wanted)
+        if len(self._runs) == len(found):
+            # Of one that was never read nobody knows which runs are its own.
+            with _told("the runs of rollouts that ended", troubles):
+                for runner in self._gates.values():
+                    runner.keep_only(self._runs.values())
         return troubles
 
     def _look_at(self, one: Stored) -> None:
@@ -395,12 +399,16 @@ class Rollouts:
 
 
 @contextmanager
-def _told(row: RolloutRow, troubles: dict[str, Exception]) -> Iterator[None]:
+def _told(what: str, troubles: dict[str, Exception]) -> Iterator[None]:
     """Whatever is wrong with one rollout is noted, and is no other one's trouble."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - unknown trouble with one must not leave the others unguarded
-        troubles[f"rollout {row.id} of route {row.route} in {row.environment}"] = error
+        troubles[what] = error
+
+
+def _name(row: RolloutRow) -> str:
+    return f"rollout {row.id} of route {row.route} in {row.environment}"
 
 
 def unknown(rollout_id: str) -> Refused:
