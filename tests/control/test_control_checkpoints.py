@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
-from lineclear.base.seal import Keys
+from lineclear.base.seal import Keys, SealBroken
 from lineclear.base.transparency import MerkleTree, NoteInvalid, NoteSigner, TreeHead, open_checkpoint
 from lineclear.cli.audit_file import verify_export
 from lineclear.client.admin import AdminError, path_of
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
-from lineclear.control.audit_checkpoints import CHECKPOINT_EVENTS, CHECKPOINT_S, KEPT_FILE, Checkpoints
+from lineclear.control.audit_checkpoints import CHECKPOINT_EVENTS, CHECKPOINT_S, KEPT_FILE, Checkpoints, Housekeeper
 from lineclear.control.audit_http import verify_stored
+from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.audit_chain import AuditVerdict
 from lineclear.domain.audit_lines import checkpoint_line, event_line, header_line
 from lineclear.store import audit_rows
@@ -130,6 +132,36 @@ def test_a_checkpoint_is_due_after_so_many_events_or_so_long(plane: ControlPlane
     assert last is not None
     assert {CHECKPOINT_EVENTS, 2 * CHECKPOINT_EVENTS, last.number} <= set(made)
     assert verify_stored(plane.database, plane.checkpoints).ok
+
+
+def test_neither_trouble_with_the_database_nor_with_its_file_ends_what_is_done_in_the_background(
+    plane: ControlPlane, caplog: pytest.LogCaptureFixture
+) -> None:
+    troubles: list[Exception] = [OperationalError("select", {}, Exception("restarting")), SealBroken("altered")]
+    troubles.append(Refused(AdminCode.CONFLICT, "moved on"))
+    done: list[str] = []
+
+    def chores() -> None:
+        if troubles:
+            raise troubles.pop(0)
+        done.append("swept")
+
+    keeper = Housekeeper(plane.checkpoints, plane.clock, chores)
+    kept = plane.directory / KEPT_FILE
+    kept.unlink(missing_ok=True)
+    kept.mkdir()
+    for _ in range(5):
+        write(plane, 1)
+        keeper.look(CHECKPOINT_S)
+    assert done == ["swept"] * 2
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [line.partition(":")[0] for line in told] == [
+        "the audit trail is not signed",
+        *(["changes that wait are not looked after"] * 3),
+    ]
+    kept.rmdir()
+    keeper.look(CHECKPOINT_S)
+    assert kept.is_file()
 
 
 def test_a_tail_cut_in_the_database_is_found(plane: ControlPlane) -> None:

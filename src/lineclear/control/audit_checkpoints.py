@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from lineclear.base.clock import Clock
-from lineclear.base.seal import Keys
+from lineclear.base.seal import Keys, SealBroken
 from lineclear.base.transparency import MerkleTree, NoteSigner, TreeHead
-from lineclear.domain.errors import ErrorCode, PlatformFault
+from lineclear.control.endpoint import Refused
+from lineclear.domain.errors import ErrorCode, LineclearError, PlatformFault
 from lineclear.store import audit_rows
 from lineclear.store import control_rows as rows
 from lineclear.store.audit_rows import CheckpointRow
@@ -172,7 +174,8 @@ class Housekeeper:
         self._chores = chores
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
+        """What was said last of each kind of work; a full disk is said once and tried again."""
 
     def start(self) -> None:
         self._thread.start()
@@ -187,16 +190,25 @@ class Housekeeper:
         since_ns = self._clock.monotonic_ns()
         while not self._stop.wait(LOOK_S):
             elapsed_s = (self._clock.monotonic_ns() - since_ns) / 1e9
-            try:
-                self._checkpoints.make_if_due(elapsed_s)
-                if elapsed_s >= CHECKPOINT_S:
-                    self._chores()
-            except PlatformFault as error:
-                # A full disk: said once, tried again.
-                if str(error) != self._complaint:
-                    _log.error("the audit trail cannot be signed: %s", error)
-                self._complaint = str(error)
-            else:
-                self._complaint = ""
+            self.look(elapsed_s)
             if elapsed_s >= CHECKPOINT_S:
                 since_ns = self._clock.monotonic_ns()
+
+    def look(self, elapsed_s: float) -> None:
+        """Do what is due `elapsed_s` after the last full round; raises nothing."""
+        self._guarded("the audit trail is not signed", lambda: self._checkpoints.make_if_due(elapsed_s))
+        if elapsed_s >= CHECKPOINT_S:
+            self._guarded("changes that wait are not looked after", self._chores)
+
+    def _guarded(self, trouble: str, act: Callable[[], object]) -> None:
+        complaint = ""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and tried again
+            complaint = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            if complaint != self._complaints.get(trouble):
+                known = isinstance(error, SQLAlchemyError | OSError | LineclearError | Refused | SealBroken)
+                _log.error("%s: %s", trouble, complaint, exc_info=None if known else error)
+        if self._complaints.get(trouble) and not complaint:
+            _log.info("no longer so: %s", trouble)
+        self._complaints[trouble] = complaint
