@@ -56,7 +56,7 @@ class ShadowSums(msgspec.Struct, frozen=True):
     stable_nano_usd: int = 0
     candidate_nano_usd: int = 0
     unpriced: int = 0
-    """Copies that nobody knows the cost of."""
+    """Copies that were not asked, because nobody knows what they would cost."""
     stable_us: int = 0
     candidate_us: int = 0
     """Time of answers, summed over the pairs in which both came."""
@@ -80,6 +80,10 @@ class ShadowSums(msgspec.Struct, frozen=True):
 
 def shadow_result(spec: ShadowSpec, sums: ShadowSums, begun_us: int, now_us: int) -> GateResult:
     """Fail as soon as the candidate is shown to fail more; pass once enough is seen and it is shown not to."""
+    if sums.unpriced:
+        # They are among the pairs without an answer, which is no fault of the candidate.
+        words = "a model of the candidate has no price, so that no spend cap can be held to it"
+        return GateResult(GateVerdict.INCONCLUSIVE, words)
     pairs = Pairs.compared(
         spec.rule,
         (
