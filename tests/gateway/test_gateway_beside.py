@@ -170,3 +170,91 @@ def test_a_block_in_the_same_read_as_what_follows_is_a_block() -> None:
     calls = chunk({"tool_calls": [{"index": 0, **CALL}]})
     out, guard = passed(CHAT, [chunk({"content": f"{TOKEN} there "}) + calls + ENDS[CHAT]], BLOCK)
     assert (out, guard.blocked is not None) == (b"", True)
+
+
+PROTOCOL = (
+    "Claude",
+    "gpt",
+    "assistant",
+    "stop",
+    "end_turn",
+    "chat",
+    "completion",
+    "message",
+    "function",
+    "look",
+    "OpenAI",
+)
+WORDS = GuardrailRule(f"{DENY}:house/words", ON, GuardrailAction.BLOCK, deny=PROTOCOL, whole_words=False)
+OWN_WORDS = {
+    "content": "fine", "refusal": None, "tool_calls": [CALL], "annotations": [{"type": "message", "title": "fine"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("action", [GuardrailAction.BLOCK, GuardrailAction.REDACT])
+def test_words_of_the_protocol_are_nobodys(action: GuardrailAction) -> None:
+    rule = GuardrailRule(WORDS.id, ON, action, deny=PROTOCOL, whole_words=False)
+    about = {"model": "claude-gpt-1", "provider": "Azure OpenAI"}
+    answer = {**chat(**OWN_WORDS), **about, "object": "chat.completion"}
+    tool = {"type": "tool_use", "id": "message_1", "name": "look", "input": {}}
+    for operation, tree in (
+        (CHAT, answer),
+        (MESSAGES, {**message({"type": "text", "text": "fine"}, tool), **about, "role": "assistant"}),
+    ):
+        body = json.dumps(tree).encode()
+        out, guard = whole(operation, body, rule)
+        assert (out, guard.blocked) == (body, None)
+    for operation, frames in (
+        (CHAT, [chunk({"role": "assistant", "content": "fine"}, object="chat.completion.chunk", **about)]),
+        (MESSAGES, [START.replace(b'"m"', b'"claude-1"'), event("message_delta", delta={"stop_reason": "end_turn"})]),
+    ):
+        out, guard = passed(operation, [*frames, ENDS[operation]], rule)
+        assert (out, guard.blocked) == (b"".join([*frames, ENDS[operation]]), None)
+
+
+OWN = {
+    "a title of one word": (CHAT, chat(annotations=[{"type": "url_citation", "title": "Claude"}])),
+    "a field of an own object": (
+        MESSAGES, message({"type": "server_tool_use", "id": "1", "name": "b", "input": {"type": "Claude"}}),
+    ),
+    "a sentence": (CHAT, chat(annotations=[{"type": "it is Claude indeed"}])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", OWN)
+def test_a_denied_word_beside_the_text_is_found_where_no_protocol_says_it(where: str) -> None:
+    operation, tree = OWN[where]
+    out, guard = whole(operation, json.dumps(tree).encode(), WORDS)
+    assert (out, guard.blocked is not None) == (b"", True)
+
+
+NUMBERS = GuardrailRule(f"{DETECT}:house/numbers", ON, GuardrailAction.BLOCK, detect=("uk-nhs-number", "nl-bsn"))
+
+
+def test_a_counter_in_each_event_is_no_number() -> None:
+    frames = [chunk({"content": "so "}, native=str(count)) for count in range(500)]
+    out, guard = passed(CHAT, [*frames, ENDS[CHAT]], NUMBERS)
+    assert (guard.blocked, len(out)) == (None, len(b"".join(frames)) + len(ENDS[CHAT]))
+
+
+@pytest.mark.parametrize("pieces", [("943", "476", "5919"), ("is ", "943", "4765919")])
+def test_a_number_that_is_said_in_pieces_is_found(pieces: tuple[str, ...]) -> None:
+    _, guard = passed(CHAT, [*(chunk({"audio": {"transcript": said}}) for said in pieces), ENDS[CHAT]], NUMBERS)
+    assert guard.blocked is not None
+
+
+def test_many_small_texts_beside_the_text_let_others_through() -> None:
+    turns = 0
+
+    async def play() -> None:
+        nonlocal turns
+        watch, guard = watching(CHAT, BLOCK)
+        body = json.dumps(chat(afterthought=["a"] * 1_000)).encode()
+        checked = asyncio.ensure_future(guard.whole(body, fold_whole(watch, CODECS[CHAT].read_whole, body, 200)))
+        while not checked.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert checked.result() == body
+
+    asyncio.run(play())
+    assert turns > 20

@@ -165,6 +165,86 @@ def test_a_long_request_over_a_limit_is_told_so_before_it_is_read_through(tmp_pa
 
 
 @BOTH
+def test_many_small_texts_wait_their_turn_like_a_long_request(tmp_path: Path, dialect: str) -> None:
+    plan = guarded("secrets")
+    plan.limits["app:app"] = AccountLimits(1, None, None, None)
+
+    async def play(house: House) -> None:
+        base = call(dialect, "hello", False)
+        assert (await house.call(base)).status == 200
+        for pieces, status in ((["a"] * 1_000, 429), ([0] * 20_000, 403)):
+            body = json.dumps({**json.loads(base.body), "metadata": {"pieces": [*pieces, TOKEN]}}).encode()
+            assert len(body) < LONG_BYTES
+            assert (await house.call(Call(base.path, base.headers, body))).status == status
+
+    in_house(tmp_path, plan, play)
+
+
+@BOTH
+@SHAPES
+def test_without_the_accountant_a_long_request_under_a_rate_limit_goes_on(
+    tmp_path: Path, dialect: str, stream: bool
+) -> None:
+    plan = guarded("secrets")
+    plan.limits["app:app"] = AccountLimits(60, None, None, None)
+
+    async def play(house: House) -> None:
+        await house.stop_accountant()
+        for text, status in (("hello", 200), (TOKEN, 403)):
+            assert (await house.call(call(dialect, "x " * LONG_BYTES + text, stream))).status == status
+
+    in_house(tmp_path, plan, play)
+
+
+@BOTH
+def test_words_of_the_protocol_are_no_denied_words_of_a_request(tmp_path: Path, dialect: str) -> None:
+    words = ("user", "function", "object", "string", "text", "auto", "ephemeral")
+    rule = GuardrailRule(f"{DENY}:house/words", EITHER, BLOCK, deny=words)
+    schema = {"type": "object", "properties": {"input": {"type": ["string", "null"]}}}
+    tool: dict[str, Any] = {"type": "function", "function": {"name": "look", "parameters": schema}}
+    if dialect == "anthropic":
+        tool = {"name": "look", "input_schema": schema}
+
+    async def play(house: House) -> None:
+        base = call(dialect, "hello", False)
+
+        def ask(content: str, **more: Any) -> Awaitable[CallResult]:
+            block = {"type": "text", "text": content, "cache_control": {"type": "ephemeral"}}
+            messages = [{"role": "user", "content": [block]}]
+            tree = {**json.loads(base.body), "messages": messages, "tools": [tool], **more}
+            return house.call(Call(base.path, base.headers, json.dumps(tree).encode()))
+
+        assert (await ask("hello")).status == 200
+        for refused in (ask("a user"), ask("hello", metadata={"type": "user"})):
+            assert (await refused).status == 403
+
+    in_house(tmp_path, Plan(routes=[route("guarded", "good", guardrails=(rule,))]), play)
+
+
+@BOTH
+def test_a_bound_of_a_schema_names_nobody(tmp_path: Path, dialect: str) -> None:
+    card = 4111111111111111
+
+    async def play(house: House) -> None:
+        base = call(dialect, "hello", False)
+
+        def ask(**more: Any) -> Awaitable[CallResult]:
+            schema = {"type": "object", "properties": {"amount": {"type": "integer", **more}}}
+            tool: dict[str, Any] = {"type": "function", "function": {"name": "look", "parameters": schema}}
+            if dialect == "anthropic":
+                tool = {"name": "look", "input_schema": schema}
+            body = json.dumps({**json.loads(base.body), "tools": [tool]})
+            return house.call(Call(base.path, base.headers, body.encode()))
+
+        assert (await ask(minimum=-card, exclusiveMaximum=card, multipleOf=card)).status == 200
+        assert (await ask(default=-card)).status == 200
+        for more in ({"default": card}, {"examples": [card]}, {"const": {"maximum": card}}):
+            assert (await ask(**more)).status == 403
+
+    in_house(tmp_path, guarded("cards"), play)
+
+
+@BOTH
 def test_what_is_filled_into_a_prompt_is_checked_like_the_rest(tmp_path: Path, dialect: str) -> None:
     prompt = PromptEntry("greeting", "d" * 64, "prepend", ("Note: ", "note", ". ", "first", "", "second", ""))
     rules = (RULES["secrets"], RULES["short"], RULES["flag"])

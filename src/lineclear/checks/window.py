@@ -5,10 +5,14 @@ is bounded by the longest thing that a detector can find.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
 from lineclear.checks.finding import CONTEXT_CHARS, Detector, Finding
+
+TEXT_CHARS: Final = 512
+"""What a text costs beside its characters: to begin one is 10 to 27 µs with every detector, however short it is."""
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):

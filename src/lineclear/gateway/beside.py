@@ -10,6 +10,8 @@ from typing import Final
 
 from lineclear.checks.finding import Detector, Finding
 from lineclear.checks.window import Window
+from lineclear.gateway.guardrails import Checks
+from lineclear.gateway.protocol_words import is_field_of_answer, is_word_of_answer
 from lineclear.gateway.unescape import Unescape
 from lineclear.wire.leaves import Leaf, leaves_of_body, leaves_of_frame
 from lineclear.wire.masking import TEXT_FIELDS
@@ -19,15 +21,10 @@ ECHOES: Final = frozenset({"logprobs", "obfuscation"})
 SEALED: Final = re.compile(r"[A-Za-z0-9+/=_-]{200,}")
 """What in SEALED_FIELDS is no text, but base64."""
 SEALED_FIELDS: Final = frozenset({"b64_json", "data", "encrypted_content", "signature"})
-WHOLE_FIELDS: Final = frozenset(
-    {
-        "event", "finish_reason", "id", "model", "name", "object", "role", "service_tier", "stop_reason",
-        "system_fingerprint", "tool_use_id", "type",
-    }
-)  # fmt: skip
-"""Fields that each event has for itself; others may grow from event to event."""
 ARGUMENT_FIELDS: Final = frozenset({"arguments", "partial_json"})
 """JSON as text: read without its escapes."""
+SPOKEN_FIELDS: Final = TEXT_FIELDS | ARGUMENT_FIELDS | {"transcript"}
+"""Text that grows, whatever it consists of; elsewhere digits after digits are a counter, and no number together."""
 TAIL_CHARS: Final = 256
 """Of a field that grows, looked at again with its next piece."""
 FIELDS_MAX: Final = 256
@@ -37,10 +34,10 @@ FIELDS_MAX: Final = 256
 class Beside:
     """One answer."""
 
-    __slots__ = ("_before", "_detectors", "_frame")
+    __slots__ = ("_before", "_checks", "_frame")
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
-        self._detectors = detectors
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
         self._before: dict[tuple[str, ...], str] = {}
         self._frame = b"", b""
         """What stood before and behind the text of the last event that was nothing but a text."""
@@ -70,27 +67,37 @@ class Beside:
 
     def _grown(self, leaf: Leaf) -> Iterable[Finding]:
         text, known = _plain(leaf), self._before.get(leaf.path, "")
-        is_whole = leaf.name in WHOLE_FIELDS
+        is_whole = leaf.name == "name" or is_field_of_answer(leaf.path)
         if is_whole and text == known:
             return
         self._before[leaf.path] = text if is_whole else (known + text)[-TAIL_CHARS:]
         if len(self._before) > FIELDS_MAX:
             del self._before[next(iter(self._before))]
-        yield from self._find(text)
-        if known and not is_whole:
-            yield from (finding for finding in self._find(known + text) if finding.end > len(known))
+        detectors = _detectors(self._checks, leaf)
+        yield from _find(detectors, text)
+        is_counter = leaf.name not in SPOKEN_FIELDS and text.isdecimal() and known.isdecimal()
+        if known and not is_whole and not is_counter:
+            yield from (finding for finding in _find(detectors, known + text) if finding.end > len(known))
 
-    def _find(self, text: str) -> Iterator[Finding]:
-        yield from Window(self._detectors).take(text, is_last=True).findings
 
-
-def texts_beside(body: bytes, texts: Collection[str]) -> Iterator[str]:
-    """Each text of a whole answer that is none of `texts`.
+def texts_beside(checks: Checks, body: bytes, texts: Collection[str]) -> Iterator[tuple[str, Sequence[Detector]]]:
+    """Each text of a whole answer that is none of `texts`, and what it is held against.
 
     Raises:
         SaidTwice: it cannot be told what the answer says.
     """
-    return (_plain(leaf) for leaf in leaves_of_body(body) if not _is_said(leaf, texts))
+    for leaf in leaves_of_body(body):
+        if not _is_said(leaf, texts) and (detectors := _detectors(checks, leaf)):
+            yield _plain(leaf), detectors
+
+
+def _detectors(checks: Checks, leaf: Leaf) -> Sequence[Detector]:
+    return checks.formats if is_word_of_answer(leaf.path, leaf.text) else checks.detectors
+
+
+def _find(detectors: Sequence[Detector], text: str) -> Iterator[Finding]:
+    if detectors:
+        yield from Window(detectors).take(text, is_last=True).findings
 
 
 def _is_said(leaf: Leaf, texts: Collection[str]) -> bool:

@@ -21,6 +21,8 @@ class Checks(msgspec.Struct, frozen=True, gc=False):
     """What one side of a call, input or output, is held against."""
 
     detectors: tuple[Detector, ...]
+    formats: tuple[Detector, ...]
+    """Those of them that tell a thing by its format; the others have lists of words."""
     rules: dict[str, tuple[GuardrailRule, ...]]
     """By the detector's name."""
     caps: tuple[GuardrailRule, ...]
@@ -60,11 +62,13 @@ def _side(rules: Iterable[GuardrailRule], side: GuardrailSide) -> Checks | None:
         for detector in _detectors(rule):
             detectors[detector.name] = detector
             by_detector[detector.name] = (*by_detector.get(detector.name, ()), rule)
+    formats = tuple(detectors.values())
     for detector, rules in _deny_lists(mine):
         detectors[detector.name] = detector
         by_detector[detector.name] = rules
     return Checks(
         detectors=tuple(detectors.values()),
+        formats=formats,
         rules=by_detector,
         caps=tuple(rule for rule in mine if rule.max_bytes is not None),
         schemas=tuple((rule, _schema(rule)) for rule in mine if rule.json_schema),

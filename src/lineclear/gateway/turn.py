@@ -7,6 +7,7 @@ Takes nothing from any account. One long request of a worker is read through at 
 from typing import Final
 
 from lineclear.domain.accounts import Binding, Denied, Granted, Look
+from lineclear.domain.errors import ErrorCode, PlatformFault
 from lineclear.domain.limits import month_period, zone_named
 from lineclear.domain.snapshot import AccountLimits
 from lineclear.gateway.admit import Admitted
@@ -22,13 +23,19 @@ MINUTE_MS: Final = 60_000
 async def demand_room(parts: Parts, snapshot: Snapshot, admitted: Admitted) -> None:
     """Go on only if every account of the call has something left. How many calls are under way is not looked at.
 
+    Without the accountant every call goes on: `reserve` holds to decision 3.
+
     Raises:
         CallerError: RATE_LIMITED, BUDGET_EXCEEDED.
-        PlatformFault: ACCOUNTANT_UNAVAILABLE.
     """
     request_id = admitted.parsed.identified.head.request_id
     for account in (*admitted.parsed.identified.app.accounts.ids, *admitted.route.accounts.ids):
-        left = await parts.accountant.look(Look(request_id, account))
+        try:
+            left = await parts.accountant.look(Look(request_id, account))
+        except PlatformFault as error:
+            if error.code is ErrorCode.ACCOUNTANT_UNAVAILABLE:
+                return
+            raise
         limits = snapshot.limits.get(account)
         if isinstance(left, Granted) and limits is not None:
             denied = _denied(request_id, account, limits, left, parts.clock.unix_us() // 1_000_000)

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from lineclear.checks.finding import Finding
-from lineclear.checks.window import Span, Window, masked, merge
+from lineclear.checks.window import TEXT_CHARS, Span, Window, masked, merge
 from lineclear.domain.errors import CallerError
 from lineclear.domain.exchange import (
     Dialect,
@@ -128,7 +128,7 @@ class Withheld:
     def __init__(self, checks: Checks, dialect: Dialect) -> None:
         self._checks = checks
         self._dialect = dialect
-        self._beside = Beside(checks.detectors) if checks.detectors else None
+        self._beside = Beside(checks) if checks.detectors else None
         self._channels: dict[tuple[type, int], _Channel] = {}
         self._held: deque[_Held] = deque()
         self._held_bytes = 0
@@ -197,8 +197,9 @@ class Withheld:
     async def _look_beside(self, body: bytes, texts: Collection[str]) -> None:
         since_chars = 0
         try:
-            for text in texts_beside(body, texts):
-                window = Window(self._checks.detectors)
+            for text, detectors in texts_beside(self._checks, body, texts):
+                window = Window(detectors)
+                since_chars += TEXT_CHARS
                 for at in range(0, len(text), SLICE_CHARS):
                     piece = text[at : at + SLICE_CHARS]
                     self._judge_beside(window.take(piece, is_last=at + SLICE_CHARS >= len(text)).findings)
