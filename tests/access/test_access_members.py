@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import tracemalloc
 from collections import Counter
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
@@ -10,11 +11,20 @@ from urllib.parse import urlsplit
 import pytest
 
 from lineclear.client.admin import AdminError, path_of
-from lineclear.control.access.patience import FAILURES_FREE, FAILURES_FREE_ALL
+from lineclear.control.access.patience import (
+    FAILURES_FREE,
+    FAILURES_FREE_ALL,
+    FAILURES_FREE_PLACE,
+    PLACE_FORGETS_EACH_S,
+    WAIT_S_FIRST,
+    Patience,
+)
 from lineclear.control.access.token_text import make_token
+from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.sessions.sessions import IDLE_LIFE_S
 from lineclear.store.access_rows import put_groups
 from lineclear.testing.access_house import PASSWORD, AccessHouse, refusal
+from lineclear.testing.clock import TestClock
 
 HOUR_US = 3_600_000_000
 
@@ -272,6 +282,42 @@ def test_guessing_from_everywhere_is_slow_and_leaves_where_somebody_signed_in_be
         assert sign_in_from(house, f"127.0.1.{place}", wrong) == 401
     assert sign_in_from(house, "127.0.0.3", wrong) == 429
     assert sign_in_from(house, "127.0.0.1", right) == 201
+
+
+def test_names_that_one_address_makes_up_slow_it_down_and_nobody_who_signed_in_there() -> None:
+    clock = TestClock()
+    patience = Patience(clock)
+    patience.succeeded("ann", "10.0.0.1")
+    for number in range(FAILURES_FREE_PLACE):
+        patience.demand(f"name{number}", "10.0.0.1")
+        patience.failed(f"name{number}", "10.0.0.1")
+    with pytest.raises(Refused) as caught:
+        patience.demand("another", "10.0.0.1")
+    assert caught.value.code is AdminCode.RATE_LIMITED
+    patience.demand("ann", "10.0.0.1")
+    patience.demand("another", "10.0.0.2")
+    clock.advance(WAIT_S_FIRST + 1)
+    patience.failed("another", "10.0.0.1")
+    clock.advance(3 * PLACE_FORGETS_EACH_S)
+    patience.failed("one more", "10.0.0.1")
+    patience.demand("some time later", "10.0.0.1")
+
+
+def test_what_is_too_long_for_a_name_is_refused_at_once_and_not_remembered(house: AccessHouse) -> None:
+    sent = {"name": "a" * 101, "password": "x" * 12}
+    assert [sign_in_from(house, "127.0.0.2", sent) for _ in range(FAILURES_FREE + 2)] == [401] * (FAILURES_FREE + 2)
+
+
+def test_what_failed_is_kept_in_mind_in_little_memory() -> None:
+    patience = Patience(TestClock())
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            patience.failed(f"{number}{'n' * 10_000}", f"{number}{'a' * 10_000}")
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 1_000_000
 
 
 def test_one_address_cannot_take_every_place(house: AccessHouse) -> None:

@@ -51,7 +51,7 @@ class Entrance:
         """Who sent the form of the sign-in page: a name with its password, or the admin token.
 
         Raises:
-            Refused: `unauthenticated`; `rate_limited` for a name that failed often from there.
+            Refused: `unauthenticated`; `rate_limited` for a name that failed often from there, or where many did.
         """
         if "name" in form:
             return self._passwords.verify(form["name"].strip(), Secret(form.get("password", "")), address)

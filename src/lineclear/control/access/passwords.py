@@ -22,6 +22,8 @@ from lineclear.domain.access import Principal
 from lineclear.store import access_rows as rows
 from lineclear.store.database import Database
 
+NAME_CHARS_MAX = 100
+"""Nobody's name is longer: `members.NAME`."""
 PASSWORD_CHARS_MIN = 12
 PASSWORD_CHARS_MAX = 200
 MEMORY_KIB = 65_536
@@ -45,9 +47,12 @@ class Passwords:
         """Who signs in with that name and password, from that address.
 
         Raises:
-            Refused: `unauthenticated`, in the same words and time whatever was wrong; `rate_limited` for a name that
-                failed often from there, before anything is looked at.
+            Refused: `unauthenticated`, in the same words and time whatever was wrong, but at once for what is too long
+                to be anybody's name; `rate_limited` for a name that failed often from there, or where many names
+                failed from there, before anything is looked at.
         """
+        if len(name) > NAME_CHARS_MAX:
+            raise _wrong()
         self._patience.demand(name, address)
         now_us = self._clock.unix_us()
         with self._database.read() as tx:
@@ -61,7 +66,7 @@ class Passwords:
                 # Only names that exist: others would let strangers write into the trail what they like.
                 if known is not None:
                     self._record(tx, name, AuditAction.SIGN_IN_REFUSED, name)
-            raise Refused(AdminCode.UNAUTHENTICATED, "name or password is wrong")
+            raise _wrong()
         self._patience.succeeded(name, address)
         if self._hasher.check_needs_rehash(known):
             with self._database.write() as tx:
@@ -127,6 +132,10 @@ class Passwords:
 
     def _record(self, tx: Connection, actor: str, action: AuditAction, name: str) -> None:
         audit.record(tx, self._clock, actor, [AuditEvent(action, f"member/{name}")])
+
+
+def _wrong() -> Refused:
+    return Refused(AdminCode.UNAUTHENTICATED, "name or password is wrong")
 
 
 def demand_good(name: str, password: Secret) -> None:

@@ -1,9 +1,11 @@
 """How long somebody waits who signs in with a password: guessing is slow, and nobody who guesses keeps others out.
 
 In: names and the addresses that they come from. Out: a turn, or a refusal with the time to wait. Wrong passwords count
-for a name from one address; from all addresses together only for those from which nobody signed in under that name.
+for a name from one address; from all addresses together, and from one address under whatever names, only where nobody
+signed in under that name from there.
 """
 
+import hashlib
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
@@ -26,17 +28,24 @@ FAILURES_FREE = 5
 """Wrong passwords of one name from one address before each further one has to wait."""
 FAILURES_FREE_ALL = 50
 """The same from all addresses together."""
+FAILURES_FREE_PLACE = 50
+"""The same of one address, whatever names it tries."""
+PLACE_FORGETS_EACH_S = 60.0
+"""One failure of an address is forgotten in so long: many people may sit behind one."""
 WAIT_S_FIRST = 2.0
 WAIT_S_MAX = 300.0
 FORGET_S = 3600.0
 KEPT_MAX = 10_000
-"""Names with addresses that are kept in mind, failed and known ones each; the longest ago is forgotten first."""
+"""Names with addresses that are kept in mind, failed and known ones each; the longest ago is forgotten first. Each
+takes some hundred bytes, however long the name: its digest is kept."""
+PLACE_CHARS_MAX = 64
 ANYWHERE = "*"
+ANYBODY = "*"
 
 
 @dataclass(frozen=True)
 class _Failures:
-    count: int
+    count: float
     last_ns: int
 
     def wait_s(self, free: int) -> float:
@@ -61,29 +70,32 @@ class Patience:
         Raises:
             Refused: `rate_limited`.
         """
-        place, now_ns = _place(address), self._clock.monotonic_ns()
+        who, place, now_ns = _digest(name), _place(address), self._clock.monotonic_ns()
         with self._lock:
-            asked = [((name, place), FAILURES_FREE)]
-            if (name, place) not in self._known:
-                asked.append(((name, ANYWHERE), FAILURES_FREE_ALL))
+            asked = [((who, place), FAILURES_FREE)]
+            if (who, place) not in self._known:
+                asked += [((who, ANYWHERE), FAILURES_FREE_ALL), ((ANYBODY, place), FAILURES_FREE_PLACE)]
             left_s = max(self._left_s(key, free, now_ns) for key, free in asked)
         if left_s > 0:
             raise Refused(AdminCode.RATE_LIMITED, f"too many wrong passwords; try again in {int(left_s) + 1} seconds")
 
     def failed(self, name: str, address: str) -> None:
         """Remember a wrong password."""
-        now_ns = self._clock.monotonic_ns()
+        who, place, now_ns = _digest(name), _place(address), self._clock.monotonic_ns()
         with self._lock:
-            for key in ((name, _place(address)), (name, ANYWHERE)):
+            for key in ((who, place), (who, ANYWHERE), (ANYBODY, place)):
                 before = self._failures.pop(key, _Failures(0, now_ns))
-                is_old = (now_ns - before.last_ns) / 1e9 > FORGET_S
-                self._failures[key] = _Failures(1 if is_old else before.count + 1, now_ns)
+                since_s = (now_ns - before.last_ns) / 1e9
+                kept = 0 if since_s > FORGET_S else before.count
+                if key[0] == ANYBODY:
+                    kept = max(kept - since_s / PLACE_FORGETS_EACH_S, 0)
+                self._failures[key] = _Failures(kept + 1, now_ns)
             while len(self._failures) > KEPT_MAX:
                 self._failures.popitem(last=False)
 
     def succeeded(self, name: str, address: str) -> None:
         """Forget what failed from there: it was the same person."""
-        key = name, _place(address)
+        key = _digest(name), _place(address)
         with self._lock:
             self._failures.pop(key, None)
             self._known.pop(key, None)
@@ -126,12 +138,16 @@ class Patience:
         return 0.0 if failures is None else failures.wait_s(free) - (now_ns - failures.last_ns) / 1e9
 
 
+def _digest(name: str) -> str:
+    return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
 def _place(address: str) -> str:
     """The network that one customer of a provider has: an address, or 64 bits of IPv6."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
-        return address
+        return address[:PLACE_CHARS_MAX]
     if isinstance(parsed, IPv6Address):
         mapped = parsed.ipv4_mapped
         return str(mapped) if mapped is not None else str(IPv6Address(int(parsed) >> 64 << 64))
