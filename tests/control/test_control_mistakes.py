@@ -382,7 +382,6 @@ cost_tier: «invalid_value»cheap
 risk_tier: «invalid_value»none
 versions:
   - {version: «invalid_value»"a b", provider: «unknown_reference»acne, upstream_id: x, status: «invalid_value»aproved}
-«not_yet_supported»links: []
 """,
     "a-model-with-nothing": """
 «missing_field,missing_field,missing_field»kind: Model
@@ -443,7 +442,7 @@ versions:
     provider: acme
     upstream_id: x
     price: {«unknown_field»input: "1", cache_read_per_mtok: «invalid_value»one, output_per_mtok: «invalid_value»"1e400"}
-    «not_yet_supported»capabilities: [tools]
+    capabilities: [tools, «invalid_value»flying]
     «unknown_field»pricee: {}
 """,
     # Prompt
@@ -630,7 +629,6 @@ kind: Model
 name: m
 owner: support
 versions: [{version: "1", provider: acme, upstream_id: x, sunset: «invalid_value»2027-01-01}]
-«not_yet_supported»links: []
 """,
     "json-is-yaml": """
 {"kind": "Team", "name": «invalid_value»"A", "limits": {"concurrency": «invalid_value»0, «unknown_field»"rpm": 1}}

@@ -155,12 +155,13 @@ def test_a_request_is_told_to_its_own_app_in_its_own_environment(tmp_path: Path)
             ("/v1/requests/" + REQUEST[:-1] + "2", KEY),
             ("/v1/requests/callers-own-id", KEY),
             ("/v1/requests/", KEY),
-            (f"/v1/requests/{REQUEST}/review", KEY),
         ):
             status, body = await ask(house, path, key, x_lineclear_app="app", x_lineclear_environment="live")
             assert (status, body["error"]["code"]) == (404, "not_found"), path
         status, body = await house.get(f"/v1/requests/{REQUEST}")
         assert (status, body["error"]["code"]) == (401, "invalid_api_key")
+        status, body = await ask(house, f"/v1/requests/{REQUEST}/review", KEY)
+        assert (status, body["error"]["code"]) == (405, "method_not_allowed")
 
     plan = Plan(apps=[AppEntry("other", "team", ("*",))], keys=[key_entry("k3", "other", "live")])
     in_house(tmp_path, plan, with_control(play))
