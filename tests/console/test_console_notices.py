@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -69,6 +70,11 @@ def test_a_notice_stands_there_until_somebody_takes_note(
     until(visitor, lambda value: not value["dead"])
     assert len(hook.wait(2)) == 2
     assert "did not arrive" not in visitor.get("/").text
+
+
+def test_the_command_to_copy_quotes_what_the_query_says(visitor: Visitor) -> None:
+    twin = visitor.get(f"/notices.json?team={quote('a; rm -rf ~')}").json()
+    assert twin["command"] == "lineclear notices list --team 'a; rm -rf ~'"
 
 
 def test_who_may_not_is_told_so(visitor: Visitor) -> None:

@@ -3,6 +3,7 @@
 In: notices and deliveries as the API tells them. Out: values to show. Nothing is judged here.
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,8 +29,13 @@ def load(visit: Visit) -> dict[str, Any]:
         "open": found["open"],
         "dead": [{**row, "may_send": visit.may(Permission.NOTICE_SEND, row["team"])} for row in dead],
         "choices": {"state": list(STATES), "kind": [kind.value for kind in NoticeKind]},
-        "command": "lineclear notices list" + "".join(f" --{name} {value}" for name, value in asked.items()),
+        "command": _command(asked),
     }
+
+
+def _command(asked: Mapping[str, str]) -> str:
+    words = [word for name, value in asked.items() for word in (f"--{name}", value)]
+    return shlex.join(["lineclear", "notices", "list", *words])
 
 
 def acknowledge(visit: Visit, _form: Mapping[str, str]) -> Onward:
