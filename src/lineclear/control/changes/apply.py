@@ -16,6 +16,7 @@ from lineclear.config.manifest import InvalidManifest, ManifestFile, Reading, pa
 from lineclear.config.manifest_names import secret_name
 from lineclear.control.changes import opening
 from lineclear.control.changes.carry_out import Cause, applied_row, carry_out
+from lineclear.control.changes.check import new_channel_secrets
 from lineclear.control.changes.content import Content
 from lineclear.control.changes.drift import Drift, deployment_drift, stored_drift, went_back
 from lineclear.control.changes.plan import FILE_TERMS, Before, ChangeTerms, Plan, Prepared, prepare
@@ -29,7 +30,7 @@ from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Acknowledgement, Publisher
 from lineclear.control.releases import build_releases
 from lineclear.control.statuses import status_moves
-from lineclear.domain.access import Principal, Scope
+from lineclear.domain.access import PLATFORM, Principal, Scope
 from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
 from lineclear.domain.change_request import ChangeState
 from lineclear.domain.manifest import Kind, ManagedBy
@@ -202,6 +203,7 @@ class Changes:
             author.demand(Permission.CHANGE_APPLY, prepared)
             if author.require is not None:
                 demand_statuses(author.require, prepared, is_forced=is_forced)
+                demand_secrets(author.require, prepared)
             if not is_forced:
                 self.refuse_called(prepared)
             return prepared
@@ -344,6 +346,28 @@ def demand_statuses(require: Callable[[Permission, Scope], None], prepared: Prep
             require(move.permission, Scope(team=move.team))
         if is_forced and move.after is ModelStatus.RETIRED:
             require(Permission.MODEL_APPROVE, Scope(team=move.team))
+
+
+def demand_secrets(require: Callable[[Permission, Scope], None], prepared: Prepared) -> None:
+    """Go on only if whoever `require` speaks for may handle secrets, where channels would use one of another's.
+
+    A secret belongs to no team: without this, an author of any team could post with the key of every other.
+
+    Raises:
+        Refused: `forbidden`, naming the secret.
+    """
+    for team, secret in new_channel_secrets(prepared.move.before, prepared.wanted):
+        try:
+            require(Permission.SECRET_SET, PLATFORM)
+        except Refused as error:
+            needed = Permission.SECRET_SET.value
+            raise Refused(
+                AdminCode.FORBIDDEN,
+                f"the team {team!r} does not use the secret {secret!r} yet, and to let its channels use it needs"
+                f" {needed} on platform",
+                hint=f"have this change made by somebody who may {needed}; secrets that the team's channels use"
+                " already need no more than before",
+            ) from error
 
 
 def refuse_frozen(plan: Plan) -> None:

@@ -54,6 +54,19 @@ def check_channels(documents: Sequence[Document], remembered: Mapping[str, Secre
                     yield document.finding(path, *found)
 
 
+def new_channel_secrets(before: Desired, wanted: Desired) -> Iterator[tuple[str, str]]:
+    """Teams with names of secrets that their channels would use and do not use yet, in order."""
+    for name, team in sorted(wanted.teams.items()):
+        was = before.teams.get(name)
+        for secret in sorted(_channel_secrets(team) - (set() if was is None else _channel_secrets(was))):
+            yield name, secret
+
+
+def _channel_secrets(team: Team) -> set[str]:
+    named = (reference for channel in team.notices for reference in (channel.secret, channel.slack) if reference)
+    return {secret for secret in map(secret_name, named) if secret is not None}
+
+
 def check_schemas(documents: Sequence[Document]) -> Iterator[Finding]:
     """Schemas of guardrails that could not be used, or whose check would have no bound."""
     for document in documents:

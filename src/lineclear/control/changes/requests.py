@@ -12,7 +12,14 @@ from sqlalchemy import Connection
 
 from lineclear.control.audit import AuditAction
 from lineclear.control.changes import opening
-from lineclear.control.changes.apply import NOTE_CHARS_MAX, Applied, Changes, demand_statuses, refuse_frozen
+from lineclear.control.changes.apply import (
+    NOTE_CHARS_MAX,
+    Applied,
+    Changes,
+    demand_secrets,
+    demand_statuses,
+    refuse_frozen,
+)
 from lineclear.control.changes.carry_out import Cause, plan_text, scopes_text
 from lineclear.control.changes.content import Content
 from lineclear.control.changes.plan import Plan, Prepared
@@ -321,6 +328,7 @@ def _demand(guard: Guard, prepared: Prepared, content: Content) -> None:
     for scope in sorted(scopes_of(prepared)):
         guard(Permission.CHANGE_APPLY, scope)
     demand_statuses(guard, prepared, is_forced=content.is_forced)
+    demand_secrets(guard, prepared)
 
 
 def visible(rows_: Iterable[ChangeRow], principal: Principal) -> list[ChangeRow]:
