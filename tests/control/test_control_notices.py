@@ -18,8 +18,9 @@ from lineclear.client.admin import AdminError, path_of
 from lineclear.config.manifest import ManifestFile
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
-from lineclear.control.changes.apply import Author
+from lineclear.control.changes.apply import Applied, Author
 from lineclear.control.changes.requests import ChangeRequests
+from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.control.notices import http
 from lineclear.control.notices.mail import MailServer as MailSetting
 from lineclear.control.notices.mail import mail_server
@@ -450,6 +451,56 @@ def test_a_channel_that_is_gone_gets_nothing(house: House, hook: HookReceiver) -
     assert (delivery.state, delivery.problem, len(hook.posts)) == ("dropped", "the channel is gone", 1)
 
 
+def pile_up(house: House, team: str, count: int) -> None:
+    """Deliveries of the newest notice to a team's channel, due for a while."""
+    id_, now_us = house.told()[0].id, house.clock.unix_us()
+    with house.plane.database.write() as tx:
+        for at in range(count):
+            due_us = now_us - 1_000_000 + at
+            row = notice_rows.DeliveryRow(f"dlv_{at}", id_, team, "hook", "pending", 0, due_us, due_us, 0, "")
+            notice_rows.add_delivery(tx, row)
+
+
+def test_a_receiver_that_hangs_delays_no_other_team(house: House, hook: HookReceiver) -> None:
+    move(house)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        house.channels("owners", webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+        house.channels("callers", webhook(hook.url))
+        pile_up(house, "owners", 50)
+        house.clock.advance(60)
+        house.stop("app:callers-app", "it leaks")
+        Outbox(house.plane.database, house.clock, house._callers).take()
+        house.watch.start()
+        (post,) = hook.wait(1, DEADLINE_S)
+        house.watch.close()
+    assert json.loads(post.body)["type"] == "notice.stop"
+
+
+def test_a_pile_of_one_channel_goes_out_a_few_at_a_look(house: House, hook: HookReceiver) -> None:
+    move(house)
+    house.channels("owners", webhook(hook.url))
+    house.watch.look()
+    pile_up(house, "owners", 3)
+    house.watch.look()
+    assert [row.id for row in house.deliveries() if row.state == "pending"] == ["dlv_2"]
+    house.watch.look()
+    assert {row.state for row in house.deliveries()} == {"delivered"}
+
+
+def test_what_arrived_meanwhile_is_not_sent_again(house: House, hook: HookReceiver) -> None:
+    hook.statuses = [410]
+    house.channels("owners", webhook(hook.url))
+    move(house)
+    (dead,) = house.deliveries()
+    house.notices.send_again(dead, "ann")
+    with pytest.raises(Refused, match="is on its way"):
+        house.notices.send_again(dead, "ann")
+    house.watch.look()
+    with pytest.raises(Refused, match="arrived"):
+        house.notices.send_again(dead, "ann")
+    assert ([row.state for row in house.deliveries()], len(hook.posts)) == (["delivered"], 2)
+
+
 def test_the_end_of_control_waits_for_no_receiver(house: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         house.channels("owners", webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/"))
@@ -461,6 +512,52 @@ def test_the_end_of_control_waits_for_no_receiver(house: House) -> None:
             house.watch.close()
             assert time.monotonic() - before < DEADLINE_S / 2
             assert [(row.state, row.attempts) for row in house.deliveries()] == [("pending", 0)]
+
+
+# whose secrets a channel may use
+
+
+def made_by(house: House, principal: Principal, *documents: manifests.Document) -> Applied:
+    reading = house.plane.changes.read([ManifestFile("m.yaml", manifests.text_of(documents))])
+    author = Author(principal.name, require=Call(principal).require, principal=principal)
+    return house.plane.changes.apply(reading, {}, author, note="a channel")
+
+
+ANNA = Principal("anna", grants=(Grant(Role.AUTHOR, Scope("callers")),))
+BOTH = Principal("bert", grants=(*ANNA.grants, Grant(Role.ADMIN, Scope())))
+
+
+@pytest.mark.parametrize("channel", [webhook("https://elsewhere.example/"), {"name": "s", "slack": "secret:hook"}])
+def test_an_author_takes_no_secret_of_another_team(house: House, channel: dict[str, Any]) -> None:
+    house.channels("owners", webhook("https://hooks.example/"))
+    wanted = manifests.team("callers", notices=[channel])
+    with pytest.raises(Refused) as caught:
+        made_by(house, ANNA, wanted)
+    assert caught.value.code is AdminCode.FORBIDDEN
+    assert "the team 'callers' does not use the secret 'hook' yet" in caught.value.message
+    assert "somebody who may secret:set" in caught.value.hint
+    assert made_by(house, BOTH, wanted).state == "applied"
+    # What stands there may be moved about.
+    again = manifests.team("callers", notices=[webhook("https://other.example/", "renamed", on=["stop"])])
+    assert made_by(house, ANNA, again).state == "applied"
+
+
+def test_a_letter_needs_no_secret(house: House) -> None:
+    wanted = manifests.team("callers", notices=[{"name": "mail", "email": ["a@callers.example"]}])
+    assert made_by(house, ANNA, wanted).state == "applied"
+
+
+def test_a_change_that_waited_takes_no_secret_of_another_team_either(house: House) -> None:
+    house.apply(
+        {"kind": "Environment", "name": "live", "class": "live", "approvals": 1},
+        manifests.route("mine", "small", team_name="callers"),
+    )
+    route = manifests.route("mine", "large", team_name="callers")
+    opened = made_by(house, BOTH, manifests.team("callers", notices=[webhook("https://x.example/")]), route)
+    assert opened.change is not None
+    requests = ChangeRequests(house.plane.changes, house.plane.named)
+    with pytest.raises(Refused, match="does not use the secret 'hook' yet"):
+        requests.rebase(opened.change, ANNA, Call(ANNA).require)
 
 
 # what a channel gets
@@ -553,6 +650,31 @@ def test_a_letter_goes_on_encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert (letter.is_encrypted, letter.user) == (True, "robot")
 
 
+@pytest.mark.parametrize(
+    ("host", "password", "problem"),
+    [("127.0.0.1", "pä", "UnicodeEncodeError"), ("a..b", "word", "UnicodeError")],
+)
+def test_what_nobody_foresaw_is_a_failed_attempt_and_is_logged_once(
+    tmp_path: Path, hook: HookReceiver, caplog: pytest.LogCaptureFixture, host: str, password: str, problem: str
+) -> None:
+    with MailServer(user="robot", password=password) as server:
+        setting = MailSetting(host, server.port, False, True, "robot", Secret(password), "ai@lineclear.example")
+        for house in opened(tmp_path, Ways(mail=setting, private_network=True)):
+            house.channels("owners", {"name": "mail", "email": ["a@owners.example"]})
+            house.channels("callers", webhook(hook.url))
+            move(house)
+            found = {row.team: row for row in house.deliveries()}
+            failed = found["owners"]
+            assert (found["callers"].state, failed.state, failed.attempts) == ("delivered", "pending", 1)
+            assert failed.next_us == house.clock.unix_us() + WAITS_S[0] * 1_000_000
+            assert failed.problem == f"it could not be sent: {problem}"
+            house.clock.advance(WAITS_S[0])
+            house.watch.look()
+            assert [record.getMessage() for record in caplog.records] == [
+                f"delivery {failed.id!r} to channel 'mail' of team 'owners': {failed.problem}"
+            ]
+
+
 def test_an_address_that_is_unknown_is_named(tmp_path: Path) -> None:
     with MailServer() as server:
         server.unknown.add("gone@owners.example")
@@ -635,6 +757,32 @@ def test_everybody_sees_their_own_part_of_a_notice(house: House, api: ServedAPI)
     with pytest.raises(AdminError) as caught:
         api.client("other").get(path_of("notices", id_))
     assert caught.value.status == 404
+
+
+def test_a_loud_team_hides_nothing_of_a_quiet_one(house: House, api: ServedAPI, hook: HookReceiver) -> None:
+    hook.statuses = [410]
+    house.channels("callers", webhook(hook.url))
+    move(house)
+    id_, now_us = house.told()[0].id, house.clock.unix_us()
+    with house.plane.database.write() as tx:
+        for at in range(notice_rows.LIST_ROWS_MAX):
+            row = notice_rows.NoticeRow(
+                f"ntc_{at}", now_us + 1 + at, "stop", f"stop/{at}", "live", "chat", "a stop", "{}", 0, 0
+            )
+            notice_rows.add_notice(tx, row, [notice_rows.AddressRow(row.id, "owners", "owner", "{}", now_us, "olga")])
+            delivery = notice_rows.DeliveryRow(
+                f"dlv_{at}", row.id, "owners", "hook", "dead", 1, now_us, now_us + 1 + at, now_us, "no"
+            )
+            notice_rows.add_delivery(tx, delivery)
+    for name in ("caller", "all"):
+        for query in ({"state": "open"}, {"team": "callers"}, {"kind": "release"}):
+            found = api.client(name).get(path_of("notices"), query)
+            assert ([notice["id"] for notice in found["notices"]], found["open"]) == ([id_], 1), (name, query)
+    assert api.client("owner").get(path_of("notices"), {"state": "acknowledged"})["open"] == 1
+    for name, query in (("caller", {"state": "dead"}), ("all", {"state": "dead", "team": "callers"})):
+        (dead,) = api.client(name).get(path_of("notice-deliveries"), query)["deliveries"]
+        assert (dead["notice"], dead["team"]) == (id_, "callers")
+    assert api.client("caller").get(path_of("notice-deliveries"), {"team": "owners"})["deliveries"] == []
 
 
 def test_taking_note_is_written_down_once_for_each_team(house: House, api: ServedAPI) -> None:

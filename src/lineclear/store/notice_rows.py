@@ -6,6 +6,7 @@ yet.
 
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -133,6 +135,22 @@ class DeliveryRow:
     """Why the last attempt failed; empty if none did."""
 
 
+@dataclass(frozen=True)
+class NoticeFilter:
+    """Which notices are read; what is not said lets all through."""
+
+    teams: frozenset[str] | None = None
+    """Told to one of these."""
+    team: str = ""
+    """Told to this one as well."""
+    kind: str = ""
+    is_open: bool | None = None
+    """True = one of `teams` has not taken note; False = one has."""
+
+
+EVERY_NOTICE: Final = NoticeFilter()
+
+
 def cursor(tx: Connection) -> int:
     """The last event of the audit trail that was looked at."""
     return int(tx.execute(select(notice_cursor.c.audit_number)).scalar() or 0)
@@ -164,9 +182,21 @@ def read_notice(tx: Connection, notice_id: str) -> NoticeRow | None:
     return None if found is None else NoticeRow(**found)
 
 
-def read_notices(tx: Connection, row_limit: int) -> list[NoticeRow]:
-    """Newest first."""
+def read_notices(tx: Connection, row_limit: int, wanted: NoticeFilter = EVERY_NOTICE) -> list[NoticeRow]:
+    """Those wanted, newest first."""
+    table = notice_addresses
     query = select(notices).order_by(notices.c.at_us.desc(), notices.c.audit_number.desc(), notices.c.id.desc())
+    told = exists().where(table.c.notice_id == notices.c.id)
+    if wanted.kind:
+        query = query.where(notices.c.kind == wanted.kind)
+    if wanted.team:
+        query = query.where(told.where(table.c.team == wanted.team))
+    if wanted.teams is not None:
+        told = told.where(table.c.team.in_(wanted.teams))
+    if wanted.is_open is not None:
+        told = told.where(table.c.acked_us == 0 if wanted.is_open else table.c.acked_us > 0)
+    if wanted.teams is not None or wanted.is_open is not None:
+        query = query.where(told)
     return [NoticeRow(**row) for row in tx.execute(query.limit(min(row_limit, LIST_ROWS_MAX))).mappings()]
 
 
@@ -193,26 +223,41 @@ def put_delivery(tx: Connection, row: DeliveryRow) -> None:
     tx.execute(update(notice_deliveries).where(notice_deliveries.c.id == row.id).values(**changed))
 
 
+def begin_again(tx: Connection, delivery_id: str, ended: Collection[str], state: str, now_us: int) -> bool:
+    """Move a delivery that is in one of the states `ended` into `state`, due now; False if it is in none of them."""
+    table = notice_deliveries
+    query = update(table).where(table.c.id == delivery_id, table.c.state.in_(ended))
+    return tx.execute(query.values(state=state, attempts=0, next_us=now_us, ended_us=0)).rowcount == 1
+
+
 def read_delivery(tx: Connection, delivery_id: str) -> DeliveryRow | None:
     found = tx.execute(select(notice_deliveries).where(notice_deliveries.c.id == delivery_id)).mappings().first()
     return None if found is None else DeliveryRow(**found)
 
 
-def due_deliveries(tx: Connection, state: str, now_us: int, row_limit: int) -> list[DeliveryRow]:
-    """Those of a state whose next attempt is due, the oldest first."""
+def due_deliveries(tx: Connection, state: str, now_us: int, row_limit: int, channel_rows_max: int) -> list[DeliveryRow]:
+    """Those of a state whose next attempt is due: the oldest of each channel, then the next of each, up to a number."""
     table = notice_deliveries
-    query = select(table).where(table.c.state == state, table.c.next_us <= now_us)
-    return [DeliveryRow(**row) for row in tx.execute(query.order_by(table.c.next_us).limit(row_limit)).mappings()]
+    oldest = (table.c.next_us, table.c.id)
+    place = func.row_number().over(partition_by=(table.c.team, table.c.channel), order_by=oldest).label("place")
+    due = select(table, place).where(table.c.state == state, table.c.next_us <= now_us).subquery()
+    query = select(*(due.c[column.name] for column in table.c)).where(due.c.place <= channel_rows_max)
+    query = query.order_by(due.c.place, due.c.next_us, due.c.id).limit(row_limit)
+    return [DeliveryRow(**row) for row in tx.execute(query).mappings()]
 
 
-def read_deliveries(tx: Connection, row_limit: int, state: str = "", notice_id: str = "") -> list[DeliveryRow]:
-    """Newest first; of one state and of one notice if they are named."""
+def read_deliveries(
+    tx: Connection, row_limit: int, state: str = "", notice_id: str = "", teams: Collection[str] | None = None
+) -> list[DeliveryRow]:
+    """Newest first; of one state, of one notice and to these teams if they are named."""
     table = notice_deliveries
     query = select(table).order_by(table.c.created_us.desc(), table.c.id.desc())
     if state:
         query = query.where(table.c.state == state)
     if notice_id:
         query = query.where(table.c.notice_id == notice_id)
+    if teams is not None:
+        query = query.where(table.c.team.in_(teams))
     return [DeliveryRow(**row) for row in tx.execute(query.limit(min(row_limit, LIST_ROWS_MAX))).mappings()]
 
 

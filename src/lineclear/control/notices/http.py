@@ -32,7 +32,7 @@ from lineclear.domain.permissions import Permission
 from lineclear.observe.behaviour import Behaviour
 from lineclear.observe.period import time_text
 from lineclear.store.database import Database
-from lineclear.store.notice_rows import LIST_ROWS_MAX, AddressRow, DeliveryRow
+from lineclear.store.notice_rows import LIST_ROWS_MAX, AddressRow, DeliveryRow, NoticeFilter
 
 LIST_DEFAULT = 50
 CHANGELOG_DEFAULT, CHANGELOG_MAX = 20, 200
@@ -207,15 +207,17 @@ class NoticeDesk:
         _one_of("kind", kind, [item.value for item in NoticeKind])
         limit = row_limit(call, LIST_DEFAULT, LIST_ROWS_MAX)
         call.only(Permission.NOTICE_READ, (), lambda scope: scope)  # there may be no notice to ask it of
-        seen = [facts for told in self._notices.listed() if (facts := _facts(call, told)) is not None]
+        teams, is_open = _teams(call), {"open": True, "acknowledged": False}.get(state)
         wanted = [
             facts
-            for facts in seen
-            if kind in ("", facts.kind)
-            and (not team or team in (address.team for address in facts.addresses))
-            and (state in ("", "all") or facts.is_open == (state == "open"))
+            for facts in self._seen(call, NoticeFilter(teams, team, kind, is_open))
+            if (not team or team in (address.team for address in facts.addresses)) and is_open in (None, facts.is_open)
         ]
-        return NoticeList(wanted[:limit], sum(facts.is_open for facts in seen))
+        still_open = self._seen(call, NoticeFilter(teams, is_open=True))
+        return NoticeList(wanted[:limit], sum(facts.is_open for facts in still_open))
+
+    def _seen(self, call: Call, wanted: NoticeFilter) -> list[NoticeFacts]:
+        return [facts for told in self._notices.listed(wanted) if (facts := _facts(call, told)) is not None]
 
     def show(self, call: Call) -> NoticeDetail:
         told, deliveries = self._notices.show(call.path["notice_id"])
@@ -240,8 +242,11 @@ class NoticeDesk:
         state, team = call.query.get("state", ""), call.query.get("team", "")
         _one_of("state", state, [item.value for item in DeliveryState])
         limit = row_limit(call, LIST_DEFAULT, LIST_ROWS_MAX)
-        found = call.only(Permission.NOTICE_READ, self._notices.deliveries(state), lambda row: Scope(row.team))
-        return DeliveryList([_delivery(row) for row in found if team in ("", row.team)][:limit])
+        teams = _teams(call)
+        if team:
+            teams = frozenset({team}) if teams is None else teams & {team}
+        found = call.only(Permission.NOTICE_READ, self._notices.deliveries(state, teams), lambda row: Scope(row.team))
+        return DeliveryList([_delivery(row) for row in found[:limit]])
 
     def send_again(self, call: Call) -> DeliveryFacts:
         row = self._notices.delivery(call.path["delivery_id"])
@@ -273,6 +278,13 @@ class NoticeDesk:
                 raise unknown
             entries = changelog(tx, found[: limit + 1], self._behaviour(environment, route))
         return Changelog(route, environment, entries[:limit])
+
+
+def _teams(call: Call) -> frozenset[str] | None:
+    """The teams outside which the caller sees nothing; None where a grant is not held to one."""
+    grants = [grant for grant in call.principal.grants if Permission.NOTICE_READ in grant.permissions]
+    teams = frozenset(grant.scope.team for grant in grants)
+    return None if "" in teams else teams
 
 
 def _facts(call: Call, told: Told) -> NoticeFacts | None:

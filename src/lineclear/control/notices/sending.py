@@ -5,6 +5,7 @@ transaction may be sent twice if control dies right behind it: its id is the sam
 """
 
 import json
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -30,6 +31,10 @@ AT_ONCE: Final = 4
 JOIN_S: Final = 0.1
 LOOK_DELIVERIES: Final = 40
 """Of one look; the rest is due at the next, a second later."""
+CHANNEL_DELIVERIES: Final = 2
+"""Of one look to one channel: fewer than AT_ONCE, so that a receiver that hangs leaves room for the others."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,12 @@ class Sender:
         When `stop` is set nothing is waited for: what is under way is not written down, and tried again later.
 
         Raises:
-            Exception: the first that a try led to beside failing to send, such as a database that cannot be written.
+            Exception: the first that was in the way of a try, such as a database that cannot be written.
         """
         with self._database.read() as tx:
-            due = notice_rows.due_deliveries(tx, DeliveryState.PENDING.value, self._clock.unix_us(), LOOK_DELIVERIES)
+            due = notice_rows.due_deliveries(
+                tx, DeliveryState.PENDING.value, self._clock.unix_us(), LOOK_DELIVERIES, CHANNEL_DELIVERIES
+            )
         waiting, broken = deque(due), list[Exception]()
 
         def work() -> None:
@@ -124,7 +131,8 @@ class Sender:
         row = replace(sending.row, attempts=sending.row.attempts + 1)
         try:
             self._go(sending)
-        except SendFailed as failure:
+        except Exception as error:  # noqa: BLE001 - whatever one runs into is its own failure and holds up no other
+            failure = _failure_of(error, sending.row)
             now_us = self._clock.unix_us()
             again_us = None if is_once or failure.is_final else next_attempt_us(now_us, row.attempts, failure.wait_s)
             if again_us is None:
@@ -159,6 +167,16 @@ class Sender:
             notice_rows.add_notice(tx, notice, [address])
             notice_rows.add_delivery(tx, delivery)
         return self.send(delivery, is_once=True)
+
+
+def _failure_of(error: Exception, row: DeliveryRow) -> SendFailed:
+    """Why it was not sent; what nobody foresaw is logged once. Its words may hold a secret and are not repeated."""
+    if isinstance(error, SendFailed):
+        return error
+    failure = SendFailed(f"it could not be sent: {type(error).__name__}")
+    if str(failure) != row.problem:
+        _log.error("delivery %r to channel %r of team %r: %s", row.id, row.channel, row.team, failure)
+    return failure
 
 
 def channels_named(channels: Sequence[NoticeChannel], name: str | None) -> list[NoticeChannel]:

@@ -4,8 +4,9 @@ In: the database, who asks. Out: rows. Acknowledging, trying and sending again s
 """
 
 import json
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -21,7 +22,10 @@ from lineclear.domain.access import Scope
 from lineclear.domain.notices import DeliveryState, NoticeKind, Part
 from lineclear.store import notice_rows
 from lineclear.store.database import Database
-from lineclear.store.notice_rows import LIST_ROWS_MAX, AddressRow, DeliveryRow, NoticeRow
+from lineclear.store.notice_rows import LIST_ROWS_MAX, AddressRow, DeliveryRow, NoticeFilter, NoticeRow
+
+ENDED: Final = (DeliveryState.DEAD.value, DeliveryState.DROPPED.value)
+"""States of deliveries that did not arrive and are not tried any more."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,10 @@ class Notices:
         self._clock = clock
         self._sender = sender
 
-    def listed(self) -> list[Told]:
-        """Newest first."""
+    def listed(self, wanted: NoticeFilter) -> list[Told]:
+        """Those wanted, newest first."""
         with self._database.read() as tx:
-            found = notice_rows.read_notices(tx, LIST_ROWS_MAX)
+            found = notice_rows.read_notices(tx, LIST_ROWS_MAX, wanted)
             addresses = notice_rows.read_addresses(tx, [row.id for row in found])
         by_notice: dict[str, list[AddressRow]] = {}
         for address in addresses:
@@ -80,10 +84,10 @@ class Notices:
             if new:
                 self._record(tx, actor, AuditAction.NOTICE_ACKNOWLEDGED, f"notice/{notice_id}", ", ".join(new))
 
-    def deliveries(self, state: str) -> list[DeliveryRow]:
-        """Newest first, of one state if it is named."""
+    def deliveries(self, state: str, teams: Collection[str] | None) -> list[DeliveryRow]:
+        """Newest first, of one state and to these teams if they are named."""
         with self._database.read() as tx:
-            return notice_rows.read_deliveries(tx, LIST_ROWS_MAX, state)
+            return notice_rows.read_deliveries(tx, LIST_ROWS_MAX, state, teams=teams)
 
     def delivery(self, delivery_id: str) -> DeliveryRow:
         """One delivery.
@@ -98,17 +102,23 @@ class Notices:
         return found
 
     def send_again(self, row: DeliveryRow, actor: str) -> DeliveryRow:
-        """Let a delivery begin anew; it is tried at the next look.
+        """Let a delivery begin anew that was given up or dropped; it is tried at the next look.
 
         Raises:
-            Refused: `conflict` if it arrived.
+            Refused: `conflict` if it arrived or is on its way; `not_found`.
         """
-        if row.state == DeliveryState.DELIVERED.value:
-            raise Refused(AdminCode.CONFLICT, f"the delivery {row.id} arrived")
-        now_us = self._clock.unix_us()
-        again = replace(row, state=DeliveryState.PENDING.value, attempts=0, next_us=now_us, ended_us=0)
         with self._database.write() as tx:
-            notice_rows.put_delivery(tx, again)
+            pending, now_us = DeliveryState.PENDING.value, self._clock.unix_us()
+            is_again = notice_rows.begin_again(tx, row.id, ENDED, pending, now_us)
+            again = notice_rows.read_delivery(tx, row.id)
+            if again is None:
+                raise unknown_delivery(row.id)
+            if not is_again:
+                words = "is on its way" if again.state == pending else "arrived"
+                raise Refused(
+                    AdminCode.CONFLICT, f"the delivery {row.id} {words}",
+                    hint="`lineclear notices deliveries --state dead` lists what did not arrive",
+                )  # fmt: skip
             self._record(tx, actor, AuditAction.NOTICE_SENT_AGAIN, f"notice/{row.notice_id}", row.id)
         return again
 
