@@ -103,6 +103,11 @@ def test_a_change_is_decided_and_carried_out_by_the_people_who_may(
     assert bob.get(f"/releases/{deployment['before']}.json?against={deployment['after']}").json()["components"]
 
 
+def test_what_is_copied_to_a_terminal_is_one_word_each(platform: Platform, people: Mapping[str, Visitor]) -> None:
+    page = people["bob"].get("/model-access?model=small&environment=live%3B%20id").text
+    assert "lineclear audit who small --env &#39;live; id&#39;" in page
+
+
 def test_a_rejection_says_why_and_its_author_reads_it(platform: Platform, people: Mapping[str, Visitor]) -> None:
     change = asked(platform, people, "Be blunt.", "ruder")
     assert decide(people["bob"], change, "rejections", reason=" ") == 400
