@@ -4,7 +4,7 @@ In: a Connection and rows as frozen values. Out: rows. Decides nothing: no ids, 
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -13,6 +13,8 @@ from lineclear.store import control_tables as tables
 
 LIST_ROWS_MAX = 1_000
 """Rows of one answer of the listing functions that page."""
+AUDIT_ROWS_AT_ONCE = 500
+"""In memory, where the audit trail is walked through."""
 
 
 @dataclass(frozen=True)
@@ -318,10 +320,17 @@ class AuditFilter:
     change_id: str = ""
     left_out: tuple[str, ...] = ()
     """Actions that are not wanted."""
+    until_us: int = 0
+    """Only those of then and before; 0 = up to the newest."""
 
 
 def read_audit_newest(tx: Connection, wanted: AuditFilter, row_limit: int) -> list[AuditRow]:
     """Audit rows that fit, newest first."""
+    return list(stream_audit_newest(tx, wanted, row_limit))
+
+
+def stream_audit_newest(tx: Connection, wanted: AuditFilter, row_limit: int) -> Iterator[AuditRow]:
+    """The same, a few rows in memory at a time."""
     table = tables.audit
     query = select(table).where(table.c.number > wanted.after)
     if wanted.before:
@@ -335,7 +344,11 @@ def read_audit_newest(tx: Connection, wanted: AuditFilter, row_limit: int) -> li
             query = query.where(column.startswith(text, autoescape=True) if text.endswith(mark) else column == text)
     if wanted.left_out:
         query = query.where(table.c.action.not_in(wanted.left_out))
-    return [AuditRow(**row) for row in tx.execute(query.order_by(table.c.number.desc()).limit(row_limit)).mappings()]
+    if wanted.until_us:
+        query = query.where(table.c.at_us <= wanted.until_us)
+    query = query.order_by(table.c.number.desc()).limit(row_limit).execution_options(yield_per=AUDIT_ROWS_AT_ONCE)
+    for row in tx.execute(query).mappings():
+        yield AuditRow(**row)
 
 
 def read_audit_since(tx: Connection, actions: Collection[str], since_us: int) -> list[AuditRow]:

@@ -1,7 +1,6 @@
 """Routes: where each leads in each environment, and one route drawn from its callers to its targets."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from lineclear.console.page import Page, Visit
@@ -53,7 +52,7 @@ def load_route(visit: Visit) -> dict[str, Any]:
     environments = []
     for environment, deployed in sorted(item["manifest"]["environments"].items()):
         requests = {row["app"]: row["requests"] for row in called if row["environment"] == environment}
-        may = [app["name"] for app in apps if any(fnmatchcase(name, allowed) for allowed in app["manifest"]["routes"])]
+        may = [app["name"] for app in apps if "*" in app["manifest"]["routes"] or name in app["manifest"]["routes"]]
         environments.append(
             {
                 "name": environment,

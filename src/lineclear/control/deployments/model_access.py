@@ -7,7 +7,6 @@ The trail is append-only and chained, so this is what stood then. Policies, limi
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -87,35 +86,34 @@ class Then:
         keys = self._living_keys()
         for way in sorted(self._ways(model), key=lambda one: (one.route, one.model, one.way)):
             for name, app in sorted(apps.items()):
-                if any(fnmatchcase(way.route, allowed) for allowed in app["routes"]):
+                if "*" in app["routes"] or way.route in app["routes"]:
                     status = self._statuses.get(way.model, "")
                     yield way, name, str(app["team"]), keys.get(name, []), status
 
     def _nouns(self, kind: Kind) -> dict[str, tuple[int, Noun]]:
         """Every noun of a kind as the last event before the instant left it, with that event's number."""
         found: dict[str, tuple[int, Noun | None]] = {}
-        for name, event in self._events(f"{kind.value}/"):
-            if event.action.startswith("manifest.") and name not in found:
+        for name, event in self._events(f"{kind.value}/", "manifest."):
+            if name not in found:
                 found[name] = (event.number, json.loads(event.after) if event.after else None)
         return {name: (number, noun) for name, (number, noun) in found.items() if noun is not None}
 
     def _read_statuses(self) -> Iterator[tuple[str, str]]:
         """The status of every model version: of its document, unless it was blocked after that was written."""
         blocked: dict[str, AuditRow] = {}
-        for version, event in self._events(f"{MODEL_VERSION}/"):
-            if event.action == AuditAction.MODEL_BLOCKED.value:
-                blocked.setdefault(version, event)
+        for version, event in self._events(f"{MODEL_VERSION}/", AuditAction.MODEL_BLOCKED.value):
+            blocked.setdefault(version, event)
         for name, (number, model) in self._nouns(Kind.MODEL).items():
             for version in model["versions"]:
                 id_ = model_version_id(name, version["version"])
                 block = blocked.get(id_)
                 yield id_, block.after if block is not None and block.number > number else str(version["status"])
 
-    def _events(self, prefix: str) -> Iterator[tuple[str, AuditRow]]:
+    def _events(self, prefix: str, action: str) -> Iterator[tuple[str, AuditRow]]:
         """Events up to the instant of objects that begin so, newest first, with the rest of the object's name."""
-        for event in rows.read_audit_newest(self._tx, AuditFilter(object=prefix), EVENTS_MAX):
-            if event.at_us <= self._at_us:
-                yield event.object.removeprefix(prefix), event
+        wanted = AuditFilter(object=prefix, action=action, until_us=self._at_us)
+        for event in rows.stream_audit_newest(self._tx, wanted, EVENTS_MAX):
+            yield event.object.removeprefix(prefix), event
 
     def _living_keys(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -158,8 +156,8 @@ class Then:
         """The stable release of every route that was deployed there."""
         prefix = deployment_object(self._environment, "")
         events: dict[str, list[AuditRow]] = {}
-        for event in rows.read_audit_newest(self._tx, AuditFilter(object=prefix), EVENTS_MAX):
-            events.setdefault(event.object.removeprefix(prefix), []).append(event)
+        for route, event in self._events(prefix, "deployment."):
+            events.setdefault(route, []).append(event)
         for route, mine in events.items():
             changes = {event.change_id for event in mine if event.change_id}
             held = in_force_at(stretches(reversed(mine), {id_: self._approver(id_) for id_ in changes}), self._at_us)

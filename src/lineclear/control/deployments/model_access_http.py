@@ -7,10 +7,13 @@ from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.deployments.http import asked
 from lineclear.control.deployments.model_access import ModelAccess, Then
-from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused
+from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Refused, at_most
 from lineclear.domain.permissions import Permission
 from lineclear.observe.period import instant_us, time_text
 from lineclear.store.database import Database
+
+QUESTIONS_AT_ONCE = 1
+"""Each walks through the audit trail."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def endpoints(database: Database, clock: Clock) -> tuple[Endpoint, ...]:
 
     return (
         Endpoint(
-            "GET", f"{API_ROOT}/model-access", Permission.AUDIT_READ, who_could,
+            "GET", f"{API_ROOT}/model-access", Permission.AUDIT_READ, at_most(QUESTIONS_AT_ONCE, who_could),
             "Who could call a model then, through which release, and who approved that", answer=ModelAccessList,
             query=(
                 QueryParameter("model", "A model's name, or name@version.", required=True),
