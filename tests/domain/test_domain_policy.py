@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineclear.domain.admission import refusal_of
+from lineclear.domain.admission import data_class_of, refusal_of
 from lineclear.domain.catalogue import CostTier, DataClass, ModelStatus, RiskTier, VendorState
 from lineclear.domain.policy import (
     Asked,
@@ -107,6 +107,17 @@ def named(place: int, rules: list[PolicyRule]) -> PolicyEntry:
 POLICIES = st.lists(st.lists(RULES, max_size=4), max_size=3).map(
     lambda made: [named(place, rules) for place, rules in enumerate(made)]
 )
+OF_CLASS = st.lists(
+    st.builds(
+        PolicyRule,
+        id=st.just(""),
+        then=st.sampled_from(PolicyAction),
+        data_class=some(*DataClass),
+        route=st.sampled_from(["r", "s"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
 ASKED = st.builds(
     Asked,
     environment=st.sampled_from(["live", "test"]),
@@ -132,7 +143,9 @@ def states(version: ModelVersionEntry, at_us: int) -> set[str]:
 
 
 def classes(rule: PolicyRule, asked: Asked) -> set[str]:
-    """Those that count: what is against a call looks at lower ones too."""
+    """Those that count: what is against a call looks at lower ones too, what allows it at the route's as well."""
+    if rule.then is PolicyAction.ALLOW and asked.lowest is not None and asked.lowest not in rule.data_class:
+        return set()
     if rule.then is PolicyAction.ALLOW or asked.lowest is None:
         return {asked.data_class}
     order = list(DataClass)
@@ -181,6 +194,21 @@ def test_what_is_compiled_decides_as_asking_every_rule_does(
         for rule in policy.rules:
             held = all(one.holds for one in conditions_of(rule, asked, caller, version))
             assert held == bool(deciding([PolicyEntry("p", (rule,))], asked, caller, version))
+
+
+@settings(max_examples=400, deadline=None)
+@given(OF_CLASS, st.sampled_from(DataClass), st.sampled_from(DataClass))
+def test_naming_a_higher_class_gets_no_model_that_the_routes_own_does_not(
+    rules: list[PolicyRule], lowest: DataClass, named_class: DataClass
+) -> None:
+    own = Asked("live", "r", "", lowest, lowest)
+    raised = msgspec.structs.replace(own, data_class=data_class_of(lowest, named_class))
+    caller, version = Caller("t", "x", (), 0), VERSIONS[0]
+    denied, denied_raised = (
+        exclusion_by(deciding([named(0, rules)], one, caller, version), one, version) is not None
+        for one in (own, raised)
+    )
+    assert denied <= denied_raised
 
 
 def test_a_refusal_names_every_rule_once() -> None:

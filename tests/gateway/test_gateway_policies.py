@@ -101,6 +101,22 @@ CASES = {
         refused_by=(DENY,),
         fields={"x-lineclear-data-class": "restricted"},
     ),
+    "what a higher class is allowed is none that the route's is not": Case(
+        (
+            rule("x", PolicyAction.ALLOW, data_class=(DataClass.RESTRICTED,)),
+            rule("a", data_class=(DataClass.INTERNAL,)),
+        ),
+        "cheap",
+        refused_by=(DENY,),
+        fields={"x-lineclear-data-class": "restricted"},
+    ),
+    "what both classes are allowed": Case(
+        (rule("x", PolicyAction.ALLOW, data_class=(DataClass.INTERNAL, DataClass.RESTRICTED)), rule("a")),
+        "cheap",
+        "cheap@1",
+        took_part=("policy.allow:p/x",),
+        fields={"x-lineclear-data-class": "restricted"},
+    ),
     "an environment": Case((rule("a", environment=("live",)),), "cheap", refused_by=(DENY,)),
     "another environment": Case((rule("a", environment=("test",)),), "cheap", "cheap@1"),
     "a team": Case((rule("a", team=("others",)),), "cheap", refused_by=(DENY,), key=OTHER),

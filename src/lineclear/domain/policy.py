@@ -66,10 +66,14 @@ def fits_asked(rule: PolicyRule, asked: Asked, version: ModelVersionEntry) -> bo
 
 
 def _is_of_class(rule: PolicyRule, asked: Asked) -> bool:
-    """Of what is against a call, lower classes down to the route's count too: naming a higher one evades nothing."""
+    """Naming a higher class evades nothing: of what is against a call, lower ones down to the route's count too, and
+    what allows one has to allow the route's as well.
+    """
+    if rule.then is PolicyAction.ALLOW:
+        return asked.data_class in rule.data_class and (asked.lowest is None or asked.lowest in rule.data_class)
     if asked.data_class in rule.data_class:
         return True
-    if rule.then is PolicyAction.ALLOW or asked.lowest is None:
+    if asked.lowest is None:
         return False
     lowest, highest = data_class_rank(asked.lowest), data_class_rank(asked.data_class)
     return any(lowest <= data_class_rank(one) < highest for one in rule.data_class)
