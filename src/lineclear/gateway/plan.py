@@ -4,12 +4,14 @@ In: Admitted. Out: Planned. Must not: reserve or send. The split is sticky: the 
 target for as long as the release's targets stay as they are (decision 38).
 """
 
+from typing import Final
 from zlib import crc32
 
 import msgspec
 
 from lineclear.base.clock import Clock
 from lineclear.domain.errors import CallerError, ErrorCode, PlatformFault
+from lineclear.domain.exchange import Operation
 from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.snapshot import PromptEntry
 from lineclear.gateway.admit import Admitted
@@ -17,6 +19,8 @@ from lineclear.gateway.deprecation import brownout_end_s, brownout_words
 from lineclear.gateway.snapshot import Admission, Candidate, Order, RouteView
 from lineclear.gateway.split import unit_of
 
+CHAT: Final = Operation.CHAT
+"""Reading an enum member through its class costs ten times a module name on Python 3.11."""
 HASH_SPACE = 2**64
 CRC_SPACE = 2**32
 
@@ -31,7 +35,7 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
     prompt_text: str | None
     """The route's prompt with its variables filled in; None if it has none."""
     prompt_bytes: int
-    """UTF-8 bytes of body, prompt and tools: an upper bound on input tokens."""
+    """UTF-8 bytes of body, prompt and the tools that are sent: an upper bound on input tokens."""
 
 
 def plan(admitted: Admitted, clock: Clock) -> Planned:
@@ -60,10 +64,22 @@ def plan(admitted: Admitted, clock: Clock) -> Planned:
             param="x-lineclear-simulate",
         )
     prompt_text = None if route.prompt is None else _fill(route.prompt, admitted)
-    prompt_bytes = parsed.view.prompt_bytes + admission.tools_bytes
+    prompt_bytes = parsed.view.prompt_bytes
+    if admission.tools_bytes and _gets_tools(admitted):
+        prompt_bytes += admission.tools_bytes
     if prompt_text:
         prompt_bytes += len(prompt_text.encode())
     return Planned(admitted, order, candidates, considered, prompt_text, prompt_bytes)
+
+
+def _gets_tools(admitted: Admitted) -> bool:
+    """Whether the release's tools are sent with the call, as the patch of its dialect has it."""
+    parsed = admitted.parsed
+    if admitted.admission.tools_replace:
+        return True
+    if parsed.tree.get("tools") is not None:
+        return False
+    return parsed.identified.head.operation is not CHAT or parsed.tree.get("functions") is None
 
 
 def _choose(admission: Admission, admitted: Admitted) -> int:

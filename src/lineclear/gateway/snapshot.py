@@ -16,7 +16,7 @@ from lineclear.domain.admission import Exclusion, judge_target, refusal_of, rele
 from lineclear.domain.catalogue import DATA_CLASS_ORDER, DataClass, EnvironmentClass, data_class_rank
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.evidence import WEIGHT_BP_MAX
-from lineclear.domain.exchange import OPERATION_DIALECT, Operation
+from lineclear.domain.exchange import OPERATION_DIALECT, Dialect, Operation
 from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.money import Price, dearest_input_per_mtok, dearest_output_per_mtok
@@ -363,6 +363,7 @@ class _CandidateBook:
         self._made: dict[tuple[str, str], Candidate] = {}
         self._mandatory = mandatory
         self._guardrails: dict[tuple[GuardrailRule, ...], Guardrails | None] = {}
+        self._tools: dict[tuple[str, Dialect], msgspec.Raw] = {}
 
     def candidate(self, environment: str, model: str) -> Candidate:
         made = self._made.get((environment, model))
@@ -414,6 +415,14 @@ class _CandidateBook:
             except ValueError as error:
                 raise SnapshotError(str(error)) from error
         return self._guardrails[rules]
+
+    def tools_field(self, tools: ToolsEntry, operation: Operation) -> msgspec.Raw:
+        """The request field `tools`; made once for all releases, tasks and data classes that have the same."""
+        key = tools.digest, OPERATION_DIALECT[operation]
+        made = self._tools.get(key)
+        if made is None:
+            made = self._tools[key] = msgspec.Raw(msgspec.json.encode(tools_field(operation, tools.definitions)))
+        return made
 
     def _find(self, model: str) -> tuple[ModelVersionEntry, ProviderEntry]:
         version = self._versions.get(model)
@@ -667,18 +676,18 @@ def _assembled(
         defaults=tuple((name, encoded(value)) for name, value in request_fields(operation, release.parameters).items()),
         output_default=_output_default(release, operation),
         rules=rules,
-        **_tools(release, operation),
+        **_tools(release, book, operation),
     )
 
 
-def _tools(release: ReleaseEntry, operation: Operation) -> dict[str, Any]:
+def _tools(release: ReleaseEntry, book: _CandidateBook, operation: Operation) -> dict[str, Any]:
     """The fields of an admission that the release's tools fill. Any: they are of several types."""
     tools = release.tools
     if tools is None or not tools.are_sent or operation not in WITH_TOOLS:
         return {}
-    field = msgspec.json.encode(tools_field(operation, tools.definitions))
+    field = book.tools_field(tools, operation)
     replaces = tools.mode is ToolsMode.REPLACE
-    return {"tools": msgspec.Raw(field), "tools_replace": replaces, "tools_bytes": len(field)}
+    return {"tools": field, "tools_replace": replaces, "tools_bytes": memoryview(field).nbytes}
 
 
 def _output_default(release: ReleaseEntry, operation: Operation) -> int | None:

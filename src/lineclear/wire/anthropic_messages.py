@@ -120,6 +120,8 @@ def _patched(body: bytes, tree: dict[str, Any], patch: codec.Patch) -> dict[str,
     values["model"] = encoded(patch.upstream_model)
     if patch.tools is not None and (patch.tools_replace or tree.get("tools") is None):
         values["tools"] = patch.tools
+        if patch.tools_replace and not _is_about(tree.get("tool_choice"), patch.tools):
+            del values["tool_choice"]
     if patch.prompt_text is None:
         return values
     if patch.prompt_mode == codec.REPLACE:
@@ -131,6 +133,13 @@ def _patched(body: bytes, tree: dict[str, Any], patch: codec.Patch) -> dict[str,
     else:
         values["system"] = _prepended(tree.get("system"), values.get("system"), patch.prompt_text)
     return values
+
+
+def _is_about(choice: object, tools: msgspec.Raw) -> bool:
+    """Whether a `tool_choice` can stand beside these tools: it names none, or one of them."""
+    if not isinstance(choice, dict) or "name" not in choice:
+        return True
+    return choice["name"] in [tool["name"] for tool in msgspec.json.decode(tools)]
 
 
 def _prepended(system: object, raw: bytes | msgspec.Raw | None, text: str) -> bytes | msgspec.Raw:

@@ -89,12 +89,35 @@ class OpenAIChat(OpenAIDialect):
 def _put_tools(
     values: dict[str, bytes | msgspec.Raw], tree: dict[str, Any], tools: msgspec.Raw, *, is_replacing: bool
 ) -> None:
-    """The release's tools; `functions` is the older name of the same."""
+    """The release's tools; `functions` and `function_call` are the older names of the same."""
     if is_replacing:
         values.pop("functions", None)
+        values.pop("function_call", None)
         values["tools"] = tools
+        if not _is_about(tree.get("tool_choice"), tools):
+            values.pop("tool_choice", None)
     elif tree.get("tools") is None and tree.get("functions") is None:
         values["tools"] = tools
+
+
+def _is_about(choice: object, tools: msgspec.Raw) -> bool:
+    """Whether a `tool_choice` can stand beside these tools: it names none, or none but them."""
+    if not isinstance(choice, dict):
+        return True
+    allowed = choice.get("allowed_tools")
+    listed = allowed.get("tools") if isinstance(allowed, dict) else None
+    named = listed if isinstance(listed, list) else [choice]
+    ours = msgspec.json.decode(tools)
+    kinds = [(tool["type"], tool["function"]["name"]) for tool in ours]
+    return all(_named(one) in kinds for one in named)
+
+
+def _named(choice: object) -> tuple[object, object]:
+    """Type and name of the tool that a choice is about."""
+    if not isinstance(choice, dict):
+        return None, None
+    function = choice.get("function")
+    return choice.get("type"), function.get("name") if isinstance(function, dict) else None
 
 
 def _cap_fields(tree: dict[str, Any]) -> tuple[str, ...]:
