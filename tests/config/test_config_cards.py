@@ -1,6 +1,8 @@
 """Cards that go out and come in: by the formats' own schema and readers, and back again without loss."""
 
+import contextlib
 import json
+import time
 import warnings
 from importlib import resources
 from typing import Any
@@ -12,7 +14,7 @@ from huggingface_hub import ModelCard
 
 from lineclear.config.card_words import SPDX, hub_licence, licence_of_hub
 from lineclear.config.foreign_card import CardUnreadable, Importer, document_of
-from lineclear.config.manifest import read_values
+from lineclear.config.manifest import InvalidManifest, read_values
 from lineclear.config.model_bom import model_bom, read_model_bom
 from lineclear.config.model_card import model_card, read_model_card
 from lineclear.domain.manifest import Model, Provider, ProviderDialect
@@ -172,6 +174,49 @@ def test_a_card_of_somebody_else_says_what_it_can() -> None:
     assert (short.facts["purpose"], short.facts["licence"]) == ("Just a line.", "llama-x")
 
 
+def test_only_headings_divide_a_card() -> None:
+    text = "---\na: b\n---\n# C#\n## Risks ##\n```sh\n# not one\n```\n####### nor this\n## Uses\nmuch\n<!-- open"
+    (card,) = read_model_card(text)
+    assert card.name == "C#"
+    assert card.facts["risks"] == "```sh\n# not one\n```\n####### nor this"
+    assert card.facts["purpose"] == "much\n<!-- open"
+
+
+@pytest.mark.parametrize("body", ["<!--" * 240_000, "# " + " " * 900_000 + "x", "# x" + " #" * 450_000 + "y"])
+def test_a_card_is_read_in_one_pass(body: str) -> None:
+    began_s = time.process_time()
+    read_model_card(f"---\na: b\n---\n{body}")
+    assert time.process_time() - began_s < 5
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "model_name: [a]\nlicense: [b]\nlicense_name: {c: d}\nlicense_link: 3\npipeline_tag: [e]",
+        'model_name: !!int ""\nlicense: !!timestamp x',
+        "1: 2\n[3]: 4\nlineclear: {kind: Route, name: 7, 5: 6, versions: [{version: [8], 9: 10}, 11, {}]}",
+        "lineclear: {name: x, versions: [{version: 2026-01-01, sunset: 2026-13-45}]}",
+    ],
+)
+def test_values_of_any_type_are_read_or_refused_in_words(metadata: str) -> None:
+    for card in read_model_card(f"---\n{metadata}\n---\nText.\n"):
+        document = document_of(card, Importer("lab", provider="far"))
+        assert document["kind"] == "Model"
+        with contextlib.suppress(InvalidManifest):
+            read_values([document], "test")
+
+
+@pytest.mark.parametrize("written", ["ab" * 32, "AB" * 32])
+def test_a_file_is_held_to_the_hash_of_anybodys_bill(written: str) -> None:
+    component = {"type": "machine-learning-model", "name": "x", "hashes": [{"alg": "SHA-256", "content": written}]}
+    (card,) = read_model_bom({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [component]})
+    with pytest.raises(CardUnreadable, match="SHA-256 differs"):
+        document_of(card, Importer("lab", artifact="/here.gguf", sha256="cd" * 32))
+    hosted = model_of(document_of(card, Importer("lab", artifact="/here.gguf", sha256="ab" * 32)))
+    assert hosted.versions[0].sha256 == "ab" * 32
+    model_of(document_of(card, Importer("lab", provider="far")))
+
+
 def test_a_bill_of_somebody_else_says_what_it_can() -> None:
     bill = {
         "bomFormat": "CycloneDX", "specVersion": "1.5",
@@ -197,6 +242,9 @@ def test_a_bill_of_somebody_else_says_what_it_can() -> None:
         ("---\n{a\n---\n", "no YAML"),
         ("---\n- a\n---\n", "no mapping"),
         ("---\na: b\n---\n" + "x" * 1_000_001, "longer than"),
+        ("---\na: &a [b]\nc: [*a, *a]\n---\n", r"refer to another place of their own, \*a"),
+        ("---\n" + "[" * 900_000 + "\n---\n", "levels"),
+        ("---\nlineclear: {versions: [" + "{}," * 1_001 + "]}\n---\n", "more than 1000 versions"),
     ],
 )
 def test_a_text_that_is_no_card(text: str, words: str) -> None:

@@ -77,7 +77,7 @@ def document_of(card: ForeignCard, importer: Importer) -> dict[str, Any]:
         version.pop("engine", None)
         version.pop("sha256", None)
     elif importer.artifact:
-        if version.get("sha256", importer.sha256) != importer.sha256:
+        if str(version.get("sha256", importer.sha256)).lower() != importer.sha256.lower():
             raise CardUnreadable(f"{importer.artifact} is not the file that the card names: its SHA-256 differs")
         version |= {"engine": version.get("engine", Engine.GGUF.value)}
         version |= {"artifact": importer.artifact, "sha256": importer.sha256}

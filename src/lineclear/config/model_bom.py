@@ -163,8 +163,9 @@ def _foreign(component: Mapping[str, Any]) -> ForeignCard:
         **{name: said[name] for name in _VERSION_LISTS if name in said},
     }  # fmt: skip
     for item in _dicts(component.get("hashes")):
-        if item.get("alg") == "SHA-256" and of_version.get("engine"):
-            of_version["sha256"] = str(item.get("content", ""))
+        content = item.get("content")
+        if item.get("alg") == "SHA-256" and isinstance(content, str) and content:
+            of_version["sha256"] = content.lower()
     return ForeignCard(str(component.get("name") or "model"), str(component.get("version") or ""), facts, of_version)
 
 

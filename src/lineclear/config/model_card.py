@@ -14,13 +14,15 @@ import yaml
 from lineclear.config.card_words import TASKS, hub_licence, licence_of_hub, operations_of_task
 from lineclear.config.foreign_card import CardUnreadable, ForeignCard
 from lineclear.config.manifest_text import manifest_values, values_text
+from lineclear.config.yaml_tree import DEPTH_MAX, read_trees
 from lineclear.domain.manifest import Model, ModelVersion
 
 CARD_CHARS_MAX: Final = 1_000_000
+VERSIONS_MAX: Final = 1_000
+"""Versions of one card."""
 OURS: Final = "lineclear"
 _METADATA: Final = re.compile(r"\A---\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
-_HEAD: Final = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
+_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 _PLACEHOLDER: Final = "[More Information Needed]"
 _PRIVATE: Final = ("artifact", "settings", "replicas", "price")
 """Fields of a version that are about the machine and the contract that serve it here."""
@@ -48,23 +50,58 @@ def read_model_card(text: str) -> list[ForeignCard]:
     """What a README says: every version that our own metadata names, else one.
 
     Raises:
-        CardUnreadable: it has no metadata in front, or they are no YAML mapping.
+        CardUnreadable: it has no metadata in front, they are no YAML mapping or refer to themselves, or it names
+            more than VERSIONS_MAX versions.
     """
     if len(text) > CARD_CHARS_MAX:
         raise CardUnreadable(f"it is longer than {CARD_CHARS_MAX} characters")
     found = _METADATA.match(text)
     if found is None:
         raise CardUnreadable("it does not begin with metadata between two lines of ---")
-    try:
-        metadata = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
-        raise CardUnreadable(f"its metadata are no YAML: {error}") from error
-    if not isinstance(metadata, dict):
-        raise CardUnreadable("its metadata are no mapping of names to values")
+    metadata = _metadata(found[1])
     ours = metadata.get(OURS)
     if isinstance(ours, dict) and isinstance(ours.get("versions"), list):
+        if len(ours["versions"]) > VERSIONS_MAX:
+            raise CardUnreadable(f"it names more than {VERSIONS_MAX} versions")
         return list(_own(ours))
-    return [_foreign(metadata, _COMMENT.sub("", text[found.end() :]))]
+    return [_foreign(metadata, _without_comments(text[found.end() :]))]
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    """What JSON can say of it, with texts for names; an alias could make a short text endless, so none is read."""
+    _demand_plain(text)
+    read = read_trees("", text)
+    if not read.trees:
+        why = read.findings[0].message.removeprefix("not YAML: ") if read.findings else "they are empty"
+        raise CardUnreadable(f"its metadata are no YAML: {why}")
+    if not isinstance(read.trees[0].value, dict):
+        raise CardUnreadable("its metadata are no mapping of names to values")
+    return read.trees[0].value
+
+
+def _demand_plain(text: str) -> None:
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise CardUnreadable(f"its metadata refer to another place of their own, *{event.anchor}; write it out")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_MAX:
+                raise CardUnreadable(f"its metadata have more than {DEPTH_MAX} levels")
+    except (yaml.YAMLError, ValueError) as error:
+        raise CardUnreadable(f"its metadata are no YAML: {error}") from error
+
+
+def _without_comments(text: str) -> str:
+    kept: list[str] = []
+    at = 0
+    while (begins := text.find("<!--", at)) >= 0:
+        ends = text.find("-->", begins + 4)
+        if ends < 0:
+            break
+        kept.append(text[at:begins])
+        at = ends + 3
+    return "".join([*kept, text[at:]])
 
 
 def _ours(model: Model) -> dict[str, Any]:
@@ -77,40 +114,77 @@ def _ours(model: Model) -> dict[str, Any]:
 
 
 def _own(values: Mapping[str, Any]) -> Iterator[ForeignCard]:
-    facts = {name: value for name, value in values.items() if name not in ("name", "owner", "versions")}
+    facts = {name: value for name, value in values.items() if name not in ("kind", "name", "owner", "versions")}
     for version in values["versions"]:
         if isinstance(version, dict):
-            named = {str(name): value for name, value in version.items() if name != "version"}
-            yield ForeignCard(str(values.get("name", "")), str(version.get("version", "")), facts, named)
+            named = {name: value for name, value in version.items() if name != "version"}
+            yield ForeignCard(_word(values.get("name")), _word(version.get("version")), facts, named)
 
 
 def _foreign(metadata: Mapping[str, Any], body: str) -> ForeignCard:
     sections = dict(_sections(body))
     title = next((name for name in sections if name), "")
-    named = metadata.get("model_name") or title.removeprefix("Model Card for").strip() or "model"
-    licence = metadata.get("license")
-    if licence == "other" or not isinstance(licence, str):
-        licence = metadata.get("license_name") or (licence if isinstance(licence, str) else "")
+    named = _word(metadata.get("model_name")) or title.removeprefix("Model Card for").strip() or "model"
+    licence = _word(metadata.get("license"))
+    if licence in ("", "other"):
+        licence = _word(metadata.get("license_name")) or licence
     link = metadata.get("license_link")
     task = metadata.get("pipeline_tag")
     facts = {
         "purpose": _first(sections, "model description", "direct use", "uses", "intended use") or _lead(body),
         "limitations": _first(sections, "limitations", "out-of-scope use"),
         "risks": _first(sections, "bias, risks, and limitations", "bias, risks and limitations", "risks", "bias"),
-        "licence": licence_of_hub(str(licence)) if licence else "",
+        "licence": licence_of_hub(licence) if licence else "",
         "links": [{"name": "licence", "url": link}] if isinstance(link, str) and link.startswith("http") else [],
     }
     operations = operations_of_task(task) if isinstance(task, str) else ()
     of_version = {"operations": [one.value for one in operations]} if operations else {}
-    return ForeignCard(str(named), "", facts, of_version)
+    return ForeignCard(named, "", facts, of_version)
+
+
+def _word(value: object) -> str:
+    """A text, or a number as one; empty for everything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return str(value)
 
 
 def _sections(body: str) -> Iterator[tuple[str, str]]:
-    """The text below each heading, up to the next one."""
-    heads = list(_HEAD.finditer(body))
-    for at, head in enumerate(heads):
-        ends = heads[at + 1].start() if at + 1 < len(heads) else len(body)
-        yield head[2].removesuffix("[optional]").strip(), _said(body[head.end() : ends])
+    """The text below each heading, up to the next one; what stands in a block of code is no heading."""
+    title: str | None = None
+    fence = ""
+    below: list[str] = []
+    for line in body.split("\n"):
+        head = None if fence else _title(line)
+        if head is None:
+            fence = _fence(line, fence)
+            below.append(line)
+            continue
+        if title is not None:
+            yield title, _said("\n".join(below))
+        title, below = head, []
+    if title is not None:
+        yield title, _said("\n".join(below))
+
+
+def _title(line: str) -> str | None:
+    """Of a heading; None if the line is none."""
+    rest = line.lstrip("#")
+    if not 1 <= len(line) - len(rest) <= 6 or not rest.startswith((" ", "\t")):
+        return None
+    rest = rest.strip()
+    closed = rest.rstrip("#")
+    title = closed if closed.endswith((" ", "\t")) else rest
+    return title.strip().removesuffix("[optional]").strip() or None
+
+
+def _fence(line: str, fence: str) -> str:
+    """The marks of the block of code in which the next line stands; empty outside of one."""
+    found = _FENCE.match(line)
+    if not fence:
+        return found[1] if found is not None else ""
+    closes = found is not None and found[1].startswith(fence) and not line[found.end() :].strip()
+    return "" if closes else fence
 
 
 def _first(sections: Mapping[str, str], *names: str) -> str:
