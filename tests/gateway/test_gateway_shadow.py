@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from gateway_house import KEY, House, Plan, in_house, model, route
 
+from lineclear.domain.guardrails import GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.domain.ledger import Intent, Mirrored, Settle
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit, ReleaseEntry, RouteSection, ShadowEntry, TargetEntry
 from lineclear.gateway import copies
@@ -164,6 +165,66 @@ def test_copies_stay_within_their_spend_cap_and_on_nobodys_budget(tmp_path: Path
         assert row["left"] >= 1_000 - 8
 
     play_with(tmp_path, shaded_plan(shaded("good", "other", cap=300_000), limits=LIMITS), play)
+
+
+BOUNDS: list[tuple[dict[str, Any], int]] = [
+    ({}, 4_096),
+    ({"max_tokens": 700}, 700),
+    ({"max_tokens": 50_000}, 50_000),
+    ({"max_tokens": 700, "parameters": {"max_tokens": 500}}, 500),
+]
+
+
+@pytest.mark.parametrize(("facts", "output_tokens"), BOUNDS)
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_copy_is_bounded_by_what_it_may_say_and_told_so(
+    tmp_path: Path, facts: dict[str, Any], output_tokens: int, *, fits: bool
+) -> None:
+    call = chat_call(KEY, "chat", "hello")
+    # 1,000 nano-USD for a byte of the request at most and 2,000 for a token of the answer.
+    bound = len(call.body) * 1_000 + output_tokens * 2_000
+
+    async def play(house: House) -> None:
+        assert (await house.call(call)).status == 200
+        await until(lambda: bool(mirrored(house)) or house.parts.counters["shadow_over_cap"] == 1)
+        assert len(mirrored(house)) == fits
+        if fits:
+            assert json.loads(house.vendor.recent[-1][1])["max_tokens"] == output_tokens
+
+    play_with(tmp_path, shaded_plan(shaded("good", "other", cap=bound if fits else bound - 1, **facts)), play)
+
+
+def test_copies_that_fail_make_no_target_ill(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("other", always="status=500")
+        for number in range(1, 7):
+            assert (await house.call(chat_call(KEY, "chat", "hello"))).status == 200
+            await until(lambda: len(mirrored(house)) == number)  # noqa: B023 - waited for here
+        assert {record.candidate_outcome for record in mirrored(house)} == {"failed"}
+        house.vendor.set_script("other", always="text=fine")
+        assert not house.live.target("live", "other@1").is_suspect
+        assert (await house.call(chat_call(KEY, "direct", "hello"))).status == 200
+
+    plan = shaded_plan(shaded("good", "other"))
+    plan.routes = [*plan.routes, route("direct", "other")]
+    play_with(tmp_path, plan, play)
+
+
+def test_a_long_copy_is_checked_in_no_callers_turn(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.live.exposure.renew()
+        assert (await house.call(chat_call(KEY, "chat", "hello " * 20_000))).status == 200
+        mirror = Mirror(house.parts, 1)
+        async with house.parts.long_checks:
+            mirror.start()
+            try:
+                await until(lambda: len(mirrored(house)) == 1)
+            finally:
+                await mirror.close()
+        assert mirrored(house)[0].candidate_outcome == "ok"
+
+    words = GuardrailRule("guardrail.deny:house/words", (GuardrailSide.INPUT,), GuardrailAction.BLOCK, deny=("falcon",))
+    in_house(tmp_path, shaded_plan(shaded("good", "other"), mandatory=(words,)), play)
 
 
 def _call(body: Mapping[str, object]) -> Call:

@@ -4,6 +4,8 @@ In: how attempts ended. Out: whether a target may be tried now. Bounded: one sma
 environment. Not shared between workers.
 """
 
+from copy import deepcopy
+
 from lineclear.base.clock import Clock
 from lineclear.gateway.exposure import Exposure
 
@@ -54,6 +56,10 @@ class TargetHealth:
         """Something was amiss since the last success: only then `exclusion` has to be asked."""
         self.parked_until_ns: dict[str, int] = {}
         """By credential id; bounded by the provider's credentials."""
+
+    def apart(self) -> "TargetHealth":
+        """The same as of now; what either sees from here on, the other does not."""
+        return deepcopy(self, {id(self._clock): self._clock})
 
     def exclusion(self, now_ns: int) -> str:
         """Why the target may not be tried now; empty if it may."""

@@ -20,7 +20,7 @@ from lineclear.gateway.copies import Carried, Copy
 from lineclear.gateway.guard import guard_input
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.plan import Planned, plan
-from lineclear.gateway.reserve import OUTPUT_TOKENS_DEFAULT, cost_bound_nano_usd
+from lineclear.gateway.reserve import bounded_output_tokens, cost_bound_nano_usd
 from lineclear.gateway.snapshot import Accounts, Snapshot
 from lineclear.gateway.trace import Trace
 from lineclear.gateway.walk import carry
@@ -85,6 +85,8 @@ class Mirror:
     def __init__(self, parts: Parts, workers: int) -> None:
         """Nothing runs yet; `workers` share a run's spend cap."""
         self._parts = parts
+        # A long copy takes its turn among copies, so that no caller's request waits behind it.
+        self._checking = msgspec.structs.replace(parts, long_checks=asyncio.Lock())
         self._workers = max(1, workers)
         self._spent: dict[str, int] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -126,7 +128,7 @@ class Mirror:
             admitted = await self._admitted(snapshot, copy, request_id)
             if admitted is None:
                 return  # the step is over
-            planned = plan(admitted, parts.clock)
+            planned = _apart(plan(admitted, parts.clock))
         except LineclearError as error:
             self._record(copy, request_id, None, trace, error)
             return
@@ -161,7 +163,7 @@ class Mirror:
             route=msgspec.structs.replace(admitted.route, accounts=NO_ACCOUNTS),
         )
         if admitted.route.guardrails is not None:
-            admitted = await guard_input(self._parts, snapshot, admitted)
+            admitted = await guard_input(self._checking, snapshot, admitted)
         return admitted
 
     def _record(
@@ -196,9 +198,26 @@ class Mirror:
 
 def _bound(planned: Planned) -> int:
     """The most that a copy can cost, as a budget would reserve it."""
-    view = planned.admitted.parsed.view
-    output = view.max_output_tokens or planned.order.output_cap or OUTPUT_TOKENS_DEFAULT
-    return cost_bound_nano_usd(planned, planned.prompt_bytes, output * view.choices)
+    output_tokens = bounded_output_tokens(planned) * planned.admitted.parsed.view.choices
+    return cost_bound_nano_usd(planned, planned.prompt_bytes, output_tokens)
+
+
+def _apart(planned: Planned) -> Planned:
+    """The copy as it is sent: with the output cap that bounds its cost, and teaching callers' calls nothing."""
+    admitted = planned.admitted
+    admission = msgspec.structs.replace(admitted.admission, output_default=bounded_output_tokens(planned))
+    return msgspec.structs.replace(
+        planned,
+        admitted=msgspec.structs.replace(admitted, admission=admission),
+        candidates=tuple(
+            msgspec.structs.replace(
+                one,
+                health=one.health.apart(),
+                replicas=None if one.replicas is None else one.replicas.apart(),
+            )
+            for one in planned.candidates
+        ),
+    )
 
 
 def _text_bytes(carried: Carried | None) -> int:

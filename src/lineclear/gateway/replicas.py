@@ -5,6 +5,7 @@ cannot be reached or is full rests for a moment, so that its siblings answer. It
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Final
 
 from lineclear.base.clock import Clock
@@ -34,6 +35,10 @@ class Replicas:
         self._failed_ns = [0] * count
         self._rests_until_ns = [0] * count
         self._turn = 0
+
+    def apart(self) -> "Replicas":
+        """The same as of now; what either sees from here on, the other does not."""
+        return deepcopy(self, {id(self._clock): self._clock})
 
     def choose(self, addresses: Sequence[Address], in_flight: InFlight) -> Address:
         """The address with the fewest calls in flight among those that do not rest; equals take turns.

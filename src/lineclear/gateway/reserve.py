@@ -88,7 +88,7 @@ def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
     if not (has_budget or own.has_tokens or routed.has_tokens):
         return Reserved(planned, snapshot, accounts, ALONE, added_cap, 0, 0, 0, 0)
     if cap is None and has_budget:
-        cap = added_cap = admitted.route.max_tokens or planned.order.output_cap or OUTPUT_TOKENS_DEFAULT
+        cap = added_cap = bounded_output_tokens(planned)
     nano_usd = slice_tokens = 0
     output_bound = cap * view.choices if cap is not None else 0
     if has_budget and cap is not None:
@@ -98,6 +98,17 @@ def _estimate(planned: Planned, snapshot: Snapshot) -> Reserved:
         nano_usd = cost_bound_nano_usd(planned, planned.prompt_bytes, output_tokens)
     tokens = estimated_tokens(planned.prompt_bytes) + (UNKNOWN_OUTPUT_TOKENS if cap is None else cap) * view.choices
     return Reserved(planned, snapshot, accounts, ALONE, added_cap, slice_tokens, output_bound, tokens, nano_usd)
+
+
+def bounded_output_tokens(planned: Planned) -> int:
+    """The most output tokens of one answer, where money needs a bound: the caller's, the release's, or our own."""
+    admitted = planned.admitted
+    cap = admitted.parsed.view.max_output_tokens
+    if cap is None:
+        cap = admitted.admission.output_default
+    if cap is None:
+        cap = admitted.route.max_tokens or planned.order.output_cap or OUTPUT_TOKENS_DEFAULT
+    return cap
 
 
 def with_grant(reserved: Reserved, granted: Granted) -> Reserved:
