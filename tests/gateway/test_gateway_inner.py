@@ -1,11 +1,12 @@
 """The inner door: control calls in the name of an app, on the one release that its principal names."""
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
-from gateway_house import KEY, MASTER_KEY, House, Plan, in_house, model
+from gateway_house import KEY, MASTER_KEY, House, Plan, in_house, model, route
 from test_gateway_split import NEW, OLD, SECTION, chat
 
 from lineclear.base.seal import Keys
@@ -132,3 +133,21 @@ def test_a_release_whose_use_is_not_approved_is_refused_as_for_everybody(tmp_pat
 
     section = msgspec.structs.replace(SECTION, tasks=("greet",))
     in_house(tmp_path, Plan(models=[model("new", approved_uses=("other",)), model("old")], routes=[section]), play)
+
+
+@pytest.mark.parametrize("script", ["text=hi", "tokens=300,token-bytes=8192"])
+def test_what_failed_attempts_may_cost_is_told_inside_alone(tmp_path: Path, script: str) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("ill", always="html")
+        house.vendor.set_script("good", always=script)
+        principal = msgspec.structs.replace(PRINCIPAL, route="quick")
+        answer = await house.call_inside(by(principal, "quick"))
+        settle = house.settle_of(answer)
+        assert (answer.status, settle.model, settle.waste_nano_usd > 0) == (200, "good@1", True)
+        told = Decimal(answer.headers["x-lineclear-waste-usd"])
+        assert int(told * 1_000_000_000) == settle.waste_nano_usd
+        outside = await house.call(chat("quick"))
+        assert (outside.status, "x-lineclear-waste-usd" in outside.headers) == (200, False)
+
+    quick = route("quick", "ill", fallback=("good@1",))
+    in_house(tmp_path, Plan(models=[model("ill")], routes=[quick]), play)

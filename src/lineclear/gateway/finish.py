@@ -17,7 +17,7 @@ from lineclear.gateway.fields import (
     upstream_rate_fields,
 )
 from lineclear.gateway.plan import Planned
-from lineclear.gateway.relay import Relayed, rules_of
+from lineclear.gateway.relay import Relayed, rules_of, waste_field
 from lineclear.gateway.settle import Settled
 from lineclear.gateway.trace import Trace
 from lineclear.net.server import Reply
@@ -91,7 +91,7 @@ def _whole_fields(planned: Planned, opened: Opened | None, relayed: Relayed, set
     if settled.granted is not None:
         now_us = trace.started_us + duration_us
         fields += limit_fields(settled.granted, parsed.codec.dialect, settled.given_back_nano_usd, now_us)
-    fields += policy_fields(rules_of(planned, opened, relayed.error))
+    fields += policy_fields(rules_of(planned, opened, relayed.error)) + waste_field(planned, trace)
     if opened is not None and relayed.error is None:
         upstream_fields = upstream_rate_fields(opened.call.headers)
         return fields.encode() + JSON_FIELDS + upstream_fields

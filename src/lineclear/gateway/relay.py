@@ -22,7 +22,7 @@ from lineclear.domain.errors import (
 )
 from lineclear.domain.exchange import Dialect
 from lineclear.domain.ledger import Checkpoint, LedgerSink, Outcome
-from lineclear.domain.money import cost_nano_usd
+from lineclear.domain.money import cost_nano_usd, usd_text
 from lineclear.gateway.accounts import AccountantClient
 from lineclear.gateway.attempt import Opened, fold_whole, total_deadline_ns
 from lineclear.gateway.fields import (
@@ -114,6 +114,13 @@ def rules_of(planned: Planned, opened: Opened | None, error: LineclearError | No
         return refused
     guard = opened.watch.guard if opened is not None else None
     return tuple(dict.fromkeys((*refused, *flags, *(guard.flags if guard is not None else ()))))
+
+
+def waste_field(planned: Planned, trace: Trace) -> str:
+    """What attempts that failed may cost, told to control alone: its caps count it, an app's bill does not show it."""
+    if not trace.waste_nano_usd or planned.admitted.parsed.identified.inner is None:
+        return ""
+    return f"x-lineclear-waste-usd: {usd_text(trace.waste_nano_usd)}\r\n"
 
 
 def unanswered(error: LineclearError, dialect: Dialect, request_id: str) -> Relayed:
@@ -257,5 +264,5 @@ def _head(opened: Opened, line: Line, content_fields: bytes) -> bytes:
     fields = exchange_fields(
         reserved.planned, opened.attempt, opened.candidate, elapsed_us, line.trace.upstream_us
     ) + limit_fields(reserved.granted, parsed.codec.dialect, 0, line.trace.started_us + elapsed_us)
-    fields += policy_fields(rules_of(reserved.planned, opened, None))
+    fields += policy_fields(rules_of(reserved.planned, opened, None)) + waste_field(reserved.planned, line.trace)
     return content_fields + fields.encode() + upstream_rate_fields(opened.call.headers)
