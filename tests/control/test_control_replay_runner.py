@@ -5,18 +5,21 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
+from lineclear.config.manifest_rules import TIMEOUT_S_MAX
 from lineclear.control.endpoint import Refused
 from lineclear.control.replays import runner as rules
-from lineclear.control.replays.door import InnerDoor
-from lineclear.control.replays.service import Replays, ReplaySpec
+from lineclear.control.replays.door import ANSWER_WAIT_S, InnerDoor
+from lineclear.control.replays.service import OPEN_MAX, Replays, ReplaySpec
 from lineclear.domain.evidence import Arm
-from lineclear.domain.replay import Side
+from lineclear.domain.replay import ReplayState, Side
 from lineclear.handover.inner_door import InnerPrincipal, InnerPurpose, inner_door_directory, opened_principal
+from lineclear.store import replay_rows as rows
 from lineclear.testing.control_plane import ControlPlane
 from lineclear.testing.manifests import SUPPORT
 
@@ -64,6 +67,10 @@ class Gateway:
                 with gateway._lock:
                     gateway.calls.append((principal, body, fields))
                     status, said, value = gateway.says(principal, body)
+                if not status:
+                    # It goes away with the call.
+                    self.close_connection = True
+                    return
                 text = value if isinstance(value, bytes) else json.dumps(value).encode()
                 self.send_response(status)
                 for name, value in {**said, "content-length": str(len(text))}.items():
@@ -191,6 +198,73 @@ def test_without_a_price_no_cap_can_be_held(plane: ControlPlane, gateway: Gatewa
     assert len(gateway.calls) == 1
 
 
+def untold(text: str = "hi") -> Answer:
+    """An answer so long that its head went out before its cost was known."""
+    status, fields, body = good(text)
+    return status, {name: value for name, value in fields.items() if "-cost-" not in name}, body
+
+
+def test_a_cost_that_was_not_told_counts_as_the_dearest(plane: ControlPlane, gateway: Gateway) -> None:
+    gateway.says = lambda _, __: good() if len(gateway.calls) == 1 else untold()
+    state, reason, id_ = run(plane, spec(5_000))
+    assert (state, "spend cap" in reason, len(gateway.calls)) == ("stopped", True, 5)
+    assert plane.replays.show(id_).spent_nano_usd == 5_000
+
+
+def test_a_first_cost_that_was_not_told_ends_it(plane: ControlPlane, gateway: Gateway) -> None:
+    gateway.says = lambda _, __: untold()
+    state, reason, _ = run(plane, spec())
+    assert (state, "the cost was not told" in reason, len(gateway.calls)) == ("stopped", True, 1)
+
+
+def test_attempts_that_failed_count_towards_the_cap(plane: ControlPlane, gateway: Gateway) -> None:
+    def says(_: InnerPrincipal, __: dict[str, Any]) -> Answer:
+        wasted = {"x-lineclear-waste-usd": "0.000001000"}
+        if len(gateway.calls) % 2:
+            status, fields, body = good()
+            return status, {**fields, **wasted}, body
+        status, fields, body = bad(502, "upstream_error", x_lineclear_attempts="1", x_lineclear_cost_usd="0.000000000")
+        return status, {**fields, **wasted}, body
+
+    gateway.says = says
+    state, _, id_ = run(plane, spec(10_000))
+    assert state == "stopped"
+    assert 8_000 <= plane.replays.show(id_).spent_nano_usd <= 10_000
+    assert len(gateway.calls) <= 7
+
+
+def test_a_call_that_gateways_go_away_with_is_a_result_after_few_tries(plane: ControlPlane, gateway: Gateway) -> None:
+    def is_lost(body: dict[str, Any]) -> bool:
+        return "question 3" in json.dumps(body)
+
+    gateway.says = lambda _, body: (0, {}, b"") if is_lost(body) else good()
+    state, _, id_ = run(plane, spec())
+    assert state == "completed"
+    assert sum(is_lost(body) for _, body, _ in gateway.calls) == 2 * rules.LOST_TRIES_MAX
+    report = plane.replays.report(plane.replays.show(id_).row)
+    assert report.arms[Arm.STABLE].errors == (("answer_lost", 1),)
+    # 22 answers, and every try that was lost as if it had been answered.
+    assert plane.replays.show(id_).spent_nano_usd == 22_000 + 2 * rules.LOST_TRIES_MAX * 1_000
+
+
+def test_calls_that_are_lost_use_up_the_cap(plane: ControlPlane, gateway: Gateway) -> None:
+    gateway.says = lambda _, __: good() if len(gateway.calls) == 1 else (0, {}, b"")
+    state, reason, _ = run(plane, spec(6_000))
+    assert (state, "spend cap" in reason) == ("stopped", True)
+    assert len(gateway.calls) <= 6
+
+
+def test_a_first_call_that_is_lost_again_and_again_ends_it(plane: ControlPlane, gateway: Gateway) -> None:
+    gateway.says = lambda _, __: (0, {}, b"")
+    state, reason, _ = run(plane, spec())
+    assert (state, "nobody knows what a call costs" in reason) == ("stopped", True)
+    assert len(gateway.calls) == rules.LOST_TRIES_MAX
+
+
+def test_a_gateway_is_waited_for_as_long_as_a_route_may_take() -> None:
+    assert ANSWER_WAIT_S > TIMEOUT_S_MAX
+
+
 def test_what_is_no_answer_is_an_error_of_the_release(plane: ControlPlane, gateway: Gateway) -> None:
     status, fields, _ = good()
     gateway.says = lambda _, __: (status, fields, b"<html>")
@@ -314,3 +388,44 @@ def test_a_stop_of_one_that_waits_and_of_one_that_runs(plane: ControlPlane, gate
     goes_on.set()
     assert len(gateway.calls) <= rules.CALLS_AT_ONCE
     assert [one.row.id for one in plane.replays.listed(10)] == [running, waiting]
+
+
+def test_a_stop_while_it_is_being_prepared_is_not_lost(plane: ControlPlane, gateway: Gateway) -> None:
+    id_ = plane.replays.start(spec(), "anna")
+    with plane.database.write() as tx:
+        row = rows.read_replay(tx, id_)
+        assert row is not None
+        running = replace(row, state=ReplayState.RUNNING.value)
+        rows.move_replay(tx, running, [row.state])
+    plane.replays.stop(id_, "ben", "")
+    # A thread that took it before it was stopped goes on from here.
+    plane.replays._runner._carry_out(running)
+    assert gateway.calls == []
+    assert plane.replays.show(id_).row.state == "stopped"
+
+
+def test_results_that_do_not_open_end_it_instead_of_stopping_every_replay(
+    plane: ControlPlane, gateway: Gateway
+) -> None:
+    kept = threading.Event()
+
+    def says(_: InnerPrincipal, __: dict[str, Any]) -> Answer:
+        if len(gateway.calls) > 8 and not kept.is_set():
+            with plane.database.write() as tx:
+                tx.exec_driver_sql("UPDATE replay_results SET sealed = X'00'")
+            kept.set()
+        return good()
+
+    gateway.says = says
+    state, reason, id_ = run(plane, spec())
+    assert (state, "SealBroken" in reason) == ("failed", True)
+    assert len(gateway.calls) == 24
+    assert plane.replays.report(plane.replays.show(id_).row).arms[Arm.STABLE].answered == 12
+    assert plane.replays.wait(plane.replays.start(spec(), "anna"), WAIT_S).row.state == "completed"
+
+
+def test_a_full_queue_tells_nothing_of_the_replays_of_others(plane: ControlPlane, gateway: Gateway) -> None:
+    ids = [plane.replays.start(spec(), "anna") for _ in range(OPEN_MAX)]
+    with pytest.raises(Refused) as refused:
+        plane.replays.start(spec(), "ben")
+    assert not any(id_ in refused.value.message + refused.value.hint for id_ in ids)

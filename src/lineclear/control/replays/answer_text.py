@@ -46,7 +46,7 @@ def error_of(body: bytes) -> tuple[str, str]:
     """Code and message of an error's body, in either dialect; its beginning where it is none."""
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         value = None
     error = value.get("error") if isinstance(value, dict) else None
     if not isinstance(error, dict):
@@ -77,14 +77,14 @@ def _blocks(events: tuple[Event, ...]) -> list[str]:
 def _canonical(arguments: str) -> str:
     try:
         return canonical_json(msgspec.json.decode(arguments)).decode()
-    except (msgspec.DecodeError, TypeError):
+    except (msgspec.DecodeError, TypeError, RecursionError):
         return arguments
 
 
 def _decoded(body: bytes) -> Any:  # Any: a JSON object
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError("no JSON object")  # noqa: TRY004 - a value, not a type, that came from outside

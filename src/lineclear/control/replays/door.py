@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from lineclear.base.clock import Clock
 from lineclear.base.seal import Keys
+from lineclear.config.manifest_rules import TIMEOUT_S_MAX
 from lineclear.control.replays.answer_text import answer_text, error_of
 from lineclear.domain.exchange import OPERATION_PATH, Operation
 from lineclear.domain.money import CostBasis
@@ -26,8 +27,10 @@ from lineclear.handover.inner_door import InnerPrincipal, InnerPurpose, inner_do
 
 ANSWER_BYTES_MAX: Final = 4 << 20
 """A longer answer is read so far; its text is cut."""
-ANSWER_WAIT_S: Final = 660.0
-"""Above the longest total deadline of a route by default, so that the gateway says what went wrong."""
+ANSWER_WAIT_S: Final = TIMEOUT_S_MAX + 60.0
+"""Above the longest total deadline that a route can have, so that the gateway says what went wrong."""
+LOST: Final = "answer_lost"
+"""The error code of a call that gateways took and never answered."""
 PRINCIPAL_S: Final = 60
 """A principal is made for each call; this long it opens the door."""
 NANO: Final = Decimal(1_000_000_000)
@@ -86,6 +89,8 @@ class InnerAnswer:
     """Whether the body was no longer than what is read."""
     duration_us: int
     operation: Operation
+    paid_before_nano_usd: int = 0
+    """For earlier tries of the same call."""
 
     @property
     def request_id(self) -> str:
@@ -98,11 +103,25 @@ class InnerAnswer:
 
     @property
     def cost_nano_usd(self) -> int | None:
-        """None = the model has no price. What was refused costs nothing."""
+        """All that was paid for it, tries that failed included; None = see `no_cost_words`.
+
+        What was refused costs nothing itself.
+        """
         said = self.headers.get("x-lineclear-cost-usd")
-        if said is not None:
-            return int(Decimal(said) * NANO)
-        return None if self.cost_basis == CostBasis.UNPRICED.value else 0
+        if said is None and (self.is_cost_untold or self.cost_basis == CostBasis.UNPRICED.value):
+            return None
+        waste = self.headers.get("x-lineclear-waste-usd", "0")
+        return int((Decimal(said or 0) + Decimal(waste)) * NANO) + self.paid_before_nano_usd
+
+    @property
+    def is_cost_untold(self) -> bool:
+        """Whether the answer was too long for a gateway to hold it: its head went out before the cost was known."""
+        return self.status == 200 and not self.cost_basis
+
+    @property
+    def no_cost_words(self) -> str:
+        """Why the cost is None, said of the model."""
+        return "answered at such length that the cost was not told" if self.is_cost_untold else "has no price"
 
     @property
     def cost_basis(self) -> str:
@@ -133,6 +152,12 @@ class InnerAnswer:
             ValueError: a 200 whose body is no answer.
         """
         return answer_text(self.operation, self.body) if self.status == 200 else self.error()[1]
+
+
+def lost_answer(operation: Operation, message: str, paid_before_nano_usd: int) -> InnerAnswer:
+    """What stands for an answer where gateways took a call and went away."""
+    body = json.dumps({"error": {"code": LOST, "message": message}}).encode()
+    return InnerAnswer(502, {}, body, True, 0, operation, paid_before_nano_usd)
 
 
 class InnerDoor:

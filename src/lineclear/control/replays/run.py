@@ -5,10 +5,10 @@ In: results as they come. Out: the next call, or none. Shared by the threads tha
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lineclear.domain.evidence import Arm
-from lineclear.domain.money import usd_text
+from lineclear.domain.money import CostBasis, usd_text
 from lineclear.domain.replay import ANSWERED, Case, ReplayState, Side
 from lineclear.store.replay_rows import ReplayRow, ResultRow
 
@@ -49,24 +49,43 @@ class Run:
                 self.gate.wait()
             return None
 
-    def count(self, result: ResultRow) -> None:
-        """A result is kept."""
+    def estimated(self, result: ResultRow, paid_before_nano_usd: int) -> ResultRow:
+        """A result whose cost was not told, counted as the dearest one so far; as it is if none was told yet."""
+        with self.gate:
+            if not self.answered:
+                return result
+            cost = self.dearest_nano_usd + paid_before_nano_usd
+            return replace(result, cost_nano_usd=cost, cost_basis=CostBasis.ESTIMATED.value)
+
+    def count(self, result: ResultRow, paid_before_nano_usd: int) -> None:
+        """A result is kept; so much of its cost was counted before."""
         with self.gate:
             self.text_bytes += result.text_bytes
             self.answered += result.status == ANSWERED
             cost = result.cost_nano_usd
             if cost is None:
+                is_unpriced = result.cost_basis == CostBasis.UNPRICED.value
+                words = "has no price" if is_unpriced else "answered at such length that the cost was not told"
                 self.finish(
-                    ReplayState.STOPPED, f"model {result.model} has no price, so that no spend cap can be held to it"
+                    ReplayState.STOPPED, f"model {result.model} {words}, so that no spend cap can be held to it"
                 )
             else:
-                self.spent_nano_usd += cost
-                self.dearest_nano_usd = max(self.dearest_nano_usd, cost)
+                self.spent_nano_usd += cost - paid_before_nano_usd
+                self.dearest_nano_usd = max(self.dearest_nano_usd, cost - paid_before_nano_usd)
 
-    def assume_paid(self) -> None:
-        """A call was lost on its way back: it counts as the dearest one."""
+    def pay(self, cost_nano_usd: int | None) -> int:
+        """A try is over and may be followed by another, if the cap has room; None = it was lost, as the dearest one.
+
+        Returns:
+            What it counts as.
+        """
         with self.gate:
-            self.spent_nano_usd += self.dearest_nano_usd
+            cost = self.dearest_nano_usd if cost_nano_usd is None else cost_nano_usd
+            self.spent_nano_usd += cost
+            self.dearest_nano_usd = max(self.dearest_nano_usd, cost)
+            if self.spent_nano_usd + self.in_flight * self.dearest_nano_usd > self.row.spend_cap_nano_usd and cost:
+                self.finish(ReplayState.STOPPED, self._cap_words())
+            return cost
 
     def give_back(self) -> None:
         with self.gate:

@@ -18,8 +18,9 @@ from lineclear.base.seal import SealBroken
 from lineclear.control import audit
 from lineclear.control.audit import AuditAction, AuditEvent
 from lineclear.control.endpoint import Refused
+from lineclear.control.replays.dataset_file import InvalidDataset
 from lineclear.control.replays.datasets import Datasets
-from lineclear.control.replays.door import Caller, DoorClosed, InnerAnswer, InnerDoor, Question
+from lineclear.control.replays.door import Caller, DoorClosed, InnerAnswer, InnerDoor, Question, lost_answer
 from lineclear.control.replays.run import Run
 from lineclear.control.replays.stored import result_row, results_by_case, sides_of
 from lineclear.control.under_way import PLATFORM_ACTOR
@@ -44,6 +45,8 @@ DOOR_PATIENCE_S: Final = 60.0
 """How long a call waits for any gateway at all; a rolling restart takes a moment."""
 WAIT_DEFAULT_S: Final = 1.0
 WAIT_S_MAX: Final = 60.0
+LOST_TRIES_MAX: Final = 3
+"""Tries of a call that gateways took and went away with, before that is its result; each may have been paid."""
 VENDOR_TRIES_MAX: Final = 4
 """Tries of a call whose target is throttled, before that is its result."""
 TEXTS_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -71,6 +74,9 @@ ENDING: Final = frozenset(
     }
 )
 """What every further call would be told too: the replay stops."""
+
+RETRIED: Final = (LineclearError, SQLAlchemyError, OSError)
+"""What may be over by itself. Whatever else goes wrong would go wrong, and perhaps be paid, again and again."""
 
 _log = logging.getLogger(__name__)
 
@@ -139,9 +145,11 @@ class Runner:
                 continue
             try:
                 self._carry_out(row)
-            except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and tried again
+            except RETRIED as error:
                 self._tell(row, error)
                 self._closing.wait(LOOK_S)
+            except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and the replay is over
+                self._fail(row, error)
             finally:
                 with self._lock:
                     self._active.pop(row.id, None)
@@ -154,7 +162,9 @@ class Runner:
             _log.error("replays cannot be looked after: %s", error)
             return None
         with self._lock:
-            row = next((one for one in found if one.id not in self._active), None)
+            # Whom a rollout waits for goes first; `min` takes the oldest of equals.
+            waiting = (one for one in found if one.id not in self._active)
+            row = min(waiting, key=lambda one: not one.rollout, default=None)
             if row is not None:
                 self._active[row.id] = None
         return row
@@ -169,13 +179,17 @@ class Runner:
     def _carry_out(self, row: ReplayRow) -> None:
         try:
             run = self._prepared(row)
-        except (Refused, SealBroken) as error:
+        except (Refused, SealBroken, InvalidDataset) as error:
             self._close_row(row, ReplayState.FAILED, f"its dataset cannot be read: {error}")
             return
         if row.state == ReplayState.WAITING.value and not self._mark_running(row):
             return
         with self._lock:
             self._active[row.id] = run
+        with self._database.read() as tx:
+            now = rows.read_replay(tx, row.id)
+        if now is None or now.state not in OPEN_STATES:
+            run.finish(ReplayState.STOPPED, "")  # while it was being prepared, when nobody could be told
         if self._closing.is_set():
             run.break_off()
         callers = [
@@ -230,6 +244,23 @@ class Runner:
     def _close_row(self, row: ReplayRow, state: ReplayState, reason: str) -> None:
         """Write the end with the report; of a replay that a person has stopped meanwhile the report alone."""
         report = msgspec.json.encode(report_of(results_by_case(self._database, self._vault, row))).decode()
+        self._write_end(row, state, reason, report)
+
+    def _fail(self, row: ReplayRow, error: Exception) -> None:
+        """End a replay that cannot go on, without reading its answers; held until that can be written down."""
+        _log.error("replay %s ended in a defect", row.id, exc_info=error)
+        words = f"Lineclear failed to carry it out: {type(error).__name__}: {error}"
+        while True:
+            try:
+                self._write_end(row, ReplayState.FAILED, words, "")
+            except RETRIED as trouble:
+                self._tell(row, trouble)
+            else:
+                return
+            if self._closing.wait(LOOK_S):
+                return
+
+    def _write_end(self, row: ReplayRow, state: ReplayState, reason: str, report: str) -> None:
         with self._database.write() as tx:
             now = rows.read_replay(tx, row.id)
             if now is None:
@@ -255,8 +286,10 @@ class Runner:
                 answer = self._answer(run, number, arm)
                 room = TEXTS_BYTES_MAX - run.text_bytes
                 result = result_row(self._vault, run.row.id, number, arm, answer, room)
+                if answer.is_cost_untold:
+                    result = run.estimated(result, answer.paid_before_nano_usd)
                 self._keep(run, result)
-                run.count(result)
+                run.count(result, answer.paid_before_nano_usd)
             except _Over:
                 return
             except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and the replay is over
@@ -297,13 +330,16 @@ class Runner:
         question = Question(
             caller, case.operation, case.request, f"{case.id}/{arm.value}", case.variables, case.task, case.data_class
         )
-        waited_s, shut_s, tries = 0.0, 0.0, 0
+        waited_s, shut_s, tries, lost, paid = 0.0, 0.0, 0, 0, 0
         while True:
             try:
-                answer = self._door.ask(question)
+                answer = replace(self._door.ask(question), paid_before_nano_usd=paid)
             except DoorClosed as closed:
                 if closed.was_taken:
-                    run.assume_paid()
+                    lost += 1
+                    paid += run.pay(None)
+                    if lost >= LOST_TRIES_MAX and not run.over.is_set():
+                        return self._lost(run, question, closed, paid)
                 shut_s += self._wait(run, WAIT_DEFAULT_S)
                 if shut_s >= DOOR_PATIENCE_S:
                     run.finish(ReplayState.FAILED, f"no gateway answered for {DOOR_PATIENCE_S:g} s: {closed}")
@@ -314,6 +350,7 @@ class Runner:
                 run.finish(ReplayState.STOPPED, f"case {case.id!r} on {arm.value}: {message}")
                 raise _Over
             if code == ErrorCode.UPSTREAM_RATE_LIMITED and tries < VENDOR_TRIES_MAX:
+                paid += run.pay((answer.cost_nano_usd or 0) - paid)
                 self._wait(run, answer.retry_after_s)
             elif not answer.was_sent and code in BUSY:
                 waited_s += self._wait(run, answer.retry_after_s)
@@ -321,6 +358,12 @@ class Runner:
                     run.finish(ReplayState.FAILED, f"for {PATIENCE_S:g} s the gateways said: {message}")
             else:
                 return answer
+
+    def _lost(self, run: Run, question: Question, closed: DoorClosed, paid_nano_usd: int) -> InnerAnswer:
+        """The result of a call that never came back."""
+        if not run.answered:
+            run.finish(ReplayState.STOPPED, f"nobody knows what a call costs, and the first one was lost: {closed}")
+        return lost_answer(question.operation, str(closed), paid_nano_usd)
 
     def _wait(self, run: Run, wait_s: float | None) -> float:
         """Wait before another try; how long.

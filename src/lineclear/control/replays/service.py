@@ -39,6 +39,10 @@ OPEN_MAX: Final = 20
 WAIT_LOOK_S: Final = 0.1
 
 
+class QueueFull(Refused):
+    """Too many replays are under way; that passes."""
+
+
 @dataclass(frozen=True)
 class ReplaySpec:
     """What is asked."""
@@ -119,8 +123,8 @@ class Replays:
         """Begin a replay; its id. One whose id is given is begun once, however often this is asked.
 
         Raises:
-            Refused: `not_found` for a dataset or app that is not there, `conflict` if too many are under way,
-                `invalid_request` for a cap that is none.
+            QueueFull: `conflict`: too many are under way.
+            Refused: `not_found` for a dataset or app that is not there, `invalid_request` for a cap that is none.
         """
         if spec.spend_cap_nano_usd <= 0:
             raise Refused(AdminCode.INVALID_REQUEST, "the spend cap must be above 0 USD")
@@ -132,12 +136,11 @@ class Replays:
             dataset = find_in(tx, spec.dataset)
             if spec.app not in read_desired(tx).apps:
                 raise Refused(AdminCode.NOT_FOUND, f"there is no app {spec.app!r}", hint="`lineclear apps list`")
-            under_way = rows.read_replays_in(tx, OPEN_STATES)
-            if len(under_way) >= OPEN_MAX:
-                raise Refused(
+            if len(rows.read_replays_in(tx, OPEN_STATES)) >= OPEN_MAX:
+                raise QueueFull(
                     AdminCode.CONFLICT,
                     f"{OPEN_MAX} replays are under way or waiting",
-                    hint=f"`lineclear replays stop {under_way[0].id}`, or wait for one to end",
+                    hint="wait for one to end, or stop one of yours: `lineclear replays list`",
                 )
             row = ReplayRow(
                 id=id_,

@@ -39,7 +39,7 @@ def result_row(
     status, error_code = answer.status, ""
     try:
         text = answer.text() if answer.is_whole or status != ANSWERED else _too_long()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         status, error_code, text = 502, UNREADABLE, str(error)
     if status != ANSWERED and not error_code:
         error_code = answer.error()[0][:200]
