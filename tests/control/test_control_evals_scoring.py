@@ -50,6 +50,8 @@ def case(expected: Any = None) -> Case:
         (Exact(False), {"a": [1, 2]}, '{ "a": [1,2] }', 1.0),
         (Exact(False), {"a": 1}, "no JSON", 0.0),
         (Exact(False), None, "Paris", None),
+        # Deeper than a parser follows.
+        (Exact(False), {"a": 1}, "[" * 100_000, 0.0),
         (Pattern(r"(?i)\bparis\b"), None, "It is Paris.", 1.0),
         (Pattern(r"^Paris$"), None, "It is Paris.", 0.0),
         (Pattern('"quoted" \\d+'), None, 'say "quoted" 12', 1.0),
@@ -67,6 +69,10 @@ def case(expected: Any = None) -> Case:
         (Numeric(0, 0), 42, "no number", 0.0),
         (Numeric(0, 0), "many", "42", None),
         (Numeric(0, 0), True, "1", None),
+        # More than a float holds, in the dataset and in an answer.
+        (Numeric(0, 0.1), 10**400, "42", None),
+        (Numeric(0, 0.1), "1e999", "42", None),
+        (Numeric(0, 0.1), 42, "1" + "0" * 400, 0.0),
     ],
 )
 def test_a_text_is_scored(way: Any, expected: Any, answer: str, score: float | None) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -64,7 +64,7 @@ class Asker:
         question = Question(
             Caller(InnerPurpose.JUDGE, self.run, self.app, self.environment, route), operation, request, case
         )
-        trouble = ""
+        trouble, paid = "", 0
         for _ in range(TRIES_MAX):
             wait_s: float | None = None
             try:
@@ -72,21 +72,23 @@ class Asker:
             except DoorClosed as error:
                 trouble = str(error)
                 if error.was_taken:
-                    return Asked(None, 0, trouble, is_lost=True)
+                    return Asked(None, paid, trouble, is_lost=True)
             else:
+                said = replace(said, paid_before_nano_usd=paid)
                 if said.status == ANSWERED and said.cost_nano_usd is None:
-                    words = f"{said.model} has no price, so that no spend cap can be held to it"
-                    return Asked(None, 0, words, is_unpriced=True)
+                    words = f"{said.model} {said.no_cost_words}, so that no spend cap can be held to it"
+                    return Asked(None, paid, words, is_unpriced=True)
                 if said.status == ANSWERED:
                     return said
+                paid = said.cost_nano_usd or 0
                 code, message = said.error()
                 trouble = f"route {route!r} answered {said.status} {code}: {message}"
                 if code not in WAITED_FOR:
-                    return Asked(None, said.cost_nano_usd or 0, trouble)
+                    return Asked(None, paid, trouble)
                 wait_s = said.retry_after_s
             if self.over.wait(min(WAIT_S_MAX, WAIT_DEFAULT_S if wait_s is None else wait_s)):
                 break
-        return Asked(None, 0, trouble)
+        return Asked(None, paid, trouble)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Asked:
 
     score: float | None
     cost_nano_usd: int
+    """Known to be spent; of a call that was lost perhaps more was."""
     trouble: str = ""
     """Why there is no score."""
     is_unpriced: bool = False
@@ -117,7 +120,7 @@ def similarity(asker: Asker, way: Similarity, case: Case, answer: str) -> Asked:
     try:
         items = msgspec.json.decode(said.body)["data"]
         near = cosine(*(item["embedding"] for item in sorted(items, key=lambda item: item["index"])))
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         return Asked(None, cost, f"route {way.route!r} answered no two vectors: {error!r}")
     if near is None:
         return Asked(None, cost, f"route {way.route!r} answered vectors without an angle")
@@ -134,15 +137,17 @@ def judgement(asker: Asker, way: Judge, case: Case, answer: str) -> Asked:
     text = JUDGE_TEXT.format(material=json.dumps(material, ensure_ascii=False, indent=1), question=way.question)
     request = {"messages": [{"role": "user", "content": text}]}
     marks: list[float] = []
-    cost = 0
+    cost = dearest = 0
     for repeat in range(way.repeats):
         said = asker.ask(way.route, Operation.CHAT, request, f"{case.id}/judge/{repeat}/{_short(answer)}")
         if isinstance(said, Asked):
-            return Asked(None, cost, said.trouble)
+            # One that was lost may have cost as much as the others of the same words.
+            return replace(said, cost_nano_usd=cost + said.cost_nano_usd + (dearest if said.is_lost else 0))
         cost += said.cost_nano_usd or 0
+        dearest = max(dearest, said.cost_nano_usd or 0)
         try:
             mark = judged_score(said.text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return Asked(None, cost, f"route {way.route!r}: {error}")
         if mark is None:
             return Asked(None, cost, f"the judge {way.route!r} gave no number from 0 to 10 for case {case.id!r}")

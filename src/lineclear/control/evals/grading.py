@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -217,14 +217,17 @@ class Grader:
                     one = judgement(self.asker, check.way, case, result.text)
                 case _:
                     return key, None
-            cost = self.purse.dearest_nano_usd if one.is_lost else one.cost_nano_usd
+            cost = max(one.cost_nano_usd, self.purse.dearest_nano_usd if one.is_lost else 0)
             if one.is_unpriced:
                 self.purse.shut()
         finally:
             self.purse.pay(cost)
+        if one.score is None and self.over.is_set():
+            # It was cut short, and may be asked again by the next control.
+            return key, None
         if one.trouble:
             self.troubles.setdefault(check.id, one.trouble)
-        return key, one
+        return key, replace(one, cost_nano_usd=cost)
 
 
 def _same(results: Mapping[Arm, CaseResult]) -> float | None:

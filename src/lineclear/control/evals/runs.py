@@ -6,10 +6,12 @@ the verdict `domain.evals`'. A restart of control goes on where a run was; only 
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -23,7 +25,8 @@ from lineclear.control.evals.grading import Answers, Grader, Over, Purse
 from lineclear.control.publish import Publisher, read_desired
 from lineclear.control.releases import release_id
 from lineclear.control.replays.datasets import find_in
-from lineclear.control.replays.service import Replays, ReplaySpec
+from lineclear.control.replays.runner import RETRIED
+from lineclear.control.replays.service import QueueFull, Replays, ReplaySpec
 from lineclear.control.replays.service import Standing as ReplayStanding
 from lineclear.control.scopes import scope_of_route
 from lineclear.control.under_way import PLATFORM_ACTOR
@@ -42,10 +45,17 @@ REPLAY_PREFIX: Final = "rp_"
 KEPT_MAX: Final = 500
 """Runs whose reports are kept; the oldest go first."""
 RUNS_AT_ONCE: Final = 3
+BY_HAND_AT_ONCE: Final = RUNS_AT_ONCE - 1
+"""Of those that people start; a gate of a rollout never waits for people alone."""
+BY_HAND_MAX: Final = 30
+"""Runs under way or waiting that people started; one more is refused."""
+BY_HAND_TEAM_MAX: Final = 5
+"""Of one team."""
 LOOK_S: Final = 0.5
 CLOSE_S: Final = 10.0
 
 _log = logging.getLogger(__name__)
+_Made = TypeVar("_Made")
 
 
 class EvalState(StrEnum):
@@ -99,6 +109,8 @@ class EvalStanding:
 
 @dataclass
 class _Active:
+    team: str
+    """Who started it by hand; empty for a gate of a rollout."""
     over: threading.Event = field(default_factory=threading.Event)
     grader: Grader | None = None
     """Once the answers are there."""
@@ -165,13 +177,16 @@ class EvalRuns:
             Its id.
 
         Raises:
-            Refused: `not_found` for an app or dataset that is not there, `conflict` where they are of other teams.
+            Refused: `not_found` for an app or dataset that is not there, `conflict` where they are of other teams, or
+                where people have started too many.
         """
         id_ = asked.id or random_id(RUN_PREFIX)
         with self._database.write() as tx:
             if rows.read_run(tx, id_) is not None:
                 return id_
             self._demand_own(tx, asked.spec)
+            if not asked.rollout:
+                _demand_room(asked.spec, rows.read_runs_in(tx, EvalState.RUNNING.value))
             row = EvalRow(
                 id=id_,
                 kind=asked.kind.value,
@@ -263,9 +278,11 @@ class EvalRuns:
             row, active = taken
             try:
                 self._carry_out(row, active)
-            except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and tried again
+            except RETRIED as error:
                 self._tell(f"run {row.id}", error)
                 self._closing.wait(LOOK_S)
+            except Exception as error:  # noqa: BLE001 - the edge of this thread: told, and the run is over
+                self._fail(row, error)
             finally:
                 with self._lock:
                     self._active.pop(row.id, None)
@@ -279,11 +296,43 @@ class EvalRuns:
             return None
         with self._lock:
             self._troubles.pop("every run", None)
-            row = next((one for one in found if one.id not in self._active), None)
+            row = self._first(one for one in found if one.id not in self._active)
             if row is None:
                 return None
-            active = self._active[row.id] = _Active()
+            active = self._active[row.id] = _Active(_team_by_hand(row))
         return row, active
+
+    def _first(self, waiting: Iterable[EvalRow]) -> EvalRow | None:
+        """Gates of rollouts, then the team of which the fewest are carried out; the oldest of equals."""
+        teams = Counter(active.team for active in self._active.values() if active.team)
+        may = (one for one in waiting if one.rollout or teams.total() < BY_HAND_AT_ONCE)
+        return min(may, key=lambda one: (not one.rollout, teams[_team_by_hand(one)]), default=None)
+
+    def _fail(self, row: EvalRow, error: Exception) -> None:
+        """End a run that a defect, or data that do not open, keep from going on."""
+        _log.error("run %s of evals ended in a defect", row.id, exc_info=error)
+        words = f"Lineclear failed to carry it out: {type(error).__name__}: {error}"
+        with suppress(Over, Refused):
+            ended = self._insist(row.id, lambda: self._end(row.id, EvalState.FAILED, None, words, PLATFORM_ACTOR))
+            if ended is not None:
+                self._insist(row.id, lambda: self._stop_replay(ended.replay, PLATFORM_ACTOR, "its eval failed"))
+
+    def _insist(self, run_id: str, write: Callable[[], _Made]) -> _Made:
+        """Write something down. While that is not possible it is held, and nothing further is asked for the run.
+
+        Raises:
+            Over: this process ends.
+        """
+        while True:
+            try:
+                made = write()
+            except RETRIED as error:
+                self._tell(f"run {run_id}", error)
+            else:
+                self._troubles.pop(f"run {run_id}", None)
+                return made
+            if self._closing.wait(LOOK_S):
+                raise Over
 
     def _tell(self, what: str, error: Exception) -> None:
         """Once, and again where something else is wrong."""
@@ -294,8 +343,12 @@ class EvalRuns:
 
     def _carry_out(self, row: EvalRow, active: _Active) -> None:
         spec = msgspec.json.decode(row.spec, type=EvalSpec)
+        with self._database.read() as tx:
+            now = rows.read_run(tx, row.id)
+        if now is None or now.state != EvalState.RUNNING:
+            return  # it was stopped before it was known to be carried out
         try:
-            row = row if row.replay else self._with_replay(row, spec)
+            row = row if row.replay else self._with_replay(row, spec, active)
             standing = self._replays.show(row.replay)
             while standing.is_open:
                 if active.over.wait(LOOK_S):
@@ -308,23 +361,27 @@ class EvalRuns:
             return
         self._troubles.pop(f"run {row.id}", None)
 
-    def _with_replay(self, row: EvalRow, spec: EvalSpec) -> EvalRow:
+    def _with_replay(self, row: EvalRow, spec: EvalSpec, active: _Active) -> EvalRow:
+        """The run with its replay begun, once the queue of replays has room for it."""
         sides = msgspec.json.decode(row.sides, type=dict[Arm, Side])
-        replay_id = self._replays.start(
-            ReplaySpec(
-                InnerPurpose.EVAL if row.kind == StepKind.EVAL else InnerPurpose.REPLAY,
-                row.environment,
-                row.route,
-                spec.app,
-                spec.dataset,
-                sides[Arm.STABLE],
-                sides[Arm.CANDIDATE],
-                spec.spend_cap_nano_usd,
-                row.rollout,
-            ),
-            row.created_by,
-            f"{REPLAY_PREFIX}{row.id}",
+        asked = ReplaySpec(
+            InnerPurpose.EVAL if row.kind == StepKind.EVAL else InnerPurpose.REPLAY,
+            row.environment,
+            row.route,
+            spec.app,
+            spec.dataset,
+            sides[Arm.STABLE],
+            sides[Arm.CANDIDATE],
+            spec.spend_cap_nano_usd,
+            row.rollout,
         )
+        replay_id = ""
+        while not replay_id:
+            try:
+                replay_id = self._replays.start(asked, row.created_by, f"{REPLAY_PREFIX}{row.id}")
+            except QueueFull:
+                if active.over.wait(LOOK_S):
+                    raise Over from None
         made = replace(row, replay=replay_id)
         with self._database.write() as tx:
             is_open = rows.move_run(tx, made, EvalState.RUNNING.value)
@@ -362,7 +419,19 @@ class EvalRuns:
         self._end(row.id, EvalState.COMPLETED, report, words, PLATFORM_ACTOR)
 
     def _keep(self, run_id: str, found: Collection[ScoreRow]) -> None:
+        """Write down what models said.
+
+        Raises:
+            Over: this process ends, or somebody has ended the run.
+        """
+        self._insist(run_id, lambda: self._add_scores(run_id, found))
+
+    def _add_scores(self, run_id: str, found: Collection[ScoreRow]) -> None:
         with self._database.write() as tx:
+            row = rows.read_run(tx, run_id)
+            # Nobody would delete scores of a run that has ended.
+            if row is None or row.state != EvalState.RUNNING:
+                raise Over
             rows.add_scores(tx, run_id, found)
 
     def _end(self, run_id: str, state: EvalState, report: EvalReport | None, words: str, actor: str) -> EvalRow | None:
@@ -439,6 +508,23 @@ class EvalRuns:
         for what, owner in ((f"app {spec.app!r}", app.team), (f"dataset {spec.dataset!r}", dataset.team)):
             if owner != team:
                 raise Refused(AdminCode.CONFLICT, f"{what} belongs to team {owner!r}, {spec.title} to team {team!r}")
+
+
+def _team_by_hand(row: EvalRow) -> str:
+    """The team whose Eval a person runs; empty for a gate of a rollout."""
+    return "" if row.rollout else msgspec.json.decode(row.spec, type=EvalSpec).team
+
+
+def _demand_room(spec: EvalSpec, under_way: Collection[EvalRow]) -> None:
+    """That people have not started too many runs; nothing is told of those of other teams."""
+    teams = Counter(_team_by_hand(one) for one in under_way if not one.rollout)
+    hint = "wait for one to end, or stop one of yours: `lineclear evals runs`"
+    if teams[spec.team] >= BY_HAND_TEAM_MAX:
+        raise Refused(
+            AdminCode.CONFLICT, f"{BY_HAND_TEAM_MAX} runs of team {spec.team!r} are under way or waiting", hint=hint
+        )
+    if teams.total() >= BY_HAND_MAX:
+        raise Refused(AdminCode.CONFLICT, f"{BY_HAND_MAX} runs are under way or waiting", hint=hint)
 
 
 def unknown(run_id: str) -> Refused:

@@ -79,16 +79,22 @@ def _exact(expected: Any, answer: str, *, ignore_case: bool) -> float | None:
     if not isinstance(expected, str):
         try:
             return float(msgspec.json.decode(answer) == expected)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return 0.0
     pair = (expected.strip(), answer.strip())
     return float(pair[0].casefold() == pair[1].casefold() if ignore_case else pair[0] == pair[1])
 
 
 def _numeric(expected: Any, answer: str, way: Numeric) -> float | None:
-    # Any: a JSON value
+    # Any: a JSON value; a number that no float holds cannot be met
     wanted = last_number(expected) if isinstance(expected, str) else expected
     if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+        return None
+    try:
+        wanted = float(wanted)
+    except OverflowError:
+        return None
+    if not math.isfinite(wanted):
         return None
     found = last_number(answer)
     return float(found is not None and abs(found - wanted) <= max(way.tolerance, way.relative * abs(wanted)))
