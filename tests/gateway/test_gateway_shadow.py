@@ -11,11 +11,14 @@ import msgspec
 import pytest
 from gateway_house import KEY, House, Plan, in_house, model, route
 
+from lineclear.base.clock import SystemClock
 from lineclear.domain.guardrails import GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.domain.ledger import Intent, Mirrored, Settle
+from lineclear.domain.overrides import Block, Override, Start, Stop
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit, ReleaseEntry, RouteSection, ShadowEntry, TargetEntry
 from lineclear.gateway import copies
 from lineclear.gateway.mirror import SHADOW_KEY, Mirror
+from lineclear.handover.overrides import append_override, journal_path
 from lineclear.testing.load import Call, chat_call
 
 RICH = 1_000_000_000_000
@@ -225,6 +228,67 @@ def test_a_long_copy_is_checked_in_no_callers_turn(tmp_path: Path) -> None:
 
     words = GuardrailRule("guardrail.deny:house/words", (GuardrailSide.INPUT,), GuardrailAction.BLOCK, deny=("falcon",))
     in_house(tmp_path, shaded_plan(shaded("good", "other"), mandatory=(words,)), play)
+
+
+@pytest.mark.parametrize("case", ["stop", "brownout"])
+def test_a_copy_that_was_kept_from_its_answer_says_nothing_of_the_candidate(tmp_path: Path, case: str) -> None:
+    plan = shaded_plan(shaded("good", "other"))
+    if case == "brownout":
+        now_s = SystemClock().unix_us() // 1_000_000
+        plan.models = [model("other", brownouts=((now_s - 60, now_s + 3_600),))]
+
+    async def play(house: House) -> None:
+        house.live.exposure.renew()
+        mirror = Mirror(house.parts, 1)
+        for _ in range(3):
+            assert (await house.call(chat_call(KEY, "chat", "hello"))).status == 200
+        if case == "stop":
+            override(house, Stop("route:live/chat"))
+        mirror.start()
+        try:
+            await until(lambda: house.parts.copies.waiting == 0)
+            if case == "stop":
+                override(house, Start("route:live/chat"))
+            else:
+                plan.models = [model("other")]
+                house.publish(plan)
+                house.refresh()
+            assert (await house.call(chat_call(KEY, "chat", "hello"))).status == 200
+            await until(lambda: bool(mirrored(house)))
+        finally:
+            await mirror.close()
+        (record,) = mirrored(house)
+        assert record.candidate_outcome == "ok"
+
+    in_house(tmp_path, plan, play)
+
+
+def test_what_is_refused_to_the_candidate_by_a_rule_counts(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        override(house, Block("other@1"))
+        assert (await house.call(chat_call(KEY, "chat", "hello"))).status == 200
+        await until(lambda: len(mirrored(house)) == 1)
+        (record,) = mirrored(house)
+        assert (record.candidate_outcome, record.error_code, record.is_unpriced) == ("refused", "model_blocked", False)
+
+    play_with(tmp_path, shaded_plan(shaded("good", "other")), play)
+
+
+def test_a_candidate_without_a_price_is_asked_nothing(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        assert (await house.call(chat_call(KEY, "chat", "hello"))).status == 200
+        await until(lambda: len(mirrored(house)) == 1)
+        assert mirrored(house)[0].is_unpriced
+        assert of_shadow(house) == ([], [])
+
+    plan = shaded_plan(shaded("good", "other"))
+    plan.models = [model("other", price=None)]
+    play_with(tmp_path, plan, play)
+
+
+def override(house: House, fact: Override) -> None:
+    append_override(journal_path(house.directory), fact, "ops", "it burns", SystemClock())
+    house.refresh()
 
 
 def _call(body: Mapping[str, object]) -> Call:

@@ -10,10 +10,9 @@ from typing import Final
 
 import msgspec
 
-from lineclear.domain.errors import LineclearError
+from lineclear.domain.errors import ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import RefusalDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 from lineclear.domain.ledger import INNER_KEY_PREFIX, Mirrored, Outcome
-from lineclear.domain.money import CostBasis
 from lineclear.domain.shadow import CHANGED, SAME, SHADOW_APP, UNKNOWN
 from lineclear.gateway.admit import Admitted, admit_copy
 from lineclear.gateway.copies import Carried, Copy
@@ -30,6 +29,8 @@ AT_ONCE: Final = 4
 """Copies under way in one worker."""
 RUNS_MAX: Final = 64
 """Runs whose spending is known; the oldest is forgotten, by when control has long ended it."""
+OF_TARGETS: Final = frozenset({ErrorCode.NO_HEALTHY_TARGET, ErrorCode.UPSTREAM_RATE_LIMITED})
+"""What the platform says where the candidate's targets are at fault."""
 NO_ACCOUNTS: Final = Accounts()
 SHADOW_KEY: Final = INNER_KEY_PREFIX + "shadow"
 """What copies have in place of a key: figures of how callers fare leave such calls out."""
@@ -132,6 +133,10 @@ class Mirror:
         except LineclearError as error:
             self._record(copy, request_id, None, trace, error)
             return
+        if any(one.price is None for one in planned.candidates):
+            # No spend cap holds what nobody knows the price of: it is not asked, and the run ends.
+            self._record(copy, request_id, None, trace, None)
+            return
         bound = _bound(planned)
         spent = self._spent.setdefault(run, 0)
         if spent + bound > copy.view.spend_cap_nano_usd // self._workers:
@@ -169,6 +174,8 @@ class Mirror:
     def _record(
         self, copy: Copy, request_id: str, carried: Carried | None, trace: Trace, error: LineclearError | None
     ) -> None:
+        if isinstance(error, PlatformFault) and error.code not in OF_TARGETS:
+            return  # a stop or a fault of ours says nothing of the candidate
         stable = copy.carried
         admitted = stable.planned.admitted
         self._parts.ledger.append(
@@ -188,7 +195,7 @@ class Mirror:
                 _text_bytes(carried),
                 stable.settled.charge.cost_nano_usd,
                 0 if carried is None else carried.settled.charge.cost_nano_usd + trace.waste_nano_usd,
-                carried is not None and carried.settled.charge.basis is CostBasis.UNPRICED,
+                carried is None and error is None,  # not asked, for want of a price
                 copy.duration_us,
                 trace.elapsed_us(),
             )
