@@ -9,6 +9,7 @@ import pytest
 
 from lineclear.cli.audit_file import verify_export
 from lineclear.console.audit_words import ACTION_WORDS, object_path, object_words
+from lineclear.console.pages.changes import DECIDED_FIRST
 from lineclear.control.audit import AuditAction
 from lineclear.testing import manifests
 from lineclear.testing.console_visitor import Visitor
@@ -101,6 +102,21 @@ def test_a_change_is_decided_and_carried_out_by_the_people_who_may(
     assert release["stretches"][0]["approved_by"] == "bob"
     assert "Be <del>very</del><ins>quite</ins> kind." in bob.get(f"/releases/{deployment['after']}").text
     assert bob.get(f"/releases/{deployment['before']}.json?against={deployment['after']}").json()["components"]
+
+
+def test_of_many_that_wait_the_page_asks_about_the_first_alone(
+    platform: Platform, people: Mapping[str, Visitor]
+) -> None:
+    made = [asked(platform, people, f"Be number {number}.", f"wait {number}") for number in range(DECIDED_FIRST + 2)]
+    waiting = people["bob"].get("/changes.json").json()["waiting"]
+    assert {one["id"] for one in waiting} >= set(made)
+    assert [one["verbs"] for one in waiting[:DECIDED_FIRST]] == [["approve"]] * DECIDED_FIRST
+    assert [one["missing"] for one in waiting[:DECIDED_FIRST]] == [["live"]] * DECIDED_FIRST
+    assert [one["verbs"] for one in waiting[DECIDED_FIRST:]] == [[]] * (len(waiting) - DECIDED_FIRST)
+    page = people["bob"].get("/changes").text
+    assert all(change in page for change in made)
+    for change in made:
+        assert decide(people["ann"], change, "withdrawals") == 303
 
 
 def test_what_is_copied_to_a_terminal_is_one_word_each(platform: Platform, people: Mapping[str, Visitor]) -> None:

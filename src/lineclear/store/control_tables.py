@@ -4,7 +4,7 @@ Names and columns only; `store.control_rows` reads and writes them, `migrations/
 microseconds since 1970 UTC; JSON stands in text columns.
 """
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
 CONTROL = MetaData()
 
@@ -146,6 +146,7 @@ audit = Table(
     Column("change_id", Text, nullable=False),
     Column("previous_hash", Text, nullable=False),
     Column("hash", Text, nullable=False),
+    Index("audit_by_action", "action", "at_us"),
 )
 """Who changed what; each row's hash covers the row and the hash before it. Never updated, never deleted."""
 

@@ -12,6 +12,9 @@ from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.audit_lines import checkpoint_line, event_line, header_line
 
 CHANGES_SHOWN = "30"
+WAITING_SHOWN = "90"
+DECIDED_FIRST = 20
+"""Changes that wait of which the page tells what this person could do; the others tell it on their own page."""
 EVENTS_SHOWN = "30"
 WAITING = ("open", "approved", "stale")
 STATES = (*WAITING, "applied", "rejected", "withdrawn", "expired")
@@ -27,7 +30,7 @@ def load(visit: Visit) -> dict[str, Any]:
     trail = _trail(visit, asked)
     return {
         "filters": asked,
-        "waiting": [_waiting(visit, change) for state in WAITING for change in _in_state(visit, state)],
+        "waiting": _waiting(visit),
         "changes": [_row(change) for change in listed],
         "may_audit": trail is not None,
         "rows": [] if trail is None else trail["events"],
@@ -36,9 +39,12 @@ def load(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _in_state(visit: Visit, state: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = visit.get("/changes", {"state": state, "limit": CHANGES_SHOWN})["changes"]
-    return found
+def _waiting(visit: Visit) -> list[dict[str, Any]]:
+    """What waits, by state, the first with what this person could do about it."""
+    found = visit.get("/changes", {"state": ",".join(WAITING), "limit": WAITING_SHOWN})["changes"]
+    found.sort(key=lambda change: WAITING.index(change["state"]))
+    told = [_decidable(visit, change) for change in found[:DECIDED_FIRST]]
+    return [*told, *({**_row(change), "verbs": [], "missing": []} for change in found[DECIDED_FIRST:])]
 
 
 def _row(change: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,15 +63,13 @@ def _row(change: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: change[name] for name in (*names, "revision")}, "touches": touched(change["plan"])}
 
 
-def _waiting(visit: Visit, change: Mapping[str, Any]) -> dict[str, Any]:
+def _decidable(visit: Visit, change: Mapping[str, Any]) -> dict[str, Any]:
     """One change with what this person could do about it."""
     options = visit.get("/changes/{change_id}/options", change_id=change["id"])
-    detail = visit.get("/changes/{change_id}", change_id=change["id"])
     verbs = [verb for verb in ("approve", "apply", "rebase") if not options[verb]]
     if change["state"] != "stale":
         verbs = [verb for verb in verbs if verb != "rebase"]
-    missing = {need["environment"] for need in detail["needs"] if need["missing"]}
-    return {**_row(change), "verbs": verbs, "missing": sorted(missing)}
+    return {**_row(change), "verbs": verbs, "missing": options["missing"]}
 
 
 def _trail(visit: Visit, asked: Mapping[str, str]) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ In: calls. Out: facts. A change that the caller may not read whole looks like on
 
 from lineclear.control.changes.apply import Changes
 from lineclear.control.changes.comparison import Comparison, compare
+from lineclear.control.changes.opening import Named
 from lineclear.control.changes.options import Options, options_for
 from lineclear.control.changes.requests import visible
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Reach, Refused
@@ -14,14 +15,14 @@ from lineclear.store.control_rows import ChangeRow
 from lineclear.store.database import Database
 
 
-def endpoints(changes: Changes, database: Database) -> tuple[Endpoint, ...]:
-    """Comparison and options."""
+def endpoints(changes: Changes, database: Database, named: Named) -> tuple[Endpoint, ...]:
+    """Comparison and options; `named` tells who an approver is now."""
 
     def comparison(call: Call) -> Comparison:
         return compare(changes, _seen(call, database).id)
 
     def options(call: Call) -> Options:
-        return options_for(database, _seen(call, database), call.principal)
+        return options_for(database, changes.publisher, named, _seen(call, database), call.principal)
 
     one = f"{API_ROOT}/changes/{{change_id}}"
     return (

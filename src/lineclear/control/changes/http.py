@@ -121,7 +121,7 @@ def endpoints(changes: Changes, database: Database, named: Named) -> tuple[Endpo
             body=ChangeRequest, answer=Applied, reach=Reach.OBJECT,
         ),
         *request_endpoints(requests, database),
-        *deciding_http.endpoints(changes, database),
+        *deciding_http.endpoints(changes, database, named),
         Endpoint(
             "GET", f"{API_ROOT}/drift", Permission.CHANGE_READ, drift, "What stands otherwise than files say",
             answer=DriftList,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from lineclear.control.changes import opening
 from lineclear.control.changes.behind import refuse_follow_up
+from lineclear.control.publish import Publisher
 from lineclear.domain.access import Principal
-from lineclear.domain.change_request import CLOSED, ChangeState
+from lineclear.domain.change_request import CLOSED, ChangeState, missing_approvals
 from lineclear.domain.permissions import Permission
 from lineclear.store.control_rows import ChangeRow
 from lineclear.store.database import Database
@@ -25,20 +26,27 @@ class Options:
     withdraw: str
     rebase: str
     apply: str
+    missing: list[str]
+    """Environments that still wait for somebody's approval of it."""
 
 
-def options_for(database: Database, row: ChangeRow, principal: Principal) -> Options:
-    """What `principal` could do about a change as it stands."""
+def options_for(
+    database: Database, publisher: Publisher, named: opening.Named, row: ChangeRow, principal: Principal
+) -> Options:
+    """What `principal` could do about a change as it stands; `named` tells who an approver is now."""
     state = ChangeState(row.state)
     if state in CLOSED:
         words = f"it is closed: {state.value}"
-        return Options(row.id, state.value, words, words, words, words, words)
+        return Options(row.id, state.value, words, words, words, words, words, [])
     scopes = opening.scopes_in(row.scopes)
     needs = opening.needs_in(row)
     may_apply = all(principal.may(Permission.CHANGE_APPLY, scope) for scope in scopes)
     may_reject = any(
         principal.may(Permission.CHANGE_APPROVE, scope) for scope in {need.scope for need in needs} or scopes
     )
+    with database.read() as tx:
+        approvals = opening.valid_approvals(tx, publisher, named, row.id)
+    missing = missing_approvals(needs, approvals, row.content_digest)
     is_own = opening.authorship_of(row).includes(principal.name)
     not_author = f"{principal.name!r} is no author of all that it touches"
     return Options(
@@ -49,6 +57,7 @@ def options_for(database: Database, row: ChangeRow, principal: Principal) -> Opt
         withdraw="" if is_own or may_apply else "it is not theirs to withdraw",
         rebase="" if may_apply else not_author,
         apply=not_author if not may_apply else "" if state is ChangeState.APPROVED else f"it is {state.value}",
+        missing=sorted({need.environment for need, _ in missing}),
     )
 
 

@@ -99,14 +99,14 @@ def endpoints(requests: ChangeRequests, database: Database) -> tuple[Endpoint, .
     """Everything about requests that are there already."""
 
     def list_changes(call: Call) -> ChangeList:
-        wanted = call.query.get("state")
-        if wanted is not None and wanted not in set(ChangeState):
+        wanted = set(call.query["state"].split(",")) if "state" in call.query else set()
+        for unknown in sorted(wanted - set(ChangeState)):
             known = ", ".join(state.value for state in ChangeState)
-            raise Refused(AdminCode.INVALID_REQUEST, f"{wanted!r} is no state of a change", hint=f"one of: {known}")
+            raise Refused(AdminCode.INVALID_REQUEST, f"{unknown!r} is no state of a change", hint=f"one of: {known}")
         limit = row_limit(call, ROW_LIMIT_DEFAULT, rows.LIST_ROWS_MAX)
         call.asked.append(Permission.CHANGE_READ)
         found = visible(requests.listed(rows.LIST_ROWS_MAX if wanted else limit), call.principal)
-        return ChangeList([_facts(row) for row in found if wanted in (None, row.state)][:limit])
+        return ChangeList([_facts(row) for row in found if not wanted or row.state in wanted][:limit])
 
     def show(call: Call) -> ChangeDetail:
         return _detail(_seen(call, requests))
@@ -141,7 +141,7 @@ def endpoints(requests: ChangeRequests, database: Database) -> tuple[Endpoint, .
             answer=ChangeList, reach=Reach.OBJECT,
             query=(
                 QueryParameter("limit", f"At most so many; default {ROW_LIMIT_DEFAULT}."),
-                QueryParameter("state", "Only those in this state."),
+                QueryParameter("state", "Only those in this state, or one of several with commas between."),
             ),
         ),
         Endpoint(
