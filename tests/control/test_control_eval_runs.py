@@ -107,10 +107,10 @@ def test_a_judge_that_loses_its_price_is_asked_no_more(plane: ControlPlane, gate
 def test_a_judgement_that_is_lost_counts_as_the_dearest(plane: ControlPlane, gateway: Gateway) -> None:
     gateway.says = when_judged(lambda: good("8") if judged(gateway) <= 2 else (0, {}, b""))
     # The replay takes 24 of these, the first judgement two.
-    run = begun(plane, asked(Judge("chat", "Is it good?", 2), cap_nano_usd=32_000))
+    run = begun(plane, asked(Judge("chat", "Is it good?", 2), cap_nano_usd=36_000))
     assert ended(plane.evals, run)[0] == "completed"
-    assert judged(gateway) <= 2 + 3
-    assert plane.evals.show(run).row.spent_nano_usd <= 8_000
+    assert judged(gateway) <= 2 + 5
+    assert plane.evals.show(run).row.spent_nano_usd <= 12_000
 
 
 def test_a_defect_ends_a_run_and_stops_no_other(plane: ControlPlane, gateway: Gateway) -> None:
