@@ -2,22 +2,28 @@
 
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
 
 from lineclear.domain.errors import PlatformFault
-from lineclear.store import access_tables, eval_rows, notice_rows, replay_rows, rollout_rows
-from lineclear.store.control_tables import CONTROL
+from lineclear.store import notice_rows
 from lineclear.store.database import Database
 from lineclear.store.filesystem import file_system_kind, refuse_network_file_system
 from lineclear.store.ledger import packed_ids, unpacked_ids
-from lineclear.store.ledger_tables import LEDGER
-from lineclear.store.migrate import Lineage, current_revisions, migrate, version_table
+from lineclear.store.migrate import (
+    TABLES,
+    Lineage,
+    current_revisions,
+    migrate,
+    newest_revision,
+    upgrade,
+    version_table,
+)
 
 
 def make_table(database: Database) -> None:
@@ -71,23 +77,32 @@ def test_writers_of_many_threads_all_get_through(database: Database) -> None:
     assert numbers(database) == list(range(80))
 
 
-@pytest.mark.parametrize(("lineage", "tables"), [(Lineage.CONTROL, CONTROL), (Lineage.LEDGER, LEDGER)])
-def test_migrations_lead_to_the_tables_of_the_code(database: Database, lineage: Lineage, tables: MetaData) -> None:
-    # These modules add their tables to control's where they are defined.
-    tables_of_others = (
-        access_tables.grants,
-        rollout_rows.rollouts,
-        notice_rows.notices,
-        replay_rows.replays,
-        eval_rows.eval_runs,
-    )
-    added = {table.name for table in tables_of_others}
-    assert added <= CONTROL.tables.keys()
+def made(database: Database, lineage: Lineage) -> None:
+    """A new database, as a first start has it."""
     migrate(database, lineage)
+
+
+def migrated(database: Database, lineage: Lineage) -> None:
+    """A database that was there from the first version on."""
+    with database.write() as tx:
+        upgrade(tx, lineage)
+
+
+@pytest.mark.parametrize("lineage", list(Lineage))
+@pytest.mark.parametrize("how", [made, migrated])
+def test_new_tables_and_migrated_ones_are_the_tables_of_the_code(
+    database: Database, lineage: Lineage, how: Callable[[Database, Lineage], None]
+) -> None:
+    how(database, lineage)
     migrate(database, lineage)
     with database.write() as tx:
         context = MigrationContext.configure(tx, opts={"version_table": version_table(lineage)})
-        assert compare_metadata(context, tables) == []
+        assert compare_metadata(context, TABLES[lineage]) == []
+        assert context.get_current_heads() == (newest_revision(lineage),)
+        if lineage is Lineage.CONTROL:
+            assert notice_rows.cursor(tx) == 0
+            notice_rows.move_cursor(tx, 7)
+            assert notice_rows.cursor(tx) == 7
 
 
 def test_both_lineages_live_in_one_database(database: Database) -> None:

@@ -5,19 +5,21 @@ In: an open Database and a lineage. Out: tables. `control` is what people change
 Must not be called inside a transaction of the same database.
 """
 
+import re
 import threading
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
+from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select
 
 from lineclear.domain.errors import ErrorCode, PlatformFault
+from lineclear.store import access_tables, eval_rows, notice_rows, replay_rows, rollout_rows
+from lineclear.store.control_tables import CONTROL
 from lineclear.store.database import Database
+from lineclear.store.ledger_tables import LEDGER
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x6C_63_6D_67
@@ -25,6 +27,11 @@ MIGRATION_LOCK = 0x6C_63_6D_67
 
 # Alembic keeps the migration under way in module variables of its own.
 _ONE_AT_A_TIME = threading.Lock()
+_REVISION: Final = re.compile(r"(?:control|ledger)_\d{4}")
+_REVISION_CHARS_MAX: Final = 32
+"""As Alembic's own version table has it."""
+_DEFINED_ELSEWHERE: Final = (access_tables, eval_rows, notice_rows, replay_rows, rollout_rows)
+"""Modules that add their tables to `CONTROL`: without them a new database would lack theirs."""
 
 
 class Lineage(StrEnum):
@@ -34,24 +41,48 @@ class Lineage(StrEnum):
     LEDGER = "ledger"
 
 
+TABLES: Final[dict[Lineage, MetaData]] = {Lineage.CONTROL: CONTROL, Lineage.LEDGER: LEDGER}
+
+
 def migrate(database: Database, lineage: Lineage) -> None:
-    """Run what is missing of a lineage's migrations, all in one transaction.
+    """Make a lineage's tables, or run what is missing of its migrations; all in one transaction.
+
+    A new database gets the tables of today at once: that is what all migrations lead to, and it spares every first
+    start and every new day's file the migrations, and the process the machinery for them.
 
     Raises:
         PlatformFault: `internal_error` if the database was written by a newer program.
     """
-    config = _config(lineage)
     with _ONE_AT_A_TIME, database.write() as tx:
         if not database.is_sqlite:
             tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        scripts = ScriptDirectory.from_config(config)
-        found = set(current_revisions(tx, lineage))
-        _refuse_newer(found, scripts, lineage)
-        if found == set(scripts.get_heads()):
-            return
-        config.attributes["connection"] = tx
-        config.attributes["version_table"] = version_table(lineage)
-        command.upgrade(config, "heads")
+        found = current_revisions(tx, lineage)
+        _refuse_newer(found, lineage)
+        if not found:
+            _create(tx, lineage)
+        elif found != (newest_revision(lineage),):
+            upgrade(tx, lineage)
+
+
+def _create(tx: Connection, lineage: Lineage) -> None:
+    TABLES[lineage].create_all(tx, checkfirst=False)
+    versions = _version_table(lineage)
+    versions.create(tx)
+    tx.execute(insert(versions).values(version_num=newest_revision(lineage)))
+
+
+def upgrade(tx: Connection, lineage: Lineage) -> None:
+    """Run every migration that a lineage's tables have not been through, from the first on if there are none."""
+    from alembic import command  # noqa: PLC0415 - a tenth of control's memory and start, for old databases only
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(MIGRATIONS / lineage.value).replace("%", "%%"))
+    config.attributes["connection"] = tx
+    config.attributes["version_table"] = version_table(lineage)
+    command.upgrade(config, "heads")
 
 
 @dataclass(frozen=True)
@@ -71,11 +102,9 @@ def migration_state(database: Database, lineage: Lineage) -> MigrationState:
     Raises:
         sqlalchemy.exc.DBAPIError: if the database cannot be read.
     """
-    scripts = ScriptDirectory.from_config(_config(lineage))
-    known = {script.revision for script in scripts.walk_revisions()}
     with database.read() as tx:
         found = current_revisions(tx, lineage)
-    return MigrationState(found, tuple(scripts.get_heads()), tuple(name for name in found if name not in known))
+    return MigrationState(found, (newest_revision(lineage),), _unknown(found, lineage))
 
 
 def version_table(lineage: Lineage) -> str:
@@ -85,19 +114,36 @@ def version_table(lineage: Lineage) -> str:
 
 def current_revisions(tx: Connection, lineage: Lineage) -> tuple[str, ...]:
     """The revisions a database stands at; empty if it has no tables of this lineage yet."""
-    return MigrationContext.configure(tx, opts={"version_table": version_table(lineage)}).get_current_heads()
+    if not inspect(tx).has_table(version_table(lineage)):
+        return ()
+    return tuple(tx.execute(select(_version_table(lineage).c.version_num)).scalars())
 
 
-def _config(lineage: Lineage) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", str(MIGRATIONS / lineage.value).replace("%", "%%"))
-    return config
+def newest_revision(lineage: Lineage) -> str:
+    """Where all migrations lead: the one with the highest number, whatever the order before it."""
+    return max(_known_revisions(lineage))
 
 
-def _refuse_newer(found: set[str], scripts: ScriptDirectory, lineage: Lineage) -> None:
-    unknown = found - {script.revision for script in scripts.walk_revisions()}
+@cache
+def _known_revisions(lineage: Lineage) -> frozenset[str]:
+    """A script is named by its revision and a word: `control_0001_tables.py`."""
+    names = (path.name for path in (MIGRATIONS / lineage.value).glob("*.py"))
+    return frozenset(found[0] for name in names if (found := _REVISION.match(name)))
+
+
+@cache
+def _version_table(lineage: Lineage) -> Table:
+    """As Alembic would make it. Source: its tutorial, "version table"."""
+    name = version_table(lineage)
+    return Table(name, MetaData(), Column("version_num", String(_REVISION_CHARS_MAX), primary_key=True))
+
+
+def _unknown(found: tuple[str, ...], lineage: Lineage) -> tuple[str, ...]:
+    return tuple(name for name in found if name not in _known_revisions(lineage))
+
+
+def _refuse_newer(found: tuple[str, ...], lineage: Lineage) -> None:
+    unknown = _unknown(found, lineage)
     if unknown:
         raise PlatformFault(
             ErrorCode.INTERNAL_ERROR,

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    event,
     exists,
     func,
     insert,
@@ -82,6 +83,12 @@ notice_cursor = Table(
     CONTROL,
     Column("name", Text, primary_key=True),
     Column("audit_number", BigInteger, nullable=False),
+)
+# A migration begins at the trail's last event, a new database at its first.
+event.listen(
+    notice_cursor,
+    "after_create",
+    lambda table, tx, **_: tx.execute(insert(table).values(name=OUTBOX, audit_number=0)),
 )
 """One row: the last event of the audit trail that was looked at."""
 
