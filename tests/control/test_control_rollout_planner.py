@@ -1,5 +1,6 @@
 """What is said of a rollout before it starts: of little traffic that nothing can be said."""
 
+import msgspec
 import pytest
 
 from lineclear.control.rollouts.baseline import SAMPLE_MIN, Baseline
@@ -32,3 +33,9 @@ def test_little_traffic_is_no_ground_for_a_plan(requests: int) -> None:
 def test_a_rate_never_seen_is_guessed_from_above_and_compared_with_three_times_as_much() -> None:
     (step,) = route_plan(COURSE, "live", "chat", stable(10_000)).steps
     assert "a 3-fold rise of errors (0.03 % to 0.09 %)" in step.sentence
+
+
+def test_only_steps_that_compare_arms_are_planned() -> None:
+    gate, approval = Step(StepKind.EVAL, 0), Step(StepKind.APPROVAL, 1_000)
+    course = msgspec.structs.replace(COURSE, steps=(gate, *COURSE.steps, approval))
+    assert [step.step for step in route_plan(course, "live", "chat", stable(10_000)).steps] == [2]

@@ -222,3 +222,9 @@ def test_walks_without_an_end_have_no_number_of_requests() -> None:
     # Every request bad: requests are bad events.
     always = ExactCrossing((1.0, 1.0, 0.25, 0.0), 1.0)
     assert [undetected(always, None, requests) for requests in (0, 1, 2, 3, 9)] == [1, 1, 0.25, 0, 0]
+
+
+def test_a_rate_just_above_its_floor_is_told_as_too_close_to_it() -> None:
+    found = detectability(Regression(0.0017, 3.0, 5_000, 1.25, 100, 0.005), 1_000)
+    assert (found.can_detect, found.requests_median) == (False, None)
+    assert "too close to its floor of 0.5 %" in found.sentence("errors")

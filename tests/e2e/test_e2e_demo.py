@@ -97,15 +97,25 @@ def test_status_and_ready_file_carry_the_fact(demo: Platform) -> None:
     assert demo.admin("GET", "/api/v1/requests?limit=1")["demo"] is True
 
 
+NOT_IN_THE_DEMO = ("/rollouts/{rollout_id}", "/access/{name}")
+"""Pages of one thing that the company of the demo has none of."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path or "home")
 def test_page_and_its_twins_say_that_it_is_a_demo(demo: Platform, reader: Reader, page: Any) -> None:
     names = {
         "request_id": demo.cli_json("logs", "--limit", "1")[0]["id"],
         "key_id": demo.cli_json("keys", "list")["keys"][0]["id"],
         "name": "aurora-large" if page.path.startswith("/catalogue") else "support-chat",
+        "change_id": demo.cli_json("changes", "list")["changes"][0]["id"],
+        "release": demo.cli_json("releases", "list")["releases"][0]["id"],
+        "rollout_id": "ro_0000000000000000",
     }
     path = page.path.format_map(names)
     status, text = reader.page(path or "/")
+    if page.path in NOT_IN_THE_DEMO:
+        assert status == 404, text
+        return
     assert status == 200, text
     assert 'class="demo"' in text
     assert "Demo data" in text

@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -289,7 +289,7 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
         price_of=publisher.price_of,
         revision=publisher.revision,
     )
-    recorded = LedgerRecorded(ledger.ledger, clock)
+    recorded = LedgerRecorded(ledger.ledger, clock, ledger.ingest.catch_up)
     changes = Changes(publisher, process_variables(), recorded)
     keys = Keys(publisher, overrides)
     access = Access(database, clock, publisher.vault)
@@ -300,13 +300,7 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     gates = dict.fromkeys((StepKind.EVAL, StepKind.REPLAY), EvalGates(evals))
     rollouts = Rollouts(publisher, ledger.ledger, ledger.signals, overrides, gates)
     watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
-
-    def callers(only: Mapping[str, str]) -> Mapping[str, int]:
-        # Whoever called a moment ago counts.
-        ledger.ingest.catch_up()
-        return recorded.callers(only)
-
-    notices = NoticeRoom(database, clock, publisher.vault, callers, ledger.ledger, notice_ways(boot))
+    notices = NoticeRoom(database, clock, publisher.vault, recorded.callers, ledger.ledger, notice_ways(boot))
     return Core(
         database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch, replays,
         notices, evals,
@@ -403,7 +397,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *replays_http.endpoints(core.replays),
         *evals_http.endpoints(core.evals, core.replays),
         *core.notices.endpoints(),
-        *rollouts_http.endpoints(core.rollouts, partial(refuse_follow_up, core.database)),
+        *rollouts_http.endpoints(core.rollouts, partial(refuse_follow_up, core.database), core.ledger.ingest.catch_up),
         *trials_http.endpoints(core.keys, core.database, SystemClock(), gateway_url, own_trust),
         *sessions_http.endpoints(
             core.sessions,

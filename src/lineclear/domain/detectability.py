@@ -5,7 +5,7 @@ short formula; median, 99th percentile and chance by the distribution in `delay`
 Source: release-governance §2.2 (planner formula).
 """
 
-from math import ceil, log
+from math import ceil, isinf, log
 from typing import Final
 
 import msgspec
@@ -93,7 +93,8 @@ class Detectability(msgspec.Struct, frozen=True):
             return f"This guard tolerates {change}: up to {regression.rho:g}-fold is allowed."
         if self.requests_median is None or self.requests_p99 is None:
             floor = _percent(regression.floor or 0)
-            return f"This guard does not roll back for {change}: that is not above its floor of {floor}."
+            why = "not above" if regression.is_below_floor else "too close to"
+            return f"This guard does not roll back for {change}: that is {why} its floor of {floor}."
         median, p99 = _about(self.requests_median), _about(self.requests_p99)
         if self.can_detect:
             return (
@@ -120,6 +121,9 @@ def detectability(regression: Regression, requests: int) -> Detectability:
     crossing, floor_crossing = _crossings(regression, bad_needed)
     if floor_crossing is not None:
         needed = max(needed, floor_crossing.expected)
+    if isinf(needed):
+        # So close to its floor that no bet on it grows.
+        return Detectability(regression, requests, bad_needed=ceil(bad_needed))
     return Detectability(
         regression,
         requests,

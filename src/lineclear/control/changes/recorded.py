@@ -4,7 +4,7 @@ In: a move between two states, prices, recorded traffic. Out: the radius of each
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lineclear.base.clock import Clock
 from lineclear.control.changes.protection import Move
@@ -28,19 +28,23 @@ from lineclear.store.ledger import Ledger
 
 
 class LedgerRecorded:
-    """The past as the ledger tells it."""
+    """The past as the ledger tells it, up to this moment: whoever called a second ago counts."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, catch_up: Callable[[], object] = lambda: None) -> None:
+        """`catch_up` brings what gateways wrote into the ledger before it is asked."""
         self._ledger = ledger
         self._clock = clock
+        self._catch_up = catch_up
 
     def traffic(self) -> Mapping[tuple[str, str], Traffic]:
+        self._catch_up()
         found = sum_traffic(self._ledger, TRAFFIC_DAYS, self._clock.unix_us())
         return {
             place: Traffic(item.apps, item.usage, item.answered, item.cost_nano_usd) for place, item in found.items()
         }
 
     def callers(self, only: Mapping[str, str]) -> Mapping[str, int]:
+        self._catch_up()
         return count_callers(self._ledger, CALLERS_DAYS, self._clock.unix_us(), only)
 
 

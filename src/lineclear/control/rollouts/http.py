@@ -45,8 +45,16 @@ class RolloutList:
     rollouts: list[RolloutFacts]
 
 
-def endpoints(rollouts: Rollouts, refuse_follow_up: RefuseFollowUp) -> tuple[Endpoint, ...]:
-    """Every endpoint of rollouts; `refuse_follow_up` knows who stands behind changes."""
+def endpoints(
+    rollouts: Rollouts, refuse_follow_up: RefuseFollowUp, catch_up: Callable[[], object] = lambda: None
+) -> tuple[Endpoint, ...]:
+    """Every endpoint of rollouts.
+
+    Args:
+        rollouts: what they answer from.
+        refuse_follow_up: knows who stands behind changes.
+        catch_up: brings what gateways wrote into the ledger; called before a plan is made of it.
+    """
 
     def list_rollouts(call: Call) -> RolloutList:
         only = {name: call.query[name] for name in ("environment", "route", "state") if name in call.query}
@@ -64,6 +72,7 @@ def endpoints(rollouts: Rollouts, refuse_follow_up: RefuseFollowUp) -> tuple[End
         call.require(
             Permission.ROUTE_READ, scope, Refused(AdminCode.NOT_FOUND, f"there is no route {route!r} in {environment}")
         )
+        catch_up()
         return made()
 
     def acting(act: Callable[[str, str, str], Standing]) -> Callable[[Call], RolloutDetail]:
