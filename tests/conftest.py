@@ -1,6 +1,7 @@
 """What tests of several rooms share: the form of the run, a clean environment for child processes, ledger and spool."""
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from lineclear.testing.records import Spool
 
 FULL = os.environ.get("LINECLEAR_TEST_FULL") == "1"
 """The long forms: 200 kills, a control that is away for 60 s. `make test-full` sets it."""
+
+# A shell that starts the run in the background has it ignore Ctrl-C, and so would every command that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
