@@ -168,9 +168,12 @@ def test_the_end_of_a_rollout_ends_its_run(stage: Stage) -> None:
     rollout = started(stage)
     wait_until(stage, rollout, lambda answer: bool(answer["gate"] and "of 40 cases" in answer["gate"]["words"]))
     stage.platform.cli_json("rollouts", "rollback", rollout)
-    stage.platform.wait_for(lambda: run_of(stage, rollout)["run"]["state"] == "stopped", "the end of its run")
+    stage.platform.wait_for(lambda: run_of(stage, rollout)["run"]["state"] != "running", "the end of its run")
     run = run_of(stage, rollout)["run"]
-    assert "does not wait for it any more" in run["words"]
+    # Either control ends it, or its next call first finds that its release serves nobody any more.
+    by_control = (run["state"], "does not wait for it any more" in run["words"]) == ("stopped", True)
+    by_its_call = (run["verdict"], "is neither stable nor candidate" in run["words"]) == ("inconclusive", True)
+    assert by_control or by_its_call, run
     replay = stage.platform.admin("GET", f"/api/v1/replays/{run['replay']}")["replay"]
     assert replay["state"] == "stopped"
 
