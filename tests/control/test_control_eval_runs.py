@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from test_control_replay_runner import CANDIDATE, CONTENT, STABLE, WAIT_S, Answer, Gateway, good, spec
 
+from control.test_control_replay_runner import CANDIDATE, CONTENT, STABLE, WAIT_S, Answer, Gateway, good, spec
 from lineclear.control.endpoint import Refused
 from lineclear.control.evals import runs as rules
 from lineclear.control.evals.runs import EvalAsked, EvalRuns

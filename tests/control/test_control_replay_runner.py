@@ -364,7 +364,8 @@ def test_a_new_control_goes_on_where_the_results_end(plane: ControlPlane, gatewa
         assert second.wait(id_, WAIT_S).row.state == "completed"
     finally:
         second.close()
-    assert len(gateway.calls) - made == 24 - kept
+    # What was under way when control ended is asked again, and nothing else.
+    assert 0 <= len(gateway.calls) - made - (24 - kept) <= rules.CALLS_AT_ONCE
     assert len(list(second.answers(id_))) == 12
 
 

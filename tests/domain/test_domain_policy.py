@@ -143,10 +143,11 @@ def states(version: ModelVersionEntry, at_us: int) -> set[str]:
 
 
 def classes(rule: PolicyRule, asked: Asked) -> set[str]:
-    """Those that count: what is against a call looks at lower ones too, what allows it at the route's as well."""
-    if rule.then is PolicyAction.ALLOW and asked.lowest is not None and asked.lowest not in rule.data_class:
+    """Those that count: what is against a call looks at lower ones too, what lets it pass at the route's as well."""
+    passes = rule.then is PolicyAction.ALLOW or (rule.then is PolicyAction.REQUIRE_ROUTE and rule.route == asked.route)
+    if passes and asked.lowest is not None and asked.lowest not in rule.data_class:
         return set()
-    if rule.then is PolicyAction.ALLOW or asked.lowest is None:
+    if passes or asked.lowest is None:
         return {asked.data_class}
     order = list(DataClass)
     return set(order[order.index(asked.lowest) : order.index(asked.data_class) + 1])

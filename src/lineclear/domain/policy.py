@@ -67,9 +67,9 @@ def fits_asked(rule: PolicyRule, asked: Asked, version: ModelVersionEntry) -> bo
 
 def _is_of_class(rule: PolicyRule, asked: Asked) -> bool:
     """Naming a higher class evades nothing: of what is against a call, lower ones down to the route's count too, and
-    what allows one has to allow the route's as well.
+    what lets one pass has to let the route's pass as well: an allow, and a route asked for that it is on.
     """
-    if rule.then is PolicyAction.ALLOW:
+    if rule.then is PolicyAction.ALLOW or (rule.then is PolicyAction.REQUIRE_ROUTE and asked.route == rule.route):
         return asked.data_class in rule.data_class and (asked.lowest is None or asked.lowest in rule.data_class)
     if asked.data_class in rule.data_class:
         return True
@@ -166,7 +166,7 @@ def exclusion_by(rules: Sequence[PolicyRule], asked: Asked, version: ModelVersio
 
 def conditions_of(rule: PolicyRule, asked: Asked, caller: Caller, version: ModelVersionEntry) -> Iterator[Condition]:
     """Every condition that a rule gives, and whether it holds."""
-    alone = PolicyRule(rule.id, rule.then)
+    alone = PolicyRule(rule.id, rule.then, route=rule.route)
     facts = {
         "team": caller.team,
         "app": caller.app,
