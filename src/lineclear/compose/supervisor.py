@@ -42,7 +42,10 @@ from lineclear.compose.up import Prepared, UpConfig, prepare
 
 log = logging.getLogger("lineclear.supervisor")
 
-SNAPSHOT_POLL_S = 0.1
+SNAPSHOT_POLL_S = 0.5
+"""How often the snapshot is looked at for models that came or went."""
+START_POLL_S = 0.02
+"""The same while everything waits for the first snapshot or for what it asks for."""
 SILENCE_LOOK_S = 1.0
 REMOVED_RUNTIME_S = 5.0
 """Gateways get this long to take the snapshot that no longer names a runtime before it drains."""
@@ -148,7 +151,7 @@ class Supervisor:
         while not self.keeper.is_stopping:
             self._look_at_snapshot()
             self._announce_if_settled()
-            await self.keeper.wait_for_change(SNAPSHOT_POLL_S)
+            await self.keeper.wait_for_change(SNAPSHOT_POLL_S if self.is_announced else START_POLL_S)
         await self._stop_all()
         return self._exit_code
 

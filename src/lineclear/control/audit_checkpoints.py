@@ -28,7 +28,7 @@ from lineclear.store.database import Database
 ORIGIN = "lineclear/audit"
 CHECKPOINT_EVENTS = 1_000
 CHECKPOINT_S = 60.0
-LOOK_S = 1.0
+LOOK_S = 5.0
 PAGE_ROWS = 1_000
 KEPT_FILE = "audit-checkpoints.jsonl"
 KEPT_BYTES_MAX = 16 * 1024 * 1024

@@ -52,6 +52,8 @@ BY_HAND_MAX: Final = 30
 BY_HAND_TEAM_MAX: Final = 5
 """Of one team."""
 LOOK_S: Final = 0.5
+IDLE_LOOK_S: Final = 10.0
+"""How often a thread looks without being told of anything: whoever starts a run tells."""
 CLOSE_S: Final = 10.0
 
 _log = logging.getLogger(__name__)
@@ -272,7 +274,7 @@ class EvalRuns:
         while not self._closing.is_set():
             taken = self._next()
             if taken is None:
-                self._poked.wait(LOOK_S)
+                self._poked.wait(IDLE_LOOK_S)
                 self._poked.clear()
                 continue
             row, active = taken
@@ -293,6 +295,8 @@ class EvalRuns:
                 found = rows.read_runs_in(tx, EvalState.RUNNING.value)
         except Exception as error:  # noqa: BLE001 - as above
             self._tell("every run", error)
+            self._closing.wait(LOOK_S)
+            self._poked.set()
             return None
         with self._lock:
             self._troubles.pop("every run", None)

@@ -38,6 +38,8 @@ RUNS_AT_ONCE: Final = 2
 CALLS_AT_ONCE: Final = 4
 """Of one replay; live traffic goes first, and its limits are shared."""
 LOOK_S: Final = 1.0
+IDLE_LOOK_S: Final = 10.0
+"""How often a thread looks without being told of anything: whoever starts a replay tells."""
 CLOSE_S: Final = 10.0
 PATIENCE_S: Final = 600.0
 """How long one call waits for limits of the app and for gateways that are busy, before the replay fails."""
@@ -140,7 +142,7 @@ class Runner:
         while not self._closing.is_set():
             row = self._next()
             if row is None:
-                self._poked.wait(LOOK_S)
+                self._poked.wait(IDLE_LOOK_S)
                 self._poked.clear()
                 continue
             try:
@@ -160,6 +162,8 @@ class Runner:
                 found = rows.read_replays_in(tx, OPEN_STATES)
         except Exception as error:  # noqa: BLE001 - as above
             _log.error("replays cannot be looked after: %s", error)
+            self._closing.wait(LOOK_S)
+            self._poked.set()
             return None
         with self._lock:
             # Whom a rollout waits for goes first; `min` takes the oldest of equals.
