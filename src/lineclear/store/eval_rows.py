@@ -4,12 +4,13 @@ In: a Connection and rows as frozen values. Out: rows. Decides nothing. Times ar
 and no answer stands here.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import BigInteger, Column, Connection, Float, Integer, Table, Text, delete, insert, select, update
 
 from lineclear.store.control_tables import CONTROL
+from lineclear.store.once import left_to_write
 
 LIST_ROWS_MAX = 1_000
 
@@ -130,17 +131,27 @@ def delete_runs_beyond(tx: Connection, kept_max: int, ended: Collection[str]) ->
     tx.execute(delete(eval_runs).where(eval_runs.c.state.in_(sorted(ended)), eval_runs.c.id.not_in(newest)))
 
 
-def add_scores(tx: Connection, run: str, found: Iterable[ScoreRow]) -> None:
-    """Keep what was asked for once."""
-    made = [{"run": run, **asdict(row)} for row in found]
-    if made:
-        tx.execute(insert(eval_scores), made)
+def add_scores(tx: Connection, run: str, found: Collection[ScoreRow]) -> None:
+    """Keep scores once: one that is there already, as after a commit whose answer was lost, stays as it is.
+
+    Raises:
+        KeptOtherwise: another score is kept in the place of one of these; nothing was written.
+    """
+    if not found:
+        return
+    numbers = {row.number for row in found}
+    kept = read_scores(tx, run, min(numbers), max(numbers) + 1)
+    left = left_to_write(found, kept, lambda row: (row.number, row.check_id, row.arm))
+    if left:
+        tx.execute(insert(eval_scores), [{"run": run, **asdict(row)} for row in left])
 
 
-def read_scores(tx: Connection, run: str) -> list[ScoreRow]:
-    """Of one run."""
+def read_scores(tx: Connection, run: str, number_from: int = 0, number_to: int | None = None) -> list[ScoreRow]:
+    """Of one run, for the cases from `number_from` up to, without, `number_to`."""
     columns = [column for column in eval_scores.c if column.name != "run"]
-    query = select(*columns).where(eval_scores.c.run == run)
+    query = select(*columns).where(eval_scores.c.run == run, eval_scores.c.number >= number_from)
+    if number_to is not None:
+        query = query.where(eval_scores.c.number < number_to)
     return [ScoreRow(**row) for row in tx.execute(query).mappings()]
 
 

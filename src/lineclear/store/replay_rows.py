@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from lineclear.store.control_tables import CONTROL
+from lineclear.store.once import left_to_write
 
 LIST_ROWS_MAX = 1_000
 RESULTS_AT_ONCE = 500
@@ -214,7 +215,18 @@ def delete_replays_beyond(tx: Connection, kept_max: int, ended: Collection[str])
 
 
 def add_results(tx: Connection, replay_id: str, found: Sequence[ResultRow]) -> None:
-    tx.execute(insert(replay_results), [{"replay_id": replay_id, **asdict(row)} for row in found])
+    """Keep results once: one that is there already, as after a commit whose answer was lost, stays as it is.
+
+    Raises:
+        KeptOtherwise: another result is kept of one of these cases and arms; nothing was written.
+    """
+    if not found:
+        return
+    numbers = [row.number for row in found]
+    kept = read_results(tx, replay_id, min(numbers), max(numbers) + 1)
+    left = left_to_write(found, kept, lambda row: (row.number, row.arm))
+    if left:
+        tx.execute(insert(replay_results), [{"replay_id": replay_id, **asdict(row)} for row in left])
 
 
 def read_results(tx: Connection, replay_id: str, number_from: int = 0, number_to: int | None = None) -> list[ResultRow]:
