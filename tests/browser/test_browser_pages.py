@@ -7,6 +7,8 @@ from lineclear.testing.browser_calls import link, page_paths
 from lineclear.testing.browser_pages import Scheme, visit
 from lineclear.testing.platform import Platform
 
+CARDS_BELOW_PX = 600
+"""In a window narrower than that no table is scrolled sideways: its rows are cards."""
 PLACES: list[tuple[Scheme, int]] = [("light", 1440), ("dark", 1440), ("light", 320), ("dark", 320)]
 
 
@@ -25,6 +27,8 @@ def test_pages_pass_axe_and_the_content_policy(
             problems = [*one.findings(axe), *one.violations(), *one.strangers()]
             if status != 200 or one.overflow_px():
                 problems.append(f"status {status}, {one.overflow_px()} px too wide")
+            if width_px < CARDS_BELOW_PX:
+                problems += [f"to be scrolled sideways: {table}" for table in one.scrolling_tables()]
             if problems:
                 found[path] = problems
     assert found == {}
@@ -55,3 +59,16 @@ def test_first_paint_does_not_wait(browser: Browser, planted: Platform) -> None:
                }).observe({type: "paint", buffered: true}))"""
         )
     assert paint_ms < 1500
+
+
+def test_a_row_of_a_narrow_screen_says_which_column_each_value_is_of(browser: Browser, planted: Platform) -> None:
+    shown = """(row) => [...row.cells].filter((cell) => cell.offsetHeight > 0)
+      .map((cell) => getComputedStyle(cell, "::before").content.replaceAll('"', ""))"""
+    with visit(browser, link(planted), width_px=320) as one:
+        one.go("/cost?by=model")
+        row = one.page.locator("tbody tr", has_text="simulated").last
+        assert row.evaluate(shown)[:4] == ["none", "Requests", "Errors", "Tokens in"]
+        assert one.page.locator("thead").last.is_hidden()
+        one.page.set_viewport_size({"width": 1440, "height": 900})
+        assert set(row.evaluate(shown)) == {"none"}
+        assert one.page.locator("thead").last.is_visible()

@@ -61,8 +61,21 @@ class Visit:
         ]
 
     def overflow_px(self) -> int:
-        """How much wider the page is than the window; tables and charts scroll in themselves."""
+        """How much wider the page is than the window; tables of wide windows and charts scroll in themselves."""
         return max(0, int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth")) - ROUNDING_PX)
+
+    def scrolling_tables(self) -> list[str]:
+        """How the tables begin that are wider than their panel, those that are folded away too."""
+        found: Any = self.page.evaluate(
+            """(slack) => {
+                 for (const folded of document.querySelectorAll("details:not([open])")) folded.open = true;
+                 return [...document.querySelectorAll(".wide")]
+                   .filter((box) => box.scrollWidth > box.clientWidth + slack)
+                   .map((box) => box.innerText.slice(0, 60));
+               }""",
+            ROUNDING_PX,
+        )
+        return [str(one) for one in found]
 
 
 @contextmanager

@@ -23,6 +23,23 @@
     }
   };
 
+  // On a narrow screen a row is a card, and each of its values says which column it is of.
+  const nameColumns = (root) => {
+    for (const table of root.querySelectorAll(".wide > table:not(.log, .guards)")) {
+      const names = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => cell.textContent);
+      if (names.length === 0) continue;
+      table.classList.add("cards");
+      for (const row of [...table.tBodies, table.tFoot].flatMap((part) => [...(part?.rows ?? [])])) {
+        let column = 0;
+        for (const cell of row.cells) {
+          if (cell.tagName === "TD" && cell.colSpan === 1 && names[column]) cell.dataset.of = names[column];
+          if (/^[\s–]*$/.test(cell.textContent) && !cell.querySelector("svg, input, button")) cell.classList.add("none");
+          column += cell.colSpan;
+        }
+      }
+    }
+  };
+
   const copied = (button, word) => {
     const before = button.textContent;
     button.textContent = word;
@@ -111,6 +128,7 @@
         shown.set(part.id, part.innerHTML);
         place.innerHTML = part.innerHTML;
         localTimes(place);
+        nameColumns(place);
       }
     });
     source.addEventListener("refused", (event) => { source.close(); says.textContent = event.data; });
@@ -118,4 +136,5 @@
   }
 
   localTimes(document);
+  nameColumns(document);
 })();
