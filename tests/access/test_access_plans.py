@@ -42,3 +42,25 @@ environments:
     house.admin.post(path_of("changes"), sent(text.replace("SECONDS", "77"), managed_by="console"))
     (held,) = tess.post(path_of("plans"), sent(text.replace("SECONDS", "20")))["drift"]
     assert (held["object"], held["fields"], held["patch"]) == ("Route/chat", [], "")
+
+
+def test_an_author_exports_what_is_theirs_and_it_applies_back(house: AccessHouse) -> None:
+    house.admin.post(path_of("changes"), sent(CRM))
+    text = """
+kind: Route
+name: parted
+team: support
+environments:
+  live: {targets: [{model: simulated@1}], timeouts: {total_s: 77}}
+  test: {targets: [{model: simulated@1}]}
+"""
+    house.admin.post(path_of("changes"), sent(text))
+    ann, tess = house.person("ann", "author team:support"), house.person("tess", "author environment:test")
+    named = {(item["kind"], item["name"]): item for item in ann.get(path_of("manifests"))["manifests"]}
+    assert named["Route", "parted"]["may_change"]
+    assert ("App", "crm") not in named
+    assert refusal(ann, "GET", path_of("manifests") + "?kind=App&name=crm")[:2] == (404, "not_found")
+    (part,) = tess.get(path_of("manifests"), {"kind": "Route", "name": "parted"})["manifests"]
+    assert (list(part["manifest"]["environments"]), "77" in part["text"]) == (["test"], False)
+    assert part["may_change"]
+    assert not tess.post(path_of("plans"), sent(part["text"]))["has_changes"]

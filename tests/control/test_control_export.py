@@ -11,10 +11,10 @@ from lineclear.config.manifest import ManifestFile
 from lineclear.control.changes.apply import Author
 from lineclear.control.changes.export import ExportedManifest, export_manifests
 from lineclear.control.changes.plan import ChangeTerms
-from lineclear.control.endpoint import Refused
+from lineclear.control.endpoint import Call, Refused
 from lineclear.domain.manifest import KIND_CLASSES, ManagedBy
 from lineclear.store import control_rows as rows
-from lineclear.testing.control_plane import ControlPlane
+from lineclear.testing.control_plane import TESTER, ControlPlane
 from lineclear.testing.every_field import OTHERS, every_field
 
 KEY = "sk-of-the-vendor"
@@ -22,7 +22,7 @@ KEY = "sk-of-the-vendor"
 
 def exported(plane: ControlPlane, kind: str | None = None, name: str | None = None) -> list[ExportedManifest]:
     with plane.database.read() as tx:
-        return export_manifests(rows.read_manifests(tx), kind, name).manifests
+        return export_manifests(Call(TESTER), rows.read_manifests(tx), kind, name).manifests
 
 
 def text_of(items: list[ExportedManifest]) -> str:

@@ -240,7 +240,9 @@ def test_a_note_is_needed_where_somebody_has_to_approve(plane: ControlPlane) -> 
 def test_the_same_change_is_opened_once(plane: ControlPlane, requests: ChangeRequests) -> None:
     change_id = opened(plane)
     assert opened(plane) == change_id
-    assert len([row for row in requests.listed(10) if row.state == ChangeState.OPEN]) == 1
+    listed, waiting = requests.listed(10)
+    assert [row.state for row in waiting] == [ChangeState.OPEN]
+    assert waiting == [row for row in listed if row.state == ChangeState.OPEN]
 
 
 def test_a_change_elsewhere_leaves_approvals_alone(plane: ControlPlane, requests: ChangeRequests) -> None:

@@ -219,15 +219,15 @@ def at_most(calls_max: int, handler: Callable[[Call], object]) -> Callable[[Call
     return handle
 
 
-def row_limit(call: Call, row_limit_default: int, row_limit_max: int) -> int:
-    """The `limit` parameter of a list.
+def row_limit(call: Call, row_limit_default: int, row_limit_max: int, name: str = "limit") -> int:
+    """The `limit` parameter of a list, or another one that is meant so.
 
     Raises:
         Refused: `invalid_request` if it is not a number from 1 to `row_limit_max`.
     """
-    text = call.query.get("limit", str(row_limit_default))
+    text = call.query.get(name, str(row_limit_default))
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= row_limit_max:
-        raise Refused(AdminCode.INVALID_REQUEST, f"limit must be a number from 1 to {row_limit_max}, not {text!r}")
+        raise Refused(AdminCode.INVALID_REQUEST, f"{name} must be a number from 1 to {row_limit_max}, not {text!r}")
     return int(text)
 
 

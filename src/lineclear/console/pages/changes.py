@@ -3,7 +3,7 @@
 In: changes and the audit feed as the API tells them. Out: values to show. Who may not read the trail sees the changes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lineclear.console.change_words import touched
@@ -26,12 +26,12 @@ READS = "audit.read,audit.verified"
 def load(visit: Visit) -> dict[str, Any]:
     """What waits, what was done, who did what."""
     asked = {name: visit.query[name] for name in (*NARROWED_BY, "reads", "state") if name in visit.query}
-    listed = visit.get("/changes", {"state": asked.get("state", ""), "limit": CHANGES_SHOWN})["changes"]
+    listed = visit.get("/changes", {"state": asked.get("state", ""), "limit": CHANGES_SHOWN, "waiting": WAITING_SHOWN})
     trail = _trail(visit, asked)
     return {
         "filters": asked,
-        "waiting": _waiting(visit),
-        "changes": [_row(change) for change in listed],
+        "waiting": _waiting(visit, listed["waiting"]),
+        "changes": [_row(change) for change in listed["changes"]],
         "may_audit": trail is not None,
         "rows": [] if trail is None else trail["events"],
         "next_before": None if trail is None else trail["next_before"],
@@ -39,10 +39,9 @@ def load(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _waiting(visit: Visit) -> list[dict[str, Any]]:
+def _waiting(visit: Visit, waiting: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What waits, by state, the first with what this person could do about it."""
-    found = visit.get("/changes", {"state": ",".join(WAITING), "limit": WAITING_SHOWN})["changes"]
-    found.sort(key=lambda change: WAITING.index(change["state"]))
+    found = sorted(waiting, key=lambda change: WAITING.index(change["state"]))
     told = [_decidable(visit, change) for change in found[:DECIDED_FIRST]]
     return [*told, *({**_row(change), "verbs": [], "missing": []} for change in found[DECIDED_FIRST:])]
 

@@ -14,6 +14,8 @@ from lineclear.domain.runtimes import RuntimeState
 from lineclear.observe.period import time_text
 
 CHANGES_SHOWN = 10
+WAITING_READ = "500"
+"""As many as may wait."""
 SPENT_SHARE_NOTED = Decimal("0.8")
 ERROR_SHARE_NOTED = 0.05
 ERROR_REQUESTS_LEAST = 20
@@ -35,10 +37,11 @@ def load(visit: Visit) -> dict[str, Any]:
     status = visit.get("/status")
     by_hour = visit.get("/usage", {"by": "hour", "since": f"{HOURS}h"})
     budgets = find_budgets(visit)
+    changes = visit.get("/changes", {"limit": str(CHANGES_SHOWN), "waiting": WAITING_READ})
     attention = [
         *_stops(status),
         *_processes(status),
-        *_waiting_changes(visit),
+        *_waiting_changes(visit, changes["waiting"]),
         *_held(visit),
         *_undelivered(visit),
         *_budgets_near_end(budgets),
@@ -53,7 +56,7 @@ def load(visit: Visit) -> dict[str, Any]:
         "revision": status["revision"],
         "tiles": _tiles(by_hour, visit.now_us),
         "budgets": budgets,
-        "changes": visit.get("/changes", {"limit": str(CHANGES_SHOWN)})["changes"],
+        "changes": changes["changes"],
         "has_requests": by_hour["total"]["requests"] > 0 or bool(visit.get("/requests", {"limit": "1"})["rows"]),
     }
 
@@ -129,10 +132,10 @@ def _held(visit: Visit) -> Iterable[dict[str, str]]:
         yield _attention("warn", what, why, following, f"/rollouts/{one['id']}")
 
 
-def _waiting_changes(visit: Visit) -> Iterable[dict[str, str]]:
+def _waiting_changes(visit: Visit, waiting: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:
     """Changes that this person can take further."""
     for state, verb, following in WAITING_CHANGES:
-        for change in visit.get("/changes", {"state": state, "limit": str(CHANGES_SHOWN)})["changes"]:
+        for change in [change for change in waiting if change["state"] == state][:CHANGES_SHOWN]:
             options = visit.get("/changes/{change_id}/options", change_id=change["id"])
             if not options[verb]:
                 what = f"{change['note'] or 'A change without a note'}: {touched(change['plan'])}"

@@ -108,7 +108,7 @@ def endpoints(changes: Changes, database: Database, named: Named) -> tuple[Endpo
 
     def export(call: Call) -> ExportedManifests:
         with database.read() as tx:
-            return export_manifests(rows.read_manifests(tx), call.query.get("kind"), call.query.get("name"))
+            return export_manifests(call, rows.read_manifests(tx), call.query.get("kind"), call.query.get("name"))
 
     return (
         Endpoint(
@@ -128,7 +128,7 @@ def endpoints(changes: Changes, database: Database, named: Named) -> tuple[Endpo
         ),
         Endpoint(
             "GET", f"{API_ROOT}/manifests", Permission.CHANGE_READ, export, "Every noun as a manifest",
-            answer=ExportedManifests,
+            answer=ExportedManifests, reach=Reach.OBJECT,
             query=(QueryParameter("kind", "Only this kind."), QueryParameter("name", "Only this name.")),
         ),
         Endpoint(

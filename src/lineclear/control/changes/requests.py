@@ -76,11 +76,11 @@ class ChangeRequests:
         with self._database.read() as tx:
             return self._standing(tx, _found(tx, change_id))
 
-    def listed(self, row_limit: int) -> list[ChangeRow]:
-        """Requests as they stand now, newest first."""
+    def listed(self, row_limit: int) -> tuple[list[ChangeRow], list[ChangeRow]]:
+        """Requests as they stand now, and all of these that wait; both newest first."""
         self.sweep()
         with self._database.read() as tx:
-            return rows.read_changes(tx, row_limit)
+            return rows.read_changes(tx, row_limit), change_rows.read_changes_in(tx, opening.WAITING_STATES)[::-1]
 
     def approve(
         self, change_id: str, principal: Principal, note: str = "", owners: tuple[str, ...] = (), content: str = ""

@@ -93,6 +93,8 @@ class ChangeDetail:
 @dataclass(frozen=True)
 class ChangeList:
     changes: list[ChangeFacts]
+    waiting: list[ChangeFacts] = field(default_factory=list)
+    """What waits, whatever `state` says, newest first; only where `waiting` asks for it."""
 
 
 def endpoints(requests: ChangeRequests, database: Database) -> tuple[Endpoint, ...]:
@@ -104,9 +106,12 @@ def endpoints(requests: ChangeRequests, database: Database) -> tuple[Endpoint, .
             known = ", ".join(state.value for state in ChangeState)
             raise Refused(AdminCode.INVALID_REQUEST, f"{unknown!r} is no state of a change", hint=f"one of: {known}")
         limit = row_limit(call, ROW_LIMIT_DEFAULT, rows.LIST_ROWS_MAX)
+        waiting_limit = row_limit(call, ROW_LIMIT_DEFAULT, rows.LIST_ROWS_MAX, "waiting")
         call.asked.append(Permission.CHANGE_READ)
-        found = visible(requests.listed(rows.LIST_ROWS_MAX if wanted else limit), call.principal)
-        return ChangeList([_facts(row) for row in found if not wanted or row.state in wanted][:limit])
+        listed, waiting = requests.listed(rows.LIST_ROWS_MAX if wanted else limit)
+        found = [row for row in visible(listed, call.principal) if not wanted or row.state in wanted]
+        waits = visible(waiting, call.principal) if "waiting" in call.query else []
+        return ChangeList([_facts(row) for row in found[:limit]], [_facts(row) for row in waits[:waiting_limit]])
 
     def show(call: Call) -> ChangeDetail:
         return _detail(_seen(call, requests))
@@ -142,6 +147,7 @@ def endpoints(requests: ChangeRequests, database: Database) -> tuple[Endpoint, .
             query=(
                 QueryParameter("limit", f"At most so many; default {ROW_LIMIT_DEFAULT}."),
                 QueryParameter("state", "Only those in this state, or one of several with commas between."),
+                QueryParameter("waiting", "Tell beside them at most so many of those that wait."),
             ),
         ),
         Endpoint(
