@@ -31,6 +31,11 @@ name: shop-app
 team: shop
 routes: [both, dear, old]
 ---
+kind: Environment
+name: test
+class: test
+allowed_data_classes: [public, internal]
+---
 kind: Provider
 name: far
 dialects: [openai, anthropic]
@@ -232,3 +237,18 @@ def test_rules_are_listed_in_their_order(client: AdminClient) -> None:
     assert json.dumps(rules) == json.dumps(client.get(path_of("policy-rules"), {"policy": "careful"})["rules"])
     with pytest.raises(AdminError, match="no policy 'carefull'"):
         client.get(path_of("policy-rules"), {"policy": "carefull"})
+
+
+def test_data_that_an_environment_does_not_take_is_refused_before_any_model(client: AdminClient) -> None:
+    taken = ask(client, environment="test", data_class="internal")
+    assert taken["allowed"]
+    refused = ask(client, environment="test", data_class="confidential")
+    assert (refused["code"], refused["rules"]) == ("data_class_refused", ["environment.data-class"])
+    assert refused["message"] == (
+        "route 'both' may not take this call: environment 'test' takes data up to internal, and this is confidential"
+    )
+    rows = {row["check"]: (row["verdict"], row["rule"]) for row in refused["checks"]}
+    assert rows["task"] == ("passed", None)
+    assert rows["data_class"] == ("refused", "environment.data-class")
+    assert rows["candidate"] == ("not_reached", None)
+    assert ask(client, data_class="confidential")["allowed"], "live has no such limit"

@@ -194,6 +194,7 @@ EFFECTS: Mapping[str, Effect] = {
     "Environment.freeze.*.to": Effect(Where.PROTECTION, "2026-12-28T00:00:00Z"),
     "Environment.freeze.*.reason": Effect(Where.PROTECTION, "b"),
     "Environment.allowed_statuses": Effect(Where.PROTECTION, ["approved", "test"]),
+    "Environment.allowed_data_classes": Effect(Where.ENVIRONMENTS, ["restricted"]),
     "Environment.description": fact(),
     "Environment.guardrails": Effect(Where.ENVIRONMENTS, ["house"]),
     "Route.name": Effect(Where.ROUTES, "other", is_name=True),

@@ -487,6 +487,29 @@ name: stage
 class: «immutable»live
 description: «invalid_value»1
 """,
+    "an-environment-takes-no-data-of-what-it-serves": """
+kind: Environment
+name: live
+class: live
+allowed_data_classes: «data_class_not_allowed»[public]
+""",
+    "a-route-has-data-that-its-environment-does-not-take": """
+kind: Environment
+name: stage
+class: test
+allowed_data_classes: [public, internal]
+---
+kind: Route
+name: a
+team: support
+data_class: «data_class_not_allowed»confidential
+environments: {live: {targets: [{model: small@1}]}, stage: {targets: [{model: small@1}]}}
+---
+kind: Route
+name: chat
+team: support
+environments: {live: {targets: [{model: small@1}]}, stage: {targets: [{model: small@1}]}}
+""",
     # Route
     "a-route-with-everything-wrong": """
 kind: Route

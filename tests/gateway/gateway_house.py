@@ -91,6 +91,8 @@ def key_entry(key_id: str, app: str, environment: str, expires_at: int | None = 
 
 KEY = make_key("k1")
 TEST_KEY = make_key("k2", "test")
+LAB_KEY = make_key("k3", "lab")
+"""Of an environment that takes data up to `internal`."""
 
 
 def model(name: str, **facts: object) -> ModelVersionEntry:
@@ -275,7 +277,12 @@ class House:
         entries = [model("good"), *plan.models]
         routes = [route("good", "good"), *plan.routes]
         shards: list[dict[str, KeyEntry]] = [{} for _ in range(ACCESS_SHARDS)]
-        for entry in (key_entry("k1", "app", "live"), key_entry("k2", "app", "test"), *plan.keys):
+        for entry in (
+            key_entry("k1", "app", "live"),
+            key_entry("k2", "app", "test"),
+            key_entry("k3", "app", "lab"),
+            *plan.keys,
+        ):
             shards[access_shard(entry.id)][entry.id] = entry
         apps = [AppEntry("app", "team", ("*",)), *plan.apps]
         values: dict[str, object] = {
@@ -283,6 +290,9 @@ class House:
                 {
                     "live": EnvironmentEntry("live", EnvironmentClass.LIVE, plan.mandatory),
                     "test": EnvironmentEntry("test", EnvironmentClass.TEST),
+                    "lab": EnvironmentEntry(
+                        "lab", EnvironmentClass.TEST, data_classes=(DataClass.PUBLIC, DataClass.INTERNAL)
+                    ),
                 }
             ),
             "apps": AppsSection({app.name: app for app in apps}),

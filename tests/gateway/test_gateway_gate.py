@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import assert_never
 
 import pytest
-from gateway_house import KEY, TEST_KEY, House, Plan, in_house, model, route
+from gateway_house import KEY, LAB_KEY, TEST_KEY, House, Plan, in_house, model, route
 
 from lineclear.domain.catalogue import CostTier, DataClass, ModelStatus, RiskTier
 from lineclear.domain.exchange import OPERATION_PATH, Operation
@@ -44,7 +44,8 @@ CEILINGS = {"any": (), "internal": (DataClass.PUBLIC, DataClass.INTERNAL), "rest
 """The most sensitive class that the card allows."""
 ASKED = ("", "public", "confidential", "restricted")
 """What the caller says of its data; the routes are `internal`."""
-ENVIRONMENTS = ("live", "test")
+ENVIRONMENTS = {"live": KEY, "test": TEST_KEY, "lab": LAB_KEY}
+"""Each with its key; `lab` is of class test and takes data up to `internal`."""
 TIERS = (CostTier.LOW, RiskTier.LOW), (CostTier.HIGH, RiskTier.HIGH)
 COLUMNS = ("environment", "status", "use", "ceiling", "data class")
 
@@ -84,7 +85,7 @@ def forms() -> dict[str, Operation]:
 
 
 def call_of(case: Case) -> Call:
-    key = KEY if case.environment == "live" else TEST_KEY
+    key = ENVIRONMENTS[case.environment]
     is_stream = case.form.endswith("stream")
     name = case.route
     match forms()[case.form]:
@@ -131,7 +132,13 @@ def plan() -> Plan:
 
 def table() -> dict[tuple[str, ...], Expected]:
     """The committed table; a cell with several words stands for each of them, `*` for all."""
-    every = (ENVIRONMENTS, tuple(ModelStatus), tuple(USES), tuple(CEILINGS), tuple(item or "none" for item in ASKED))
+    every = (
+        tuple(ENVIRONMENTS),
+        tuple(ModelStatus),
+        tuple(USES),
+        tuple(CEILINGS),
+        tuple(item or "none" for item in ASKED),
+    )
     found: dict[tuple[str, ...], Expected] = {}
     for line in TABLE.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -195,3 +202,28 @@ def test_every_call_comes_to_what_the_table_says(tmp_path: Path, environment: st
         assert house.vendor.dispatches == answered[200]
 
     in_house(tmp_path, plan(), play)
+
+
+def test_what_an_environment_does_not_take_is_told_with_a_way_out_and_put_on_record(tmp_path: Path) -> None:
+    raised = {"x-lineclear-data-class": "confidential"}
+
+    async def play(house: House) -> None:
+        plain = chat_call(LAB_KEY, "lab-good", "hi")
+        answer = await house.call(Call(plain.path, {**plain.headers, **raised}, plain.body))
+        error = answer.json["error"]
+        assert "environment 'lab' takes data up to internal, and this is confidential" in error["message"]
+        assert (error["param"], error["rules"]) == ("x-lineclear-data-class", ["environment.data-class"])
+        assert "a key of an environment that takes such data" in error["hint"]
+        record = house.refusal_of(answer)
+        assert (record.error_code, record.rules, record.candidates) == (
+            "data_class_refused", ("environment.data-class",), (),
+        )  # fmt: skip
+        tried = await house.call(chat_call(LAB_KEY, "lab-secret", "hi"))
+        assert tried.json["error"]["rules"] == ["environment.data-class"], "the route's own class counts as well"
+        assert (await house.call(plain)).status == 200
+
+    routes = [
+        route("lab-good", "good", environment="lab"),
+        route("lab-secret", "good", environment="lab", data_class=DataClass.RESTRICTED),
+    ]
+    in_house(tmp_path, Plan(routes=routes), play)

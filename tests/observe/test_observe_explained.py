@@ -73,6 +73,7 @@ def test_an_answer_passed_every_check(desk: LedgerDesk, spool: Spool) -> None:
         ("model_not_found", (), "grant"),
         ("task_required", (), "task"),
         ("task_not_allowed", ("task.not-listed",), "task"),
+        ("data_class_refused", ("environment.data-class",), "data_class"),
         ("model_blocked", ("status.blocked",), "candidate"),
         ("not_yet_supported", ("dialect.not-spoken",), "candidate"),
         ("operation_not_supported", ("operation.not-offered",), "candidate"),

@@ -369,6 +369,7 @@ def _environment(environment: Environment) -> Iterator[Mistake]:
     for at, window in enumerate(environment.freeze):
         yield from _freeze(window, ("freeze", at))
     yield from _unique(environment.allowed_statuses, ("allowed_statuses",))
+    yield from _unique(environment.allowed_data_classes, ("allowed_data_classes",))
     yield from _unique(environment.guardrails, ("guardrails",))
 
 

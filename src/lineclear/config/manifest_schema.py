@@ -88,6 +88,7 @@ _BOUNDS: Mapping[str, Schema] = {
     "Prompt.text": {"minLength": 1, "maxLength": rules.TEXT_CHARS_MAX},
     "Environment.approvals": {"minimum": 0, "maximum": rules.APPROVALS_MAX},
     "Environment.allowed_statuses": {"uniqueItems": True},
+    "Environment.allowed_data_classes": {"uniqueItems": True},
     "FreezeWindow.from": {"format": "date-time"},
     "FreezeWindow.to": {"format": "date-time"},
     "Environment.guardrails": {"items": {"type": "string", **_NAME}, "uniqueItems": True},

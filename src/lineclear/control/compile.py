@@ -115,7 +115,9 @@ def compile_state(state: State, prices: PriceBook) -> Compiled:
     sections: dict[str, Section] = {
         "environments": EnvironmentsSection(
             {
-                name: EnvironmentEntry(name, item.class_, rules_of(item.guardrails, desired.guardrails))
+                name: EnvironmentEntry(
+                    name, item.class_, rules_of(item.guardrails, desired.guardrails), item.allowed_data_classes
+                )
                 for name, item in sorted(desired.environments.items())
             }
         ),

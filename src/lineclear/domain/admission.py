@@ -9,9 +9,12 @@ from lineclear.domain.catalogue import Capability, DataClass, EnvironmentClass, 
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
 from lineclear.domain.parameters import without_place
-from lineclear.domain.snapshot import ModelVersionEntry, ProviderEntry, ReleaseEntry, StopEntry
+from lineclear.domain.snapshot import EnvironmentEntry, ModelVersionEntry, ProviderEntry, ReleaseEntry, StopEntry
 from lineclear.domain.stopped import stop_rule, stop_words
 from lineclear.domain.tools import WITH_TOOLS
+
+ENVIRONMENT_DATA_CLASS = "environment.data-class"
+"""The rule by which an environment takes no data of a class."""
 
 
 class Exclusion(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +40,12 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
                 hint="ask whom the message names; `lineclear status` lists what is stopped",
                 rules=(self.rule,),
             )
+        if self.rule == ENVIRONMENT_DATA_CLASS:
+            hint = "call it with a key of an environment that takes such data, or send less sensitive data"
+            return CallerError(
+                self.code, f"route {route!r} may not take this call: {self.reason}", hint=hint, rules=(self.rule,),
+                param="x-lineclear-data-class",
+            )  # fmt: skip
         paths = ", ".join(OPERATION_PATH[operation] for operation in self.offered)
         hint = {
             ErrorCode.MODEL_RETIRED: f"use {self.successor} instead" if self.successor else "ask the route's team",
@@ -86,6 +95,20 @@ def task_of(route: str, tasks: Sequence[str], asked: str) -> str:
 def data_class_of(lowest: DataClass, asked: DataClass | None) -> DataClass:
     """The data class of a call: a caller may raise that of its route, never lower it (decision 30)."""
     return lowest if asked is None or data_class_rank(asked) <= data_class_rank(lowest) else asked
+
+
+def is_above(data_class: DataClass, allowed: Sequence[DataClass]) -> bool:
+    """Whether data is more sensitive than everything on a list; a list of none limits nothing."""
+    return bool(allowed) and data_class_rank(data_class) > max(map(data_class_rank, allowed))
+
+
+def refused_there(environment: EnvironmentEntry, data_class: DataClass) -> Exclusion | None:
+    """Why an environment takes no call with such data, whatever its models are; None if it does."""
+    if not is_above(data_class, environment.data_classes):
+        return None
+    highest = max(environment.data_classes, key=data_class_rank)
+    reason = f"environment {environment.name!r} takes data up to {highest.value}, and this is {data_class.value}"
+    return Exclusion(ErrorCode.DATA_CLASS_REFUSED, ENVIRONMENT_DATA_CLASS, reason)
 
 
 def release_models(release: ReleaseEntry) -> tuple[str, ...]:
@@ -173,7 +196,7 @@ def judge(
     if version.approved_uses and task not in version.approved_uses:
         named = f"task {task!r}" if task else "a call without a task"
         return Exclusion(ErrorCode.USE_NOT_APPROVED, "use.not-approved", f"{version.id} is not approved for {named}")
-    if version.data_classes and data_class_rank(data_class) > max(map(data_class_rank, version.data_classes)):
+    if is_above(data_class, version.data_classes):
         return Exclusion(
             ErrorCode.DATA_CLASS_REFUSED, "data-class.above-card", f"{version.id} may not see {data_class.value} data"
         )

@@ -63,7 +63,7 @@ CHECKS: Final[dict[Check, str]] = {
     Check.BODY: "the body can be read and names a route",
     Check.GRANT: "the app may call this route in this environment",
     Check.TASK: "the task is one of the route's",
-    Check.DATA_CLASS: "the data class is the route's or a higher one",
+    Check.DATA_CLASS: "the data class is the route's or a higher one, and the environment takes it",
     Check.CANDIDATE: "its card and the policies allow the call",
     Check.GUARDRAIL: "no guardrail objects to what was sent",
     Check.HEALTH: "a model that may serve is neither throttled nor ejected",
@@ -145,6 +145,7 @@ RULES: Final[dict[str, str]] = {
     "use.not-approved": "the model is not approved for this task",
     "use.prohibited": "the model must not serve this task",
     "data-class.above-card": "the data is more sensitive than the model's card allows",
+    "environment.data-class": "the environment takes no data as sensitive as this",
     "operation.not-offered": "the model cannot do what was asked",
     "operation.no-prompt": "the route's prompt has no place in this operation",
     "operation.no-parameter": "a parameter of the route has no place in this operation",
@@ -232,8 +233,8 @@ ADVICE: Final[dict[ErrorCode, Advice]] = {
         Check.TASK,
     ),
     ErrorCode.DATA_CLASS_REFUSED: Advice(
-        "the data is more sensitive than every model of the route may see",
-        "use a route whose models may see this data",
+        "the data is more sensitive than the environment takes, or than every model of the route may see",
+        "use a key of an environment, and a route with models, that may see this data",
         Check.CANDIDATE,
     ),
     ErrorCode.USE_NOT_APPROVED: Advice(

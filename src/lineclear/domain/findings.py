@@ -10,7 +10,7 @@ class Finding:
     code: str
     """Kind of the mistake: `syntax`, `unknown_field`, `missing_field`, `invalid_value`, `duplicate`,
     `unknown_kind`, `unknown_reference`, `not_yet_supported`, `too_large`, `unreadable`,
-    `unset_variable`, `invalid_credential`, `immutable`, `in_use`, `status_not_allowed`."""
+    `unset_variable`, `invalid_credential`, `immutable`, `in_use`, `status_not_allowed`, `data_class_not_allowed`."""
     message: str
     file: str = ""
     line: int = 0

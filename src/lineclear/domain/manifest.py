@@ -681,6 +681,8 @@ class Environment(Noun):
     """Times in which no change of routes, models, prompts or policies here is carried out; rollbacks are."""
     allowed_statuses: tuple[ModelStatus, ...] = ()
     """Statuses that a model version may have which a new release here names; empty = any."""
+    allowed_data_classes: tuple[DataClass, ...] = ()
+    """Of calls here; the most sensitive one is the limit. Empty = any."""
     description: str = ""
     guardrails: tuple[str, ...] = ()
     """In force on every route of it, whatever a release says."""

@@ -73,6 +73,8 @@ class EnvironmentEntry(Section, frozen=True):
     environment_class: EnvironmentClass
     guardrails: tuple[GuardrailRule, ...] = ()
     """In force on every route of it, whatever its release says; no rollback touches them."""
+    data_classes: tuple[DataClass, ...] = ()
+    """Of calls in it; the most sensitive one is the limit. Empty = any."""
 
 
 class EnvironmentsSection(Section, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from lineclear.base.secret import Secret
-from lineclear.domain.admission import Exclusion, judge_target, refusal_of, release_models
+from lineclear.domain.admission import Exclusion, judge_target, refusal_of, refused_there, release_models
 from lineclear.domain.catalogue import DATA_CLASS_ORDER, DataClass, EnvironmentClass, data_class_rank
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.evidence import WEIGHT_BP_MAX
@@ -35,6 +35,7 @@ from lineclear.domain.snapshot import (
     CatalogueSection,
     CredentialEntry,
     CredentialsSection,
+    EnvironmentEntry,
     EnvironmentsSection,
     KeyEntry,
     LimitsSection,
@@ -287,12 +288,10 @@ def compile_snapshot(
     )
     routes: dict[tuple[str, str], RouteView] = {}
     for name, section in ground.routes.items():
-        environment_class = environments.get(section.environment)
-        if environment_class is None:
+        entry = entries.get(section.environment)
+        if entry is None:
             raise SnapshotError(f"section {name!r} names environment {section.environment!r}, which is not there")
-        routes[section.environment, section.route] = _dealt_view(
-            section, environment_class, book, limits, manifest.revision
-        )
+        routes[section.environment, section.route] = _dealt_view(section, entry, book, limits, manifest.revision)
     names: dict[str, list[str]] = {}
     for environment, route in sorted(routes):
         names.setdefault(environment, []).append(route)
@@ -496,17 +495,17 @@ class _CandidateBook:
 
 def _dealt_view(
     section: RouteSection,
-    environment_class: EnvironmentClass,
+    environment: EnvironmentEntry,
     book: _CandidateBook,
     limits: dict[str, AccountLimits],
     revision: int,
 ) -> RouteView:
     """The route with its stable release and, during a rollout, its candidate beside it; dealt if that has a share."""
-    stable = _route_view(section, environment_class, book, limits, revision)
+    stable = _route_view(section, environment, book, limits, revision)
     if section.candidate is None:
         return stable
     tried = msgspec.structs.replace(section, stable=section.candidate)
-    candidate = _route_view(tried, environment_class, book, limits, revision)
+    candidate = _route_view(tried, environment, book, limits, revision)
     stable = msgspec.structs.replace(stable, shadow=book.shadow(section))
     if section.weight_bp == 0:
         return msgspec.structs.replace(stable, candidate=candidate)
@@ -520,7 +519,7 @@ def _dealt_view(
 
 def _route_view(
     section: RouteSection,
-    environment_class: EnvironmentClass,
+    environment: EnvironmentEntry,
     book: _CandidateBook,
     limits: dict[str, AccountLimits],
     revision: int,
@@ -528,7 +527,7 @@ def _route_view(
     release = section.stable
     rank = data_class_rank(section.data_class)
     admissions = {
-        (operation, task, data_class): _admission(section, environment_class, book, operation, task, data_class)
+        (operation, task, data_class): _admission(section, environment, book, operation, task, data_class)
         for operation in Operation
         for task in section.tasks or ("",)
         for data_class in DATA_CLASS_ORDER[rank:]
@@ -604,15 +603,18 @@ def _accounts(ids: list[str], limits: dict[str, AccountLimits]) -> Accounts:
 
 def _admission(
     section: RouteSection,
-    environment_class: EnvironmentClass,
+    environment: EnvironmentEntry,
     book: _CandidateBook,
     operation: Operation,
     task: str,
     data_class: DataClass,
 ) -> Admission:
+    refusal = refused_there(environment, data_class)
+    if refusal is not None:
+        return Admission((), 0, (), (), refusal)
     release = section.stable
     judged = {
-        model: book.judge(model, release, environment_class, operation, task, data_class)
+        model: book.judge(model, release, environment.environment_class, operation, task, data_class)
         for model in release_models(release)
     }
     if not book.policies:

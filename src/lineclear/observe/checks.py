@@ -12,7 +12,7 @@ from lineclear.domain.explained import CHECKS, RULES, Check, Verdict, advice_on,
 from lineclear.observe.entry import Entry
 
 ORDER: Sequence[Check] = tuple(Check)
-_BY_RULE = {"task": Check.TASK, "limit": Check.LIMIT, "guardrail": Check.GUARDRAIL}
+_BY_RULE = {"task": Check.TASK, "limit": Check.LIMIT, "guardrail": Check.GUARDRAIL, "environment": Check.DATA_CLASS}
 """Checks by the first part of a rule's id; the other rules are about candidates."""
 POLICY = "policy."
 

@@ -14,6 +14,7 @@ from lineclear.config.manifest_names import credentials_of, secret_name
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.control.credentials import flaw_of
 from lineclear.control.desired import Desired
+from lineclear.domain.admission import is_above
 from lineclear.domain.evals import ENTRY_POINT_GROUP
 from lineclear.domain.findings import Finding
 from lineclear.domain.manifest import Eval, EvalCheck, Guardrail, Kind, Team
@@ -116,6 +117,29 @@ def _flaws(check: EvalCheck) -> Iterator[tuple[str, str]]:
             AnswerSchema(schema or {})
         except SchemaMistake as mistake:
             yield field, f"the {'pattern' if field == 'regex' else 'schema'} {mistake}"
+
+
+def check_data_classes(wanted: Desired, documents: Sequence[Document]) -> Iterator[Finding]:
+    """Routes in environments that do not take their data: every call there would be refused."""
+    written = {(document.kind, document.name): document for document in documents}
+    for route in wanted.routes.values():
+        for name in route.environments:
+            environment = wanted.environments.get(name)
+            if environment is None or not is_above(route.data_class, environment.allowed_data_classes):
+                continue
+            allowed = ", ".join(item.value for item in environment.allowed_data_classes)
+            words = f"route {route.name!r} has {route.data_class.value} data; environment {name!r} allows {allowed}"
+            for kind, noun, path in (
+                (Kind.ROUTE, route.name, ("data_class",)),
+                (Kind.ENVIRONMENT, name, ("allowed_data_classes",)),
+            ):
+                document = written.get((kind, noun))
+                if document is not None:
+                    if not document.is_muted(path):
+                        yield document.finding(path, "data_class_not_allowed", words)
+                    break
+            else:
+                yield Finding("data_class_not_allowed", words, path=f"Route/{route.name}.data_class")
 
 
 def check_keys(deleted: Desired, keys: Mapping[tuple[str, str], int]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from lineclear.config.manifest_rules import BUILT_IN_ENVIRONMENTS
 from lineclear.control.changes.check import (
     check_channels,
     check_credentials,
+    check_data_classes,
     check_evals,
     check_keys,
     check_schemas,
@@ -327,6 +328,7 @@ def _is_deployed(wanted: Desired, key: tuple[str, str]) -> bool:
 def _findings(before: Before, taken: _Taken, values: Mapping[str, Secret]) -> Iterator[Finding]:
     yield from check_references(before.desired, taken.wanted, taken.documents, taken.held)
     yield from check_status_moves(before.desired, taken.documents)
+    yield from check_data_classes(taken.wanted, taken.documents)
     yield from check_schemas(taken.documents)
     yield from check_evals(taken.wanted, taken.documents)
     yield from check_channels(taken.documents, before.variables)

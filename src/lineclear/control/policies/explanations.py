@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lineclear.control.policies.standing import Standing
-from lineclear.domain.admission import Exclusion, data_class_of, refusal_of, task_of
+from lineclear.domain.admission import Exclusion, data_class_of, refusal_of, refused_there, task_of
 from lineclear.domain.catalogue import DataClass, instant_text
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.evidence import Arm
@@ -131,7 +131,11 @@ class _Course:
                 raise stopped_error(stops[scope])
         self._stage = Check.TASK
         self._task = task_of(section.route, section.tasks, asked.task)
+        self._stage = Check.DATA_CLASS
         self._data_class = data_class_of(section.data_class, asked.data_class)
+        refused = refused_there(self._standing.environments[asked.environment], self._data_class)
+        if refused is not None:
+            raise refused.error(section.route)
         self._stage = Check.CANDIDATE
         self._judge(section, self._task, self._data_class)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from lineclear.control.compile import compile_state
 from lineclear.control.publish import Publisher, read_state
-from lineclear.domain.admission import Exclusion, judge_target, release_models
+from lineclear.domain.admission import Exclusion, judge_target, refused_there, release_models
 from lineclear.domain.catalogue import DataClass
 from lineclear.domain.errors import ErrorCode
 from lineclear.domain.evidence import Arm
@@ -68,14 +68,17 @@ class Standing:
             data_class: of the call.
             down: a provider that is taken to be unreachable; empty = none.
         """
-        environment_class = self.environments[section.environment].environment_class
+        environment = self.environments[section.environment]
+        refused = refused_there(environment, data_class)
+        if refused is not None:
+            return dict.fromkeys(release_models(section.stable), refused)
         found: dict[str, Exclusion | None] = {}
         for model in release_models(section.stable):
             version = self.versions[model]
             provider = self.providers[version.provider]
             stop = self.stops.get(f"provider:{provider.name}")
             found[model] = judge_target(
-                version, provider, stop, section.stable, environment_class, operation, task, data_class
+                version, provider, stop, section.stable, environment.environment_class, operation, task, data_class
             )
             if found[model] is None and provider.name == down:
                 reason = f"{model} is served by {down}, which is taken to be down"
