@@ -6,11 +6,13 @@ import hmac
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lineclear.base.secret import Secret
@@ -26,11 +28,19 @@ from lineclear.control.notices.mail import MailServer as MailSetting
 from lineclear.control.notices.mail import mail_server
 from lineclear.control.notices.outbox import Outbox
 from lineclear.control.notices.posting import DEADLINE_S
-from lineclear.control.notices.sending import Sender, Ways
+from lineclear.control.notices.sending import Sender, Ways, receiver_of
 from lineclear.control.notices.service import Notices
 from lineclear.control.notices.watch import KEPT_S, NoticeWatch
 from lineclear.control.notices.webhook import signature_headers
+from lineclear.control.notices.workers import (
+    RECEIVER_WORKERS_MAX,
+    TEAM_WORKERS_MAX,
+    WORKERS_MAX,
+    Lane,
+    Workers,
+)
 from lineclear.domain.access import Grant, Principal, Role, Scope
+from lineclear.domain.manifest import NoticeChannel
 from lineclear.domain.notices import ATTEMPTS_MAX, WAITS_S
 from lineclear.observe.behaviour import Behaviour
 from lineclear.store import control_rows as rows
@@ -474,6 +484,64 @@ def test_a_receiver_that_hangs_delays_no_other_team(house: House, hook: HookRece
         (post,) = hook.wait(1, DEADLINE_S)
         house.watch.close()
     assert json.loads(post.body)["type"] == "notice.stop"
+
+
+def test_what_comes_while_a_receiver_hangs_goes_out_at_once(house: House, hook: HookReceiver) -> None:
+    house.channels("callers", webhook(hook.url, on=["stop"]))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        house.channels("owners", webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+        house.apply(manifests.route("chat", "large", team_name="owners"))
+        house.watch.start()
+        connection, _ = silent.accept()
+        with connection:
+            house.stop("app:callers-app", "it leaks")
+            hook.wait(1)
+            assert {row.attempts for row in house.deliveries() if row.team == "owners"} == {0}, "it hangs no more"
+        house.watch.close()
+
+
+def test_receivers_that_hang_leave_room(house: House, hook: HookReceiver) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [one.getsockname()[1], other.getsockname()[1]]
+        hanging = [webhook(f"http://127.0.0.1:{ports[at % 2]}/", f"hook-{at}") for at in range(6)]
+        house.channels("owners", *hanging)
+        house.channels(
+            "callers", webhook(hook.url, on=["stop"]), webhook(hanging[0]["webhook"], "hangs-too", on=["stop"])
+        )
+        house.apply(manifests.route("chat", "large", team_name="owners"))
+        Outbox(house.plane.database, house.clock, house._callers).take()
+        stop = threading.Event()
+        assert house.sender.send_due(stop) == TEAM_WORKERS_MAX
+        house.stop("app:callers-app", "it leaks")
+        Outbox(house.plane.database, house.clock, house._callers).take()
+        assert house.sender.send_due(stop) == 2, "a channel that is being tried is not tried twice"
+        hook.wait(1)
+        assert {row.attempts for row in house.deliveries() if row.team == "owners"} == {0}
+        stop.set()
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        [{"name": f"mail-{at}", "email": ["a@example.com"]} for at in range(6)],
+        [{"name": f"slack-{at}", "slack": "secret:hook"} for at in range(6)],
+        [webhook("https://hooks.example/in", f"hook-{at}") for at in range(6)],
+    ],
+)
+def test_no_more_than_a_few_wait_for_one_receiver(channels: list[dict[str, Any]]) -> None:
+    over, workers = threading.Event(), Workers()
+
+    def hang() -> None:
+        over.wait()
+
+    found = [receiver_of(msgspec.convert(channel, NoticeChannel)) for channel in channels]
+    begun = [workers.begin(Lane(f"team-{at}", "hook", receiver), hang) for at, receiver in enumerate(found)]
+    assert begun == [True] * RECEIVER_WORKERS_MAX + [False] * 2
+    others = [workers.begin(Lane(f"other-{at}", "hook", str(at)), hang) for at in range(WORKERS_MAX)]
+    assert sum(others) == WORKERS_MAX - RECEIVER_WORKERS_MAX
+    over.set()
+    workers.wait(threading.Event())
+    assert workers.begin(Lane("team-5", "hook", found[5]), lambda: None)
 
 
 def test_a_pile_of_one_channel_goes_out_a_few_at_a_look(house: House, hook: HookReceiver) -> None:

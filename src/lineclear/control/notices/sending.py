@@ -7,10 +7,11 @@ transaction may be sent twice if control dies right behind it: its id is the sam
 import json
 import logging
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 from lineclear.base.clock import Clock
 from lineclear.base.secret import Secret
@@ -18,21 +19,19 @@ from lineclear.control.notices import mail, webhook
 from lineclear.control.notices.mail import MailServer
 from lineclear.control.notices.message import Message, message_of, slack_text
 from lineclear.control.notices.posting import SendFailed, post_json
+from lineclear.control.notices.workers import Lane, Workers
 from lineclear.control.publish import read_desired
 from lineclear.control.vault import Vault
-from lineclear.domain.manifest import NoticeChannel
+from lineclear.domain.manifest import NoticeChannel, Team
 from lineclear.domain.notices import US_PER_S, DeliveryState, next_attempt_us
 from lineclear.store import notice_rows
 from lineclear.store.database import Database
 from lineclear.store.notice_rows import AddressRow, DeliveryRow, NoticeRow
 
-AT_ONCE: Final = 4
-"""Receivers that are waited for at a time."""
-JOIN_S: Final = 0.1
-LOOK_DELIVERIES: Final = 40
-"""Of one look; the rest is due at the next, a second later."""
+LOOK_DELIVERIES: Final = 2_000
+"""Of one look: the oldest of that many channels are seen, whichever of them hang."""
 CHANNEL_DELIVERIES: Final = 2
-"""Of one look to one channel: fewer than AT_ONCE, so that a receiver that hangs leaves room for the others."""
+"""Of one channel in one go, one after the other; the rest is due at the next look."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,42 +67,55 @@ class Sender:
         self._clock = clock
         self._vault = vault
         self._ways = ways
+        self._workers = Workers()
 
     def send_due(self, stop: threading.Event) -> int:
-        """Try every delivery that is due, AT_ONCE at a time; how many were tried.
+        """Begin to try what is due, each channel by itself; how many deliveries were begun with.
 
-        When `stop` is set nothing is waited for: what is under way is not written down, and tried again later.
+        Nothing is waited for, see `wait`. Once `stop` is set no further one is tried; what is under way then is tried
+        again later.
 
         Raises:
-            Exception: the first that was in the way of a try, such as a database that cannot be written.
+            Exception: the first that was in the way of a try since the last look, such as a database that cannot be
+                written.
         """
+        # Asked before the rows are read: what a worker that ends meanwhile has sent would else be taken for due.
+        busy = self._workers.busy()
         with self._database.read() as tx:
             due = notice_rows.due_deliveries(
                 tx, DeliveryState.PENDING.value, self._clock.unix_us(), LOOK_DELIVERIES, CHANNEL_DELIVERIES
             )
-        waiting, broken = deque(due), list[Exception]()
-
-        def work() -> None:
-            while not stop.is_set():
-                try:
-                    row = waiting.popleft()
-                except IndexError:
-                    return
-                try:
-                    self.send(row)
-                except Exception as error:  # noqa: BLE001 - the edge of this thread: raised again by who waits for it
-                    broken.append(error)
-
-        # Daemons, because whoever ends control does not wait for a receiver that hangs.
-        threads = [threading.Thread(target=work, name="notice", daemon=True) for _ in range(min(AT_ONCE, len(due)))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive() and not stop.is_set():
-                thread.join(JOIN_S)
+            teams = read_desired(tx).teams if due else {}
+        by_channel: dict[tuple[str, str], list[DeliveryRow]] = {}
+        for row in due:
+            by_channel.setdefault((row.team, row.channel), []).append(row)
+        begun = 0
+        for (team, name), rows in by_channel.items():
+            if (team, name) in busy:
+                continue
+            channel = _channel_of(teams.get(team), name)
+            if self._workers.begin(Lane(team, name, receiver_of(channel)), partial(self._send_each, rows, stop)):
+                begun += len(rows)
+        broken = self._workers.broken()
         if broken and not stop.is_set():
             raise broken[0]
-        return len(due)
+        return begun
+
+    def wait(self, stop: threading.Event) -> None:
+        """Until what was begun with has ended, or `stop` is set.
+
+        Raises:
+            Exception: as `send_due`.
+        """
+        self._workers.wait(stop)
+        broken = self._workers.broken()
+        if broken and not stop.is_set():
+            raise broken[0]
+
+    def _send_each(self, rows: Sequence[DeliveryRow], stop: threading.Event) -> None:
+        for row in rows:
+            if not stop.is_set():
+                self.send(row)
 
     def send(self, row: DeliveryRow, *, is_once: bool = False) -> DeliveryRow:
         """Try one delivery and write down what came of it; one that is tried once only is dead if it fails."""
@@ -118,7 +130,7 @@ class Sender:
             notice = notice_rows.read_notice(tx, row.notice_id)
             addresses = notice_rows.read_addresses(tx, [row.notice_id])
             team = read_desired(tx).teams.get(row.team)
-            channel = next((item for item in (team.notices if team else ()) if item.name == row.channel), None)
+            channel = _channel_of(team, row.channel)
             address = next((item for item in addresses if item.team == row.team), None)
             reference = channel.secret or channel.slack if channel is not None else None
             secret = None if reference is None else self._vault.credentials(tx).get(reference)
@@ -177,6 +189,19 @@ def _failure_of(error: Exception, row: DeliveryRow) -> SendFailed:
     if str(failure) != row.problem:
         _log.error("delivery %r to channel %r of team %r: %s", row.id, row.channel, row.team, failure)
     return failure
+
+
+def _channel_of(team: Team | None, name: str) -> NoticeChannel | None:
+    return next((item for item in (team.notices if team else ()) if item.name == name), None)
+
+
+def receiver_of(channel: NoticeChannel | None) -> str:
+    """What hangs for this channel hangs for every other one with the same."""
+    if channel is None:
+        return ""
+    if channel.email:
+        return "e-mail"
+    return "Slack" if channel.webhook is None else urlsplit(channel.webhook).netloc.lower()
 
 
 def channels_named(channels: Sequence[NoticeChannel], name: str | None) -> list[NoticeChannel]:

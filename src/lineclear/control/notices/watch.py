@@ -58,9 +58,9 @@ class NoticeWatch:
                 thread.join(CLOSE_S)
 
     def look(self) -> None:
-        """Tell and send once; raises nothing."""
+        """Tell once, and send until what was begun with has ended; raises nothing."""
         self._guarded(self._tell)
-        self._guarded(self._send)
+        self._guarded(self._send_whole)
 
     def _tell(self) -> None:
         while self._outbox.take() and not self._stop.is_set():
@@ -69,6 +69,10 @@ class NoticeWatch:
 
     def _send(self) -> None:
         self._sender.send_due(self._stop)
+
+    def _send_whole(self) -> None:
+        self._send()
+        self._sender.wait(self._stop)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         what = "made" if act == self._tell else "sent"
