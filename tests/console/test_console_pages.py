@@ -117,6 +117,8 @@ def concrete(platform: Platform) -> dict[str, str]:
     named = {"name": "simulated", "session_id": "0" * 8, "rollout_id": rollout["id"]}
     named |= {"notice_id": "ntc_x", "delivery_id": "dlv_x"}
     named["change_id"] = platform.admin("GET", "/api/v1/changes?limit=1")["changes"][0]["id"]
+    named["run_id"] = platform.admin("GET", "/api/v1/eval-runs")["runs"][0]["id"]
+    named |= {"replay_id": platform.admin("GET", "/api/v1/replays")["replays"][-1]["id"], "number": "1"}
     named["release"] = platform.admin("GET", "/api/v1/releases")["releases"][0]["id"]
     return {"request_id": row["id"], "key_id": row["key_id"], **named}
 
@@ -173,6 +175,11 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {
         "cost_usd": exact_usd,
     },
     "/rollouts": dict.fromkeys(("id", "route", "environment", "name", "started_at", "started_by"), plain),
+    "/policies": {
+        "id": plain, "rule": plain, "description": plain, "hits_7d": shown.count, "hits_30d": shown.count,
+        "last_hit_at": plain,
+    },
+    "/replays": dict.fromkeys(("id", "route", "environment", "dataset", "created_at", "created_by"), plain),
     "/keys": dict.fromkeys(("id", "state", "app", "environment", "created_at", "created_by"), plain),
 }  # fmt: skip
 """What a page shows of each row of its twin, and in which form."""
@@ -217,11 +224,13 @@ def test_page_and_twin_are_there(busy: Platform, visitor: Visitor, page: Any) ->
     assert isinstance(twin.json(), dict)
 
 
-def test_figures_of_the_twin_are_the_api_s_and_the_page_s(busy: Platform, visitor: Visitor) -> None:
-    usage = busy.admin("GET", "/api/v1/usage?by=app&since=30d")
-    twin = visitor.get("/cost.json?by=app&since=30d").json()
+@pytest.mark.parametrize("by", ["app", "operation"])
+def test_figures_of_the_twin_are_the_api_s_and_the_page_s(busy: Platform, visitor: Visitor, by: str) -> None:
+    usage = busy.admin("GET", f"/api/v1/usage?by={by}&since=30d")
+    assert usage["rows"]
+    twin = visitor.get(f"/cost.json?by={by}&since=30d").json()
     assert (twin["rows"], twin["total"]) == (usage["rows"], usage["total"])
-    seen = words_of(visitor.get("/cost?by=app&since=30d").text)
+    seen = words_of(visitor.get(f"/cost?by={by}&since=30d").text)
     for row in usage["rows"]:
         assert f"${row['cost_usd']}" in seen
         assert shown.count(row["requests"]) in seen

@@ -123,7 +123,7 @@ def test_classes_come_in_the_form_of_vllm(stage: Stage, route: str) -> None:
     [("embeddings", embeddings_call), ("completions", completions_call), ("classify", classify_call)],
 )
 def test_explain_logs_and_usage_know_the_operation_and_its_cost(stage: Stage, operation: str, make: Any) -> None:
-    before = _usage(stage)
+    before = _usage(stage, operation)
     answer = stage.call(make(stage.key, "paid", "what does it cost"))
     assert answer.failure == ""
     (dispatch,) = stage.dispatches_of(answer.request_id)
@@ -139,15 +139,18 @@ def test_explain_logs_and_usage_know_the_operation_and_its_cost(stage: Stage, op
     lines = [json.loads(line) for line in stage.platform.cli("logs", "-o", "jsonl").stdout.splitlines()]
     (line,) = [line for line in lines if answer.request_id in line.values()]
     assert line["operation"] == operation
-    after = _usage(stage)
+    after = _usage(stage, operation)
     assert after["requests"] - before["requests"] == 1
     assert after["input_tokens"] - before["input_tokens"] == used["input_tokens"]
     assert after["output_tokens"] - before["output_tokens"] == used["output_tokens"]
     assert Decimal(after["cost_usd"]) - Decimal(before["cost_usd"]) == expected
 
 
-def _usage(stage: Stage) -> dict[str, Any]:
-    rows = stage.platform.cli_json("usage", "--by", "route")["rows"]
+def _usage(stage: Stage, operation: str) -> dict[str, Any]:
+    rows = stage.platform.cli_json("usage", "--by", "route,operation")["rows"]
+    narrowed = stage.platform.cli_json("usage", "--by", "route,operation", "--operation", operation)["rows"]
+    assert narrowed == [row for row in rows if row["operation"] == operation]
+    rows = narrowed
     nothing = {"requests": 0, "cost_usd": "0", "input_tokens": 0, "output_tokens": 0}
     return next((row for row in rows if row["route"] == "paid"), nothing)
 

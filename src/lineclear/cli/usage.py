@@ -3,7 +3,7 @@
 import click
 
 from lineclear.cli.connect import admin_command
-from lineclear.cli.offered import names_of
+from lineclear.cli.offered import OPERATIONS, names_of
 from lineclear.cli.output import Output
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.domain.demo import DEMO_WORDS
@@ -12,7 +12,7 @@ FIGURES = ("requests", "errors", "input_tokens", "output_tokens", "cost_usd", "u
 
 
 @click.command()
-@click.option("--by", default="route", show_default=True, help="Comma-separated: route, app, team, task, model, day, …")
+@click.option("--by", default="route", show_default=True, help="Comma-separated: route, app, model, operation, day, …")
 @click.option("--since", default=None, help="A span back from now (24h, 7d) or ISO 8601; default 30d.")
 @click.option("--until", default=None, help="End of the period, as --since; default now.")
 @click.option(
@@ -24,6 +24,7 @@ FIGURES = ("requests", "errors", "input_tokens", "output_tokens", "cost_usd", "u
 @click.option(
     "--model", default=None, shell_complete=names_of("model-versions"), help="Only this model version, name@version."
 )
+@click.option("--operation", default=None, shell_complete=OPERATIONS, help="Only this operation, such as embeddings.")
 @admin_command
 def usage(client: AdminClient, output: Output, /, by: str, **only: str | None) -> None:
     """Sum requests, tokens and cost."""

@@ -1,7 +1,8 @@
-"""Sums of requests, tokens, money and latency by any of the rollups' dimensions.
+"""Sums of requests, tokens, money and latency by any of the rollups' dimensions, and by operation.
 
 In: the ledger's rollups. Out: rows and a total that are the same figures as in logs and explain, because they
 come from the same entries. Must not read single entries: ten million of them are a second's work this way only.
+What of operations needs some is in `operations`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from lineclear.domain.histogram import Histogram, quantile_us
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import usd_text
 from lineclear.observe.entry import NO_ERROR
+from lineclear.observe.operations import ENTRIES_READ_MAX, OPERATION, OperationSplit, Told
 from lineclear.observe.period import Period, time_text
 from lineclear.store.day_rollups import hours_of, read_day
 from lineclear.store.ledger import Ledger, day_text
@@ -20,11 +22,13 @@ from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS
 from lineclear.store.rollup import Rollup, RollupKey
 from lineclear.store.standing_rollups import read_rollups
 
-GROUPS: tuple[str, ...] = (*DIMENSIONS, "day", "hour")
+USAGE_NARROW_BY: tuple[str, ...] = (*DIMENSIONS, OPERATION)
+"""What sums can be narrowed by."""
+GROUPS: tuple[str, ...] = (*USAGE_NARROW_BY, "day", "hour")
 """What `usage --by` accepts."""
 
-_PLACES = {name: place for place, name in enumerate(DIMENSIONS, start=1)}
-"""Where a dimension stands in a rollup's key."""
+_PLACES = {name: place for place, name in enumerate(("hour", *DIMENSIONS, OPERATION, "day"))}
+"""Where a name stands: a rollup's key, and what is known beside it."""
 _OUTCOME = _PLACES["outcome"]
 
 
@@ -37,7 +41,9 @@ class UsageQuestion:
     period: Period
     """Cut to full hours, outwards."""
     only: Mapping[str, str]
-    """Dimension to the one value wanted."""
+    """Out of USAGE_NARROW_BY, to the one value wanted."""
+    entries_max: int = ENTRIES_READ_MAX
+    """Entries read at most to tell operations apart."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +66,20 @@ def sum_usage(ledger: Ledger, question: UsageQuestion) -> UsageReport:
     """Answer a question about usage.
 
     Raises:
-        ValueError: if a name in `by` or `only` is not one that can be asked.
+        ValueError: if a name in `by` or `only` is not one that can be asked, or too many entries would be read.
     """
     _refuse_unknown(question)
     first_hour = question.period.since_us // HOUR_US
     last_hour = (question.period.until_us - 1) // HOUR_US
     groups: dict[tuple[str, ...], _Sum] = {}
+    places, by_hour = [_PLACES[name] for name in question.by], "hour" in question.by
+    split = OperationSplit(question.only, question.entries_max) if OPERATION in (*question.by, *question.only) else None
     for day in reversed(ledger.days()):
         day_name = day_text(day)
-        for key, rollup in _rollups_of(ledger, day, (first_hour, last_hour), question):
-            names = tuple(
-                [
-                    day_name if name == "day" else time_text(key[0] * HOUR_US) if name == "hour" else key[_PLACES[name]]
-                    for name in question.by
-                ]
-            )
+        for operation, key, rollup in _rollups_of(ledger, day, (first_hour, last_hour), question, split):
+            hour = time_text(key[0] * HOUR_US) if by_hour else ""
+            named = (hour, *key[1:], operation, day_name)
+            names = tuple([named[place] for place in places])
             group = groups.get(names)
             if group is None:
                 group = groups[names] = _Sum()
@@ -92,19 +97,26 @@ def sum_usage(ledger: Ledger, question: UsageQuestion) -> UsageReport:
 
 
 def _rollups_of(
-    ledger: Ledger, day: int, hours: tuple[int, int], question: UsageQuestion
-) -> Iterable[tuple[RollupKey, Rollup]]:
-    """What the question wants of a day: the day's own sums where all of it lies in these hours, else its hours'."""
+    ledger: Ledger, day: int, hours: tuple[int, int], question: UsageQuestion, split: OperationSplit | None
+) -> Iterable[Told]:
+    """What the question wants of a day: the day's own sums where all of it lies in these hours, else its hours'.
+
+    The operation is empty where nothing is asked about it.
+    """
     start, end = hours_of(day)
     first, last = max(start, hours[0]), min(end, hours[1])
     if first > last:
-        return ()
+        return []
+    only = {name: value for name, value in question.only.items() if name != OPERATION}
     with ledger.read(day) as connection:
+        found: Iterable[tuple[RollupKey, Rollup]] | None = None
         if (first, last) == (start, end) and "hour" not in question.by:
-            found = read_day(connection, day, question.only)
-            if found is not None:
-                return found
-        return list(read_rollups(connection, first, last, question.only))
+            found = read_day(connection, day, only)
+        if found is None:
+            found = read_rollups(connection, first, last, only)
+        if split is not None:
+            return list(split.of_day(connection, day, (first, last), found))
+        return [("", key, rollup) for key, rollup in found]
 
 
 class _Sum:
@@ -176,8 +188,8 @@ def _refuse_unknown(question: UsageQuestion) -> None:
         if name not in GROUPS:
             raise ValueError(f"usage cannot be asked by {name!r}; it can by {_listed(GROUPS)}")
     for name in question.only:
-        if name not in DIMENSIONS:
-            raise ValueError(f"usage cannot be narrowed by {name!r}; it can by {_listed(DIMENSIONS)}")
+        if name not in USAGE_NARROW_BY:
+            raise ValueError(f"usage cannot be narrowed by {name!r}; it can by {_listed(USAGE_NARROW_BY)}")
 
 
 def _listed(names: Sequence[str]) -> str:

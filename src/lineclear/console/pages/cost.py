@@ -11,7 +11,7 @@ from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.entry import DAY_US, HOUR_US
 from lineclear.observe.period import period_of, time_text
 
-DIMENSIONS = ("team", "app", "route", "model", "provider", "environment", "task")
+DIMENSIONS = ("team", "app", "route", "model", "provider", "environment", "task", "operation")
 BY_DEFAULT = "app"
 SINCE_DEFAULT = "30d"
 SPANS = ("24h", "7d", "30d", "90d")

@@ -35,9 +35,8 @@ from lineclear.observe.explain import PriceOf, explain_entry, explain_open, find
 from lineclear.observe.logs import list_logs, log_line
 from lineclear.observe.period import Period, period_of
 from lineclear.observe.reviews import reviews_of
-from lineclear.observe.usage import UsageQuestion, UsageReport, sum_usage
+from lineclear.observe.usage import GROUPS, USAGE_NARROW_BY, UsageQuestion, UsageReport, sum_usage
 from lineclear.store.ledger import Ledger
-from lineclear.store.ledger_tables import DIMENSIONS
 
 LOGS_DEFAULT = 100
 DISPATCHES_BYTES_MAX = 256 * 1024 * 1024
@@ -108,7 +107,7 @@ class LedgerDesk:
         self._ingest.catch_up()
         try:
             report = sum_usage(
-                self._ledger, UsageQuestion(by, self._period(call), own_part(call, _only(call, DIMENSIONS)))
+                self._ledger, UsageQuestion(by, self._period(call), own_part(call, _only(call, USAGE_NARROW_BY)))
             )
         except ValueError as error:
             raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
@@ -229,9 +228,9 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
             desk.usage,
             "Requests, errors, tokens, cost and latency by any dimension",
             query=(
-                QueryParameter("by", f"comma-separated: {', '.join((*DIMENSIONS, 'day', 'hour'))}; default route"),
+                QueryParameter("by", f"comma-separated: {', '.join(GROUPS)}; default route"),
                 *_PERIOD,
-                *(QueryParameter(name, f"only this {name}") for name in DIMENSIONS),
+                *(QueryParameter(name, f"only this {name}") for name in USAGE_NARROW_BY),
             ),
             answer=UsageReport,
             reach=Reach.OBJECT,
