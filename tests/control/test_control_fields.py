@@ -197,6 +197,7 @@ EFFECTS: Mapping[str, Effect] = {
     "Environment.allowed_data_classes": Effect(Where.ENVIRONMENTS, ["restricted"]),
     "Environment.description": fact(),
     "Environment.guardrails": Effect(Where.ENVIRONMENTS, ["house"]),
+    "Environment.drill_every_s": Effect(Where.ENVIRONMENTS, 3600),
     "Route.name": Effect(Where.ROUTES, "other", is_name=True),
     "Route.team": Effect(Where.ROUTES, "default"),
     "Route.tasks": Effect(Where.ROUTES, ["y"]),

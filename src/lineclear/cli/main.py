@@ -47,6 +47,7 @@ COMMANDS = {
     "history": CommandRow("lineclear.cli.history:history", "Tell which release was in force when, and who changed it."),
     "prompts": CommandRow("lineclear.cli.prompts:prompts", "List, show and compare versions of prompts."),
     "rollback": CommandRow("lineclear.cli.rollback:rollback", "Let a route serve an earlier release, at once."),
+    "drills": CommandRow("lineclear.cli.drills:drills", "Tell what could go back at once, and how drills went."),
     "block": CommandRow("lineclear.cli.block:block", "Let a model version be called no more."),
     "stop": CommandRow("lineclear.cli.stop:stop", "Stop AI for an app, a route, a provider or everybody."),
     "start": CommandRow("lineclear.cli.stop:start", "Lift a stop."),

@@ -64,6 +64,7 @@ from lineclear.control.notices.mail import mail_server
 from lineclear.control.notices.room import NoticeRoom
 from lineclear.control.notices.sending import Ways
 from lineclear.control.overrides import http as overrides_http
+from lineclear.control.overrides.drills import Drills
 from lineclear.control.policies import http as policies_http
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
@@ -129,6 +130,7 @@ class Core:
     access: Access
     checkpoints: Checkpoints
     overrides: Overrides
+    drills: Drills
     rollouts: Rollouts
     watch: RolloutWatch
     replays: Replays
@@ -208,6 +210,7 @@ async def _run(boot: Boot, life: Life) -> None:
     )
     housekeeper.start()
     core.overrides.start()
+    core.drills.start()
     core.watch.start()
     core.replays.open()
     core.evals.open()
@@ -225,6 +228,7 @@ async def _run(boot: Boot, life: Life) -> None:
         core.watch.close()
         core.evals.close()
         core.replays.close()
+        core.drills.close()
         core.overrides.close()
         housekeeper.close()
         core.ledger.close()
@@ -282,12 +286,14 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     publisher = Publisher(database, clock, MasterKeys(boot.master_key), directories, committed_prices())
     desk = OverrideDesk(boot.data_dir, boot.run_dir, MasterKeys(boot.master_key), clock)
     overrides = Overrides(publisher, desk)
+    drills = Drills(overrides, database, clock)
     ledger = LedgerService(
         boot.data_dir,
         database,
         clock,
         price_of=publisher.price_of,
         revision=publisher.revision,
+        drill_ages=drills.ages_s,
     )
     recorded = LedgerRecorded(ledger.ledger, clock, ledger.ingest.catch_up)
     changes = Changes(publisher, process_variables(), recorded)
@@ -302,8 +308,8 @@ def open_core(boot: Boot, clock: Clock | None = None) -> Core:
     watch = RolloutWatch(rollouts, ledger.ingest.catch_up, LeaseWriter(lease_path(data)))
     notices = NoticeRoom(database, clock, publisher.vault, recorded.callers, ledger.ledger, notice_ways(boot))
     return Core(
-        database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, rollouts, watch, replays,
-        notices, evals,
+        database, publisher, changes, keys, ledger, sessions, access, checkpoints, overrides, drills, rollouts, watch,
+        replays, notices, evals,
     )  # fmt: skip
 
 
@@ -375,7 +381,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
             core.publisher,
             boot.run_dir / "state.json",
             shown_url,
-            core.overrides,
+            core.drills.state,
             core.access.emergencies.announced,
             is_demo=is_demo(boot.data_dir),
             unwatched=core.watch.problems,
@@ -393,7 +399,7 @@ def endpoints(core: Core, boot: Boot, tls: ServerContext | None = None) -> tuple
         *cards_http.endpoints(core.database, SystemClock()),
         *policies_http.endpoints(core.publisher, core.ledger.ledger, SystemClock(), core.ledger.ingest.catch_up),
         *audit_http.endpoints(core.database, SystemClock(), core.checkpoints),
-        *overrides_http.endpoints(core.overrides, core.database, SystemClock()),
+        *overrides_http.endpoints(core.overrides, core.drills, core.database, SystemClock()),
         *replays_http.endpoints(core.replays),
         *evals_http.endpoints(core.evals, core.replays),
         *core.notices.endpoints(),

@@ -19,6 +19,7 @@ from lineclear.config.policy_rules import check_policy
 from lineclear.config.rollout_rules import IMMEDIATE, check_rollout
 from lineclear.config.yaml_tree import PlainPath
 from lineclear.domain.catalogue import Engine, EnvironmentClass
+from lineclear.domain.drills import DRILL_EVERY_S_MAX, DRILL_EVERY_S_MIN
 from lineclear.domain.exchange import Dialect
 from lineclear.domain.manifest import (
     App,
@@ -371,6 +372,9 @@ def _environment(environment: Environment) -> Iterator[Mistake]:
     yield from _unique(environment.allowed_statuses, ("allowed_statuses",))
     yield from _unique(environment.allowed_data_classes, ("allowed_data_classes",))
     yield from _unique(environment.guardrails, ("guardrails",))
+    every_s = environment.drill_every_s
+    if every_s is not None and not DRILL_EVERY_S_MIN <= every_s <= DRILL_EVERY_S_MAX:
+        yield ("drill_every_s",), "invalid_value", f"must be from {DRILL_EVERY_S_MIN} to {DRILL_EVERY_S_MAX}"
 
 
 def _freeze(window: FreezeWindow, path: PlainPath) -> Iterator[Mistake]:

@@ -22,6 +22,7 @@ from lineclear.config import manifest_rules as rules
 from lineclear.config.manifest_fields import file_name
 from lineclear.domain import manifest as nouns
 from lineclear.domain.catalogue import Engine
+from lineclear.domain.drills import DRILL_EVERY_S_MAX, DRILL_EVERY_S_MIN
 from lineclear.domain.exchange import Dialect
 from lineclear.domain.guardrails import DETECTOR_NAMES, GuardrailSide
 from lineclear.domain.manifest import KIND_CLASSES, BudgetMode, CaptureMode, Noun
@@ -88,6 +89,7 @@ _BOUNDS: Mapping[str, Schema] = {
     "Prompt.text": {"minLength": 1, "maxLength": rules.TEXT_CHARS_MAX},
     "Environment.approvals": {"minimum": 0, "maximum": rules.APPROVALS_MAX},
     "Environment.allowed_statuses": {"uniqueItems": True},
+    "Environment.drill_every_s": {"minimum": DRILL_EVERY_S_MIN, "maximum": DRILL_EVERY_S_MAX},
     "Environment.allowed_data_classes": {"uniqueItems": True},
     "FreezeWindow.from": {"format": "date-time"},
     "FreezeWindow.to": {"format": "date-time"},

@@ -15,6 +15,8 @@ ACTION_WORDS: Mapping[str, str] = {
     "deployment.removed": "took away",
     "deployment.rolled-back": "rolled back",
     "rollback.drilled": "drilled the rollback of",
+    "drill.passed": "could go back at every gateway:",
+    "drill.failed": "could not go back at every gateway:",
     "rollout.started": "started",
     "rollout.advanced": "advanced",
     "rollout.held": "held",

@@ -29,6 +29,8 @@ class AuditAction(StrEnum):
     DEPLOYMENT_REMOVED = "deployment.removed"
     DEPLOYMENT_ROLLED_BACK = "deployment.rolled-back"
     ROLLBACK_DRILLED = "rollback.drilled"
+    DRILL_PASSED = "drill.passed"
+    DRILL_FAILED = "drill.failed"
     ROLLOUT_STARTED = "rollout.started"
     ROLLOUT_ADVANCED = "rollout.advanced"
     ROLLOUT_HELD = "rollout.held"

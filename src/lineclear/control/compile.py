@@ -116,7 +116,11 @@ def compile_state(state: State, prices: PriceBook) -> Compiled:
         "environments": EnvironmentsSection(
             {
                 name: EnvironmentEntry(
-                    name, item.class_, rules_of(item.guardrails, desired.guardrails), item.allowed_data_classes
+                    name,
+                    item.class_,
+                    rules_of(item.guardrails, desired.guardrails),
+                    item.allowed_data_classes,
+                    drill_every_s=item.drill_every_s,
                 )
                 for name, item in sorted(desired.environments.items())
             }

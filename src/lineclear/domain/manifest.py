@@ -686,6 +686,8 @@ class Environment(Noun):
     description: str = ""
     guardrails: tuple[str, ...] = ()
     """In force on every route of it, whatever a release says."""
+    drill_every_s: int | None = None
+    """How often the rollback of every route here is drilled; None = only when somebody asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

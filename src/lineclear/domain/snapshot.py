@@ -75,6 +75,8 @@ class EnvironmentEntry(Section, frozen=True):
     """In force on every route of it, whatever its release says; no rollback touches them."""
     data_classes: tuple[DataClass, ...] = ()
     """Of calls in it; the most sensitive one is the limit. Empty = any."""
+    drill_every_s: int | None = None
+    """How often control drills the rollback of every route of it; None = never by itself. Gateways do not care."""
 
 
 class EnvironmentsSection(Section, frozen=True):

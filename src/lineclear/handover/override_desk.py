@@ -310,6 +310,10 @@ class OverrideDesk:
             seen = self._standings.sequence
         return max([folded, seen, *(ack.overrides for ack in read_acks(self._acks).values())])
 
+    def gateways(self) -> frozenset[str]:
+        """Those that listen for overrides now."""
+        return frozenset(self._listening())
+
     def _listening(self) -> set[str]:
         return {path.stem for path in poke_directory(self._run_dir).glob("*.sock")} - {ACCOUNTANT}
 

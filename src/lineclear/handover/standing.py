@@ -60,6 +60,11 @@ class Standing:
     def key(self, key_id: str) -> KeyEntry | None:
         return self.ground.access[access_section_name(access_shard(key_id))].keys.get(key_id)
 
+    def drill_every_s(self, environment: str) -> int | None:
+        """How often rollbacks there are drilled; None = never by themselves."""
+        entry = self.environments.environments.get(environment)
+        return None if entry is None else entry.drill_every_s
+
     def readiness(self, section: RouteSection, parts: Mapping[str, str] | None) -> tuple[Ready, ...]:
         """The releases that a rollback of a route could take; `parts` as `runtime_states` says."""
 
@@ -78,6 +83,23 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class DrillFacts:
+    """What control knows of the drills of one deployment."""
+
+    last_at: str | None
+    """When it was drilled last; None = never."""
+    last_release: str
+    """What that drill prepared; empty if no earlier release was ready, or there was no drill."""
+    last_passed: bool | None
+    last_words: str
+    """How many gateways said in which time that they could serve it, and why it failed if it did."""
+    passed_at: str | None
+    """When a drill passed last."""
+    due_at: str | None
+    """When the next one is due by itself; None if none is."""
+
+
+@dataclass(frozen=True)
 class DeploymentReadiness:
     """Whether a route could go back at once, and to what."""
 
@@ -92,6 +114,8 @@ class DeploymentReadiness:
     reason: str
     """Why it is not ready; empty if it is."""
     previous: tuple[Ready, ...]
+    drill: DrillFacts | None = None
+    """None where only the data directory is asked, which does not know."""
 
 
 class Standings:

@@ -78,6 +78,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow("lineclear_gateway_events_total", "counter", ("event",), "Limits met and faults seen, by name."),
     MetricRow("lineclear_ledger_lag_seconds", "gauge", (), "Age of the instant up to which all is read."),
     MetricRow("lineclear_config_revision", "gauge", (), "Revision of the newest published snapshot."),
+    MetricRow("lineclear_rollback_drill_age_seconds", "gauge", _ROUTE, "Since a rollback passed a drill; +Inf: never."),
     MetricRow("lineclear_build_info", "gauge", ("version",), "Always 1; the label says which version runs."),
 )
 """Every metric there is; docs/metrics.md holds the same set."""
@@ -89,17 +90,25 @@ GAUGE_COUNTERS = {"exchanges_open": "lineclear_inflight_requests", "connections"
 class Metrics(Collector):
     """An `IngestListener` that renders itself. Safe to share between threads."""
 
-    def __init__(self, clock: Clock, version: str, revision: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        version: str,
+        revision: Callable[[], int],
+        drill_ages: Callable[[], Mapping[tuple[str, str], float]] = dict,
+    ) -> None:
         """Nothing is counted yet.
 
         Args:
             clock: to tell live workers from silent ones.
             version: of the program.
             revision: the newest published snapshot's.
+            drill_ages: seconds since the rollback of each deployment last passed a drill.
         """
         self._clock = clock
         self._version = version
         self._revision = revision
+        self._drill_ages = drill_ages
         self._lock = threading.Lock()
         self._series: dict[tuple[str, ...], Rollup] = {}
         self._workers: dict[str, Heartbeat] = {}
@@ -150,6 +159,7 @@ class Metrics(Collector):
             yield self._count("lineclear_unpriced_requests_total", _CALLER, "unpriced_requests")
             yield from self._pulse()
             yield _gauge("lineclear_config_revision", self._revision())
+            yield self._drills()
             build = GaugeMetricFamily("lineclear_build_info", _meaning("lineclear_build_info"), labels=["version"])
             build.add_metric([self._version], 1)
             yield build
@@ -195,6 +205,13 @@ class Metrics(Collector):
                 firsts.add_metric(values, _buckets(rollup.first_events), _figure(rollup, "first_event_us") / _US_PER_S)
         yield durations
         yield firsts
+
+    def _drills(self) -> Metric:
+        name = "lineclear_rollback_drill_age_seconds"
+        family = GaugeMetricFamily(name, _meaning(name), labels=_ROUTE)
+        for deployment, age_s in sorted(self._drill_ages().items())[:SERIES_MAX]:
+            family.add_metric(deployment, age_s)
+        return family
 
     def _pulse(self) -> Iterator[Metric]:
         now_us = self._clock.unix_us()

@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select
 
 from lineclear.domain.errors import ErrorCode, PlatformFault
-from lineclear.store import access_tables, eval_rows, notice_rows, replay_rows, rollout_rows
+from lineclear.store import access_tables, drill_rows, eval_rows, notice_rows, replay_rows, rollout_rows
 from lineclear.store.control_tables import CONTROL
 from lineclear.store.database import Database
 from lineclear.store.ledger_tables import LEDGER
@@ -30,7 +30,7 @@ _ONE_AT_A_TIME = threading.Lock()
 _REVISION: Final = re.compile(r"(?:control|ledger)_\d{4}")
 _REVISION_CHARS_MAX: Final = 32
 """As Alembic's own version table has it."""
-_DEFINED_ELSEWHERE: Final = (access_tables, eval_rows, notice_rows, replay_rows, rollout_rows)
+_DEFINED_ELSEWHERE: Final = (access_tables, drill_rows, eval_rows, notice_rows, replay_rows, rollout_rows)
 """Modules that add their tables to `CONTROL`: without them a new database would lack theirs."""
 
 

@@ -37,6 +37,7 @@ from lineclear.control.folding import Overrides
 from lineclear.control.keys import http as keys_http
 from lineclear.control.keys.keys import Keys
 from lineclear.control.overrides import http as overrides_http
+from lineclear.control.overrides.drills import Drills
 from lineclear.control.prices.book import committed_prices
 from lineclear.control.providers import http as providers_http
 from lineclear.control.providers.trial import ProviderTrials
@@ -93,6 +94,7 @@ class ControlPlane:
         self.changes = Changes(self.publisher, self.environment)
         desk = OverrideDesk(directory, self.run_dir, self.keys_of_master, self.clock)
         self.overrides = Overrides(self.publisher, desk)
+        self.drills = Drills(self.overrides, self.database, self.clock)
         self.keys = Keys(self.publisher, self.overrides)
         self.secrets = Secrets(self.publisher)
         self.replays = Replays(self.publisher, InnerDoor(self.run_dir, self.keys_of_master, self.clock))
@@ -130,7 +132,7 @@ class ControlPlane:
                 self.publisher,
                 self.run_dir / "state.json",
                 "http://127.0.0.1:4100",
-                self.overrides,
+                self.drills.state,
                 self.access.emergencies.announced,
             ),
             *(changes := changes_http.endpoints(self.changes, self.database, self.named)),
@@ -143,7 +145,7 @@ class ControlPlane:
             *prompts_http.endpoints(self.database),
             *catalogue_http.endpoints(self.database, self.publisher.prices),
             *audit_http.endpoints(self.database, self.clock, self.checkpoints),
-            *overrides_http.endpoints(self.overrides, self.database, self.clock),
+            *overrides_http.endpoints(self.overrides, self.drills, self.database, self.clock),
             *replays_http.endpoints(self.replays),
             *evals_http.endpoints(self.evals, self.replays),
             *trials_http.endpoints(self.keys, self.database, self.clock, "http://127.0.0.1:4100"),

@@ -169,6 +169,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
     "Environment": {"kind": "Environment", "name": "stage", "class": "test", "approvals": 0, "description": "a",
         "guardrails": ["size"], "allowed_statuses": ["approved"], "allowed_data_classes": ["public", "internal"],
         "freeze": [{"from": "2026-12-20T00:00:00Z", "to": "2026-12-27T00:00:00Z", "reason": "a"}],
+        "drill_every_s": 604800,
     },
     "Route": {
         "kind": "Route", "name": "chat", "team": "payers", "tasks": ["x"], "data_class": "public", "description": "a",

@@ -29,6 +29,7 @@ def load(visit: Visit) -> dict[str, Any]:
         {
             **{name: row[name] for name in ("environment", "route", "stable", "rollback_to", "reason")},
             "is_ready": row["rollback_ready"],
+            "drill": row["drill"],
             "is_rolling_out": (row["environment"], row["route"]) in rolling,
             **traffic.of_scope(f"route:{row['environment']}/{row['route']}"),
             "may_roll_back": visit.may(

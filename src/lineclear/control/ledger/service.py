@@ -5,7 +5,7 @@ one of its kind on a data directory: control.lock sees to that.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import lineclear
@@ -31,7 +31,14 @@ class LedgerService:
     """Everything that control does with the ledger."""
 
     def __init__(
-        self, data_dir: Path, database: Database, clock: Clock, *, price_of: PriceOf, revision: Callable[[], int]
+        self,
+        data_dir: Path,
+        database: Database,
+        clock: Clock,
+        *,
+        price_of: PriceOf,
+        revision: Callable[[], int],
+        drill_ages: Callable[[], Mapping[tuple[str, str], float]],
     ) -> None:
         """Open the ledger: day files in the data directory, or tables in control's own PostgreSQL database.
 
@@ -39,7 +46,7 @@ class LedgerService:
             PlatformFault: if it cannot be opened, or a newer program wrote it.
         """
         self._ledger = Ledger.open(data_dir / "ledger" if database.is_sqlite else database)
-        self._metrics = Metrics(clock, lineclear.__version__, revision)
+        self._metrics = Metrics(clock, lineclear.__version__, revision, drill_ages)
         checkpoint = data_dir / "accountant" / "checkpoint"
         self.ingest = Ingest(
             self._ledger,

@@ -11,6 +11,7 @@ from typing import ClassVar, TypeVar
 from lineclear.base.clock import Clock
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Reach, Refused, row_limit
 from lineclear.control.folding import Overrides
+from lineclear.control.overrides.drills import Drills
 from lineclear.domain.access import PLATFORM, Scope
 from lineclear.domain.overrides import scope_parts
 from lineclear.domain.permissions import Permission
@@ -84,6 +85,32 @@ class ReadinessList:
 
 
 @dataclass(frozen=True)
+class DrillRow:
+    """One drill whose result control saw."""
+
+    environment: str
+    route: str
+    at: str
+    actor: str
+    """`drill-schedule`, or who asked for it."""
+    release: str
+    """What was prepared; empty if no earlier release was ready."""
+    passed: bool
+    acknowledged: int
+    """Gateways that said in time that they could serve it."""
+    silent: int
+    """Gateways that live and did not."""
+    in_s: float
+    reason: str
+    """Why it failed; empty if it passed."""
+
+
+@dataclass(frozen=True)
+class DrillList:
+    drills: list[DrillRow]
+
+
+@dataclass(frozen=True)
 class StopFacts:
     scope: str
     actor: str
@@ -120,8 +147,9 @@ class OverrideList:
 class OverridesDesk:
     """Carries out overrides for whoever may, and tells what could be done."""
 
-    def __init__(self, overrides: Overrides, database: Database, clock: Clock) -> None:
+    def __init__(self, overrides: Overrides, drills: Drills, database: Database, clock: Clock) -> None:
         self._overrides = overrides
+        self._drills = drills
         self._clock = clock
         self._desk = overrides.desk
         self._database = database
@@ -139,8 +167,7 @@ class OverridesDesk:
         asked: DrillRequest = call.body
         self._demand_in_time(asked.expires_at_us)
         call.require(Permission.DRILL_RUN, self._route_scope(asked.environment, asked.route))
-        who = call.principal.name
-        return self._overrides.do(lambda desk: desk.drill(asked.environment, asked.route, who, asked.reason))
+        return self._drills.drill(asked.environment, asked.route, call.principal.name, asked.reason)
 
     def block(self, call: Call) -> Overridden:
         asked: BlockRequest = call.body
@@ -160,9 +187,30 @@ class OverridesDesk:
         return self._overrides.do(lambda desk: desk.start(asked.scope, call.principal.name, asked.reason))
 
     def list_readiness(self, call: Call) -> ReadinessList:
-        found = self._read(self._desk.readiness)
+        found = self._read(self._drills.readiness)
         return ReadinessList(
             call.only(Permission.ROUTE_READ, found, lambda row: self._route_scope(row.environment, row.route))
+        )
+
+    def list_drills(self, call: Call) -> DrillList:
+        found = self._drills.listed(row_limit(call, LIST_DEFAULT, LIST_MAX))
+        seen = call.only(Permission.ROUTE_READ, found, lambda row: self._route_scope(row.environment, row.route))
+        return DrillList(
+            [
+                DrillRow(
+                    row.environment,
+                    row.route,
+                    time_text(row.at_us),
+                    row.actor,
+                    row.release,
+                    row.has_passed,
+                    row.acknowledged,
+                    row.silent,
+                    row.in_s,
+                    row.reason,
+                )
+                for row in seen
+            ]
         )
 
     def list_stops(self, call: Call) -> StopList:
@@ -219,9 +267,9 @@ def _facts(row: OverrideRow) -> OverrideFacts:
     )
 
 
-def endpoints(overrides: Overrides, database: Database, clock: Clock) -> tuple[Endpoint, ...]:
+def endpoints(overrides: Overrides, drills: Drills, database: Database, clock: Clock) -> tuple[Endpoint, ...]:
     """Act, and see what could be acted on."""
-    desk = OverridesDesk(overrides, database, clock)
+    desk = OverridesDesk(overrides, drills, database, clock)
     root = API_ROOT
     return (
         Endpoint(
@@ -238,6 +286,11 @@ def endpoints(overrides: Overrides, database: Database, clock: Clock) -> tuple[E
             "POST", f"{root}/drills", Permission.DRILL_RUN, desk.drill,
             "Have every gateway prepare a rollback, and measure it", body=DrillRequest, answer=Overridden,
             reach=Reach.OBJECT,
+        ),
+        Endpoint(
+            "GET", f"{root}/drills", Permission.ROUTE_READ, desk.list_drills,
+            "Drills of rollbacks and how they went, newest first", answer=DrillList,
+            query=(QueryParameter("limit", "Most rows, up to 1000."),), reach=Reach.OBJECT,
         ),
         Endpoint(
             "POST", f"{root}/blocks", Permission.MODEL_BLOCK, desk.block, "Let a model version be called no more",

@@ -11,7 +11,6 @@ from typing import Any
 
 import lineclear
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, Reach, Refused, Text
-from lineclear.control.folding import Overrides
 from lineclear.control.publish import Acknowledgement, Publisher
 from lineclear.control.status.processes import ProcessFacts, read_processes
 from lineclear.domain.permissions import Permission
@@ -47,7 +46,7 @@ def endpoints(
     publisher: Publisher,
     state_file: Path,
     gateway_url: str,
-    overrides: Overrides,
+    overridden: Callable[[], OverrideState | None],
     announced: Callable[[], Sequence[object]] = tuple,
     *,
     is_demo: bool = False,
@@ -55,6 +54,7 @@ def endpoints(
 ) -> tuple[Endpoint, ...]:
     """Liveness, readiness, status; `announced` gives the emergencies that everybody is told of.
 
+    `overridden` says what is stopped, what is not ready and what is wrong.
     `unwatched` says why not every rollout is looked after.
     """
 
@@ -76,7 +76,7 @@ def endpoints(
             gateway_url,
             _processes(state_file),
             is_demo,
-            overrides.state(),
+            overridden(),
             announced(),
             unwatched(),
         )
