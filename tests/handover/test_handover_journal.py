@@ -12,6 +12,7 @@ from lineclear.domain.overrides import Block, Override, Revoke, Rollback, Start,
 from lineclear.handover.acks import forget_ack, read_acks, write_ack
 from lineclear.handover.checkpoint import CheckpointBroken, accountant_positions, load_checkpoint, save_checkpoint
 from lineclear.handover.overrides import (
+    READ_BY_US,
     JournalBroken,
     JournalReader,
     append_override,
@@ -141,9 +142,11 @@ def test_a_reader_tells_what_is_broken_and_goes_on_once_it_is_set_aside(journal:
 def test_a_long_journal_begins_anew_once_all_of_it_is_folded(journal: Path) -> None:
     reason = "r" * 1900
     last = [append_override(journal, ALL[1], "ops", reason, TestClock()) for _ in range(600)][-1]
-    assert not rotate_journal(journal, last.sequence - 1)
-    assert rotate_journal(journal, last.sequence)
-    assert not rotate_journal(journal, last.sequence)
+    read_us = last.at_us + READ_BY_US
+    assert not rotate_journal(journal, last.sequence - 1, read_us)
+    assert not rotate_journal(journal, last.sequence, read_us - 1)
+    assert rotate_journal(journal, last.sequence, read_us)
+    assert not rotate_journal(journal, last.sequence, read_us)
     entry = append_override(journal, ALL[0], "ops", "", TestClock(), floor=last.sequence)
     assert entry.sequence == last.sequence + 1
     assert read_overrides(journal) == (entry,)

@@ -198,6 +198,7 @@ class GatewayProcess:
             **self._ledger.counters,
             **parts.accountant.counters,
             "connections": self._server.connections + self._inner.connections,
+            "exchanges_cut": self._current.exchanges.ended,
             "exchanges_open": self._server.exchanges_open + self._inner.exchanges_open,
         }
         try:

@@ -162,6 +162,7 @@ class Publisher:
         self._journal.forget(self._folded)
         entries = self._journal.read(self._folded)
         if not entries:
+            rotate_journal(self._directories.journal, self._folded, self.clock.unix_us())
             return
         with self.database.write() as tx:
             folded = fold_entries(tx, self.clock, entries)
@@ -169,7 +170,6 @@ class Publisher:
             compiled = self._compile(tx)
         self._folded = folded
         self._publish(compiled, revision)
-        rotate_journal(self._directories.journal, folded)
 
     def rehearse(self, work: Callable[[Connection], T], keep: Callable[[Connection, T], None]) -> T:
         """Run `work`, compile what results, undo both, then run `keep` on the result and commit that alone.

@@ -159,6 +159,7 @@ RULES: Final[dict[str, str]] = {
     "guardrail.deny": "it held a denied phrase",
     "guardrail.size": "it was larger than the guardrail allows",
     "guardrail.schema": "the answer did not meet the schema",
+    "key.revoked": "the key was revoked, and its open answers were ended",
     "stop.all": "AI is stopped for everybody",
     "stop.app": "AI is stopped for the app",
     "stop.route": "AI is stopped on the route",
@@ -248,7 +249,7 @@ ADVICE: Final[dict[ErrorCode, Advice]] = {
         Check.CANDIDATE,
     ),
     ErrorCode.MODEL_BLOCKED: Advice(
-        "every model of the route is blocked",
+        "every model of the route is blocked, or its model was while it answered",
         "ask the model's owner why; `lineclear models show` names it",
         Check.CANDIDATE,
     ),
@@ -416,12 +417,17 @@ def advice_on(error_code: str) -> Advice | None:
 
 
 WITHHELD: Final = "a model answered, and its answer was withheld"
+ENDED: Final = "an override ended it while a model was at work on it"
+ENDING: Final = frozenset({ErrorCode.INVALID_API_KEY.value, ErrorCode.MODEL_BLOCKED.value, ErrorCode.STOPPED.value})
+"""Codes with which an override ends open answers; before a model is called they are plain refusals."""
 
 
 def outcome_words(outcome: str, error_code: str = "", model: str = "") -> str:
-    """The clause for a recorded outcome; the outcome itself if this program does not know it."""
+    """The clause for a recorded outcome, `model` being the one that worked on it; the outcome itself if not known."""
     if outcome == Outcome.REFUSED and error_code == ErrorCode.GUARDRAIL_BLOCKED and model:
         return WITHHELD
+    if outcome == Outcome.REFUSED and error_code in ENDING and model:
+        return ENDED
     return next((words for member, words in OUTCOMES.items() if member == outcome), outcome)
 
 

@@ -31,9 +31,16 @@ class Mark(IntFlag):
 
 NO_MARKS: Final = Mark(0)
 OF_THE_CALLER: Final = frozenset(
-    {ErrorCode.BUDGET_EXCEEDED.value, ErrorCode.RATE_LIMITED.value, ErrorCode.CONCURRENCY_LIMITED.value}
+    {
+        ErrorCode.BUDGET_EXCEEDED.value,
+        ErrorCode.RATE_LIMITED.value,
+        ErrorCode.CONCURRENCY_LIMITED.value,
+        ErrorCode.INVALID_API_KEY.value,
+        ErrorCode.STOPPED.value,
+    }
 )
-"""Refusals for the caller's own limits, which no release has a part in: they count as requests and against nobody."""
+"""Refusals for the caller's own limits, and answers that an override ended, which no release has a part in: they count
+as requests and against nobody."""
 FINE_ATTEMPTS: Final = frozenset({AttemptClass.OK.value, AttemptClass.POLICY.value})
 GUARDRAIL: Final = "guardrail."
 """How the ids of guardrail rules begin."""

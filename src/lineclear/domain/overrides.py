@@ -33,24 +33,30 @@ class Drill(OverrideBase, frozen=True, tag_field="kind", tag="drill"):
     generation: int
 
 
-class Block(OverrideBase, frozen=True, tag_field="kind", tag="block"):
+class Block(OverrideBase, frozen=True, omit_defaults=True, tag_field="kind", tag="block"):
     """A model version is called no more, anywhere."""
 
     model: str
     """`name@version`."""
+    cut_streams: bool = False
+    """Its open answers end too. Left out of the journal where it is not set, so older lines keep their digests."""
 
 
-class Revoke(OverrideBase, frozen=True, tag_field="kind", tag="revoke"):
+class Revoke(OverrideBase, frozen=True, omit_defaults=True, tag_field="kind", tag="revoke"):
     """A key is refused from now on."""
 
     key_id: str
+    cut_streams: bool = False
+    """As in `Block`."""
 
 
-class Stop(OverrideBase, frozen=True, tag_field="kind", tag="stop"):
+class Stop(OverrideBase, frozen=True, omit_defaults=True, tag_field="kind", tag="stop"):
     """AI is stopped for a scope."""
 
     scope: str
     """`all`, `app:NAME`, `route:ENVIRONMENT/NAME` or `provider:NAME`."""
+    cut_streams: bool = False
+    """As in `Block`."""
 
 
 class Start(OverrideBase, frozen=True, tag_field="kind", tag="start"):

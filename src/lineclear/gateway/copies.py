@@ -24,7 +24,7 @@ COPIES_BYTES_MAX: Final = 16 * 1024 * 1024
 COPY_BYTES_MAX: Final = 1024 * 1024
 """A longer request with its answer is not copied."""
 UNHEARD: Final = frozenset({Outcome.REFUSED, Outcome.CLIENT_GONE, Outcome.FAULT})
-"""Ends that say nothing of stable: a limit, a caller who left, a defect of ours."""
+"""Ends that say nothing of stable: a limit, a caller who left, a defect of ours. Nor does what an override ended."""
 
 
 class Carried(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +57,7 @@ class Copies:
         """Take a call along, if it is one of the share and there is room."""
         parsed = carried.planned.admitted.parsed
         identified = parsed.identified
-        if carried.relayed.outcome in UNHEARD or identified.inner is not None:
+        if carried.relayed.outcome in UNHEARD or trace.cut is not None or identified.inner is not None:
             return
         if not view.wants(identified.head.request_id):
             return

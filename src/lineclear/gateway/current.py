@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lineclear.domain.errors import ErrorCode, PlatformFault
 from lineclear.domain.overrides import Drill, OverrideEntry
+from lineclear.gateway.exchanges import OpenExchanges
 from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import Snapshot, compile_snapshot
 from lineclear.handover.overrides import JournalReader
@@ -29,6 +30,8 @@ class Current:
         self._journal = journal
         self._socket_dir = str(socket_dir)
         self._live = live
+        self.exchanges = OpenExchanges()
+        """What is under way, judged by this snapshot or an earlier one."""
         self._snapshot: Snapshot | None = None
         self._loaded: LoadedSnapshot | None = None
         self.refused_reason = ""
@@ -94,11 +97,17 @@ class Current:
         return swapped
 
     def _swap(self, loaded: LoadedSnapshot) -> None:
-        entries = self._journal.read(loaded.manifest.overrides_folded)
+        folded = loaded.manifest.overrides_folded
+        # What control took over before this worker read it is part of the snapshot, and still ends open answers.
+        known = self._journal.read(min(folded, self.exchanges.seen))
+        entries = tuple(entry for entry in known if entry.sequence > folded)
         self._snapshot = self._compile(loaded, entries)
         self._loaded = loaded
+        ended = self.exchanges.cut(known)
+        if ended:
+            log.warning("an override ended %d answers that were under way", ended)
         # Not before: a snapshot that does not compile leaves the one before it in force, which still needs them.
-        self._journal.forget(loaded.manifest.overrides_folded)
+        self._journal.forget(folded)
         self._rehearse(loaded, entries)
 
     def _rehearse(self, loaded: LoadedSnapshot, entries: tuple[OverrideEntry, ...]) -> None:

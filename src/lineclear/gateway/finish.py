@@ -3,7 +3,7 @@
 from typing import Final
 
 from lineclear.base.clock import Clock
-from lineclear.domain.errors import ClientGone, ErrorCode, PlatformFault, UpstreamError
+from lineclear.domain.errors import ClientGone, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.ledger import LedgerSink, Outcome
 from lineclear.domain.money import usd_text
 from lineclear.gateway.attempt import Opened
@@ -75,8 +75,8 @@ async def _give_back(opened: Opened, clock: Clock) -> None:
     try:
         while await call.read():
             continue  # nothing that follows the end of an answer is part of it
-    except (UpstreamError, ClientGone):
-        call.abort()
+    except (LineclearError, ClientGone):
+        call.abort()  # also what ended the stream before: a rule, or an override
     else:
         call.release()
 

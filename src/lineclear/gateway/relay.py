@@ -83,11 +83,12 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 async def relay(opened: Opened, line: Line) -> Relayed:
     """Pass the answer on. Never raises for what the target or the caller does."""
     guard = opened.watch.guard
-    if guard is not None and guard.blocked is not None:
+    withheld = line.trace.cut or (guard.blocked if guard is not None else None)
+    if withheld is not None:
         if not opened.is_whole:
             opened.call.abort()
         parsed = opened.reserved.planned.admitted.parsed
-        return unanswered(guard.blocked, parsed.codec.dialect, parsed.identified.head.request_id)
+        return unanswered(withheld, parsed.codec.dialect, parsed.identified.head.request_id)
     if opened.is_whole:
         return Relayed(OK, None, 200, opened.body, line.trace.elapsed_us(), len(opened.body))
     first_event_us = line.trace.elapsed_us()
@@ -137,6 +138,8 @@ def _outcome(error: LineclearError) -> Outcome:
             if error.attempt_class is AttemptClass.CLIENT_ERROR:
                 return Outcome.REJECTED
             return Outcome.DEADLINE if error.phase == "total" else Outcome.FAILED
+        case _ if error.code is ErrorCode.STOPPED:
+            return Outcome.REFUSED
         case _:
             return Outcome.FAILED if error.code is ErrorCode.NO_HEALTHY_TARGET else Outcome.FAULT
 
@@ -185,8 +188,7 @@ async def _pass_stream(opened: Opened, line: Line) -> None:
     passage.paid_bytes = _paid_bytes(opened, paid_tokens)
     while not passage.is_over:
         await opened.call.pass_on(passage.take)
-        if line.trace.gone:
-            raise ClientGone("the caller closed the connection")
+        line.trace.demand_open()
         while opened.watch.output_bytes > passage.paid_bytes:
             paid_before, paid_tokens = paid_tokens, await _pay_next_slice(opened, line, paid_tokens)
             if paid_tokens == paid_before:
@@ -196,7 +198,7 @@ async def _pass_stream(opened: Opened, line: Line) -> None:
             reply.chunk(passage.held)
             passage.held = b""
         if reply.is_behind:
-            await reply.drained()
+            await line.trace.drained(reply)
         if clock.monotonic_ns() >= passage.look_up_ns:
             line.ledger.append(_checkpoint(opened, line))
             passage.look_up_ns = clock.monotonic_ns() + CHECKPOINT_NS
@@ -217,8 +219,9 @@ async def _pass_long_answer(opened: Opened, line: Line) -> None:
     parts = [opened.body]
     while data := await call.read():
         parts.append(data)
+        line.trace.demand_open()
         reply.chunk(data)
-        await reply.drained()
+        await line.trace.drained(reply)
     call.release()
     codec = opened.reserved.planned.admitted.parsed.codec
     fold_whole(opened.watch, codec.read_whole, b"".join(parts), call.status)

@@ -47,7 +47,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 
 def charge(opened: Opened | None, relayed: Relayed) -> Charge:
     """The price of what was delivered, at the price row reserved with. Source: decision 53."""
-    if opened is None or (relayed.outcome not in _BILLED and not _is_withheld(relayed)):
+    if opened is None or relayed.outcome not in _BILLED:
         return NO_CHARGE
     prompt_bytes = opened.reserved.planned.prompt_bytes
     usage, is_estimated = opened.watch.billed_usage(prompt_bytes)
@@ -60,11 +60,12 @@ def charge(opened: Opened | None, relayed: Relayed) -> Charge:
     return Charge(usage, cost_nano_usd(usage, price), basis)
 
 
-_BILLED: Final = frozenset({Outcome.OK, Outcome.TRUNCATED, Outcome.CLIENT_GONE})
+_BILLED: Final = frozenset({Outcome.OK, Outcome.TRUNCATED, Outcome.CLIENT_GONE, Outcome.REFUSED})
+"""Refused once a target answered: a guardrail or an override kept the answer back, and the target bills it."""
 
 
 def _is_withheld(relayed: Relayed) -> bool:
-    """The target answered, and will bill it, but a guardrail kept the answer back."""
+    """A guardrail kept the answer back."""
     return relayed.error is not None and relayed.error.code is ErrorCode.GUARDRAIL_BLOCKED
 
 

@@ -62,6 +62,7 @@ async def carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trace
     opened: Opened | None = None
     relayed = DEFECT
     parsed = planned.admitted.parsed
+    parts.current.exchanges.enter(trace, planned, snapshot)
     try:
         reserved = await reserve(planned, snapshot, parts.ledger, parts.accountant, trace)
         trace.mark()
@@ -70,6 +71,7 @@ async def carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trace
         relayed = await relay(opened, Line(reply, parts.ledger, parts.accountant, parts.clock, trace))
         trace.mark()
     except LineclearError as error:
+        trace.fail_attempt(error, planned.prompt_bytes)
         relayed = unanswered(error, parsed.codec.dialect, parsed.identified.head.request_id)
     except ClientGone:
         trace.fail_attempt(None, planned.prompt_bytes)
@@ -77,6 +79,7 @@ async def carry(parts: Parts, snapshot: Snapshot, planned: Planned, trace: Trace
     finally:
         if relayed is DEFECT and trace.call is not None:
             trace.call.abort()
+        parts.current.exchanges.leave(trace)
         settled = settle(planned, reserved, opened, relayed, trace, parts.ledger, parts.accountant)
     await finish(planned, opened, relayed, settled, reply, parts.ledger, trace, parts.clock)
     return Carried(planned, opened, relayed, settled)
@@ -93,8 +96,6 @@ async def _open(parts: Parts, reserved: Reserved, trace: Trace) -> Opened:
         if number > 1:
             # On record before it is dispatched, so that the vendor's log and ours can be joined (decision 54).
             await parts.ledger.flushed(parts.ledger.append(_next_attempt(parts, reserved, place, number)))
-        if trace.gone:
-            raise ClientGone("the caller closed the connection")
         trace.begin_attempt(candidate, number)
         try:
             return await attempt(reserved, candidate, number, fresh, parts.pool, parts.clock, trace)

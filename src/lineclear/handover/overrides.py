@@ -26,6 +26,8 @@ JOURNAL_BYTES_MAX: Final = 64 << 20
 ROTATE_BYTES: Final = 1 << 20
 """A journal of which nothing is to be folded any more begins anew from here on."""
 REASON_CHARS_MAX: Final = 2_000
+READ_BY_US: Final = 60_000_000
+"""By then every gateway has read an entry: what it ends there is not told by the snapshot that holds it."""
 _LOCK_TRIES: Final = 100
 
 Stamp = tuple[int, int, int]
@@ -119,8 +121,11 @@ def broken_journals(path: Path) -> tuple[str, ...]:
     return tuple(sorted(found.name for found in path.parent.glob(f"{path.name}.broken-*")))
 
 
-def rotate_journal(path: Path, folded: int) -> bool:
-    """Begin a new journal if this one is long and nothing in it is above `folded`. Returns whether it did.
+def rotate_journal(path: Path, folded: int, now_us: int) -> bool:
+    """Begin a new journal if this one is long, nothing in it is above `folded`, and everybody has read it by `now_us`.
+
+    Returns:
+        Whether it did.
 
     Raises:
         OSError: the directory cannot be written.
@@ -132,7 +137,7 @@ def rotate_journal(path: Path, folded: int) -> bool:
             entries, _ = _verify(_read_all(descriptor, path), path)
         except JournalBroken:
             return False
-        if not entries or entries[-1].sequence > folded:
+        if not entries or entries[-1].sequence > folded or entries[-1].at_us > now_us - READ_BY_US:
             return False
         path.rename(path.with_name(f"{path.name}.until-{entries[-1].sequence}"))
         sync_directory(path.parent)

@@ -365,6 +365,11 @@ class ServerConnection(asyncio.Protocol):
         finally:
             self._drain_waiter = None
 
+    def interrupt(self, error: Exception) -> None:
+        """Whoever waits for room in the send buffer hears of this instead."""
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_exception(error)
+
     # ── endings
 
     @property

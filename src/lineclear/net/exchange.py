@@ -44,6 +44,10 @@ class Carrier(Protocol):
         """Waits for room in the send buffer."""
         ...
 
+    def interrupt(self, error: Exception) -> None:
+        """Whoever waits for room hears of this instead."""
+        ...
+
     def want_body(self, request: "Request") -> None:
         """A handler waits for the body."""
         ...
@@ -300,6 +304,11 @@ class Reply:
             raise ClientGone
         if self._connection.is_write_paused:
             await self._connection.until_writable()
+
+    def interrupt(self, error: Exception) -> None:
+        """Whoever waits in `drained` gets this error instead. What is written already still goes out."""
+        if not self.gone:
+            self._connection.interrupt(error)
 
     def _start(self, status: int) -> bytes:
         """The status line with the connection header; settles framing and keep-alive."""

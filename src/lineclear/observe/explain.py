@@ -17,7 +17,7 @@ from lineclear.observe.checks import checks_of
 from lineclear.observe.entry import Entry, find_by_other_id, find_entries
 from lineclear.observe.logs import LOG_FACTS, cost_basis, cost_text, milliseconds
 from lineclear.observe.period import time_text
-from lineclear.observe.summary import summary_of
+from lineclear.observe.summary import summary_of, worked_on
 from lineclear.store.ledger import Ledger
 
 PriceOf = Callable[[str], Price | None]
@@ -47,7 +47,7 @@ def explain_entry(entry: Entry, price_of: PriceOf, background: Background | None
         "at": time_text(entry.started_us),
         "settled_at": time_text(entry.settled_us),
         **{name: entry.facts[name] for name in LOG_FACTS},
-        "outcome_words": outcome_words(entry.facts["outcome"], entry.facts["error_code"], entry.facts["model"]),
+        "outcome_words": outcome_words(entry.facts["outcome"], entry.facts["error_code"], worked_on(entry, detail)),
         "error_words": advice.meaning if advice is not None else None,
         "next_step": advice.next_step if advice is not None else None,
         "data_class": entry.facts["data_class"],

@@ -30,9 +30,14 @@ def summary_of(entry: Entry, detail: EntryDetail, background: Background | None)
     ]
 
 
+def worked_on(entry: Entry, detail: EntryDetail) -> str:
+    """The model that answered, else the first that was asked; empty if none was."""
+    return entry.facts["model"] or next((one.model for one in detail.attempts), "")
+
+
 def _end(entry: Entry, detail: EntryDetail) -> str:
     facts = entry.facts
-    words = outcome_words(facts["outcome"], facts["error_code"], facts["model"])
+    words = outcome_words(facts["outcome"], facts["error_code"], worked_on(entry, detail))
     took = f"it took {milliseconds(entry.duration_us):g} ms"
     served = f" by {facts['model']} of {facts['provider']}" if facts["outcome"] == "ok" and facts["model"] else ""
     status = f" and sent HTTP status {facts['status']}" if facts["status"] else ""
