@@ -117,8 +117,6 @@ def concrete(platform: Platform) -> dict[str, str]:
     named = {"name": "simulated", "session_id": "0" * 8, "rollout_id": rollout["id"]}
     named |= {"notice_id": "ntc_x", "delivery_id": "dlv_x"}
     named["change_id"] = platform.admin("GET", "/api/v1/changes?limit=1")["changes"][0]["id"]
-    named["run_id"] = platform.admin("GET", "/api/v1/eval-runs")["runs"][0]["id"]
-    named |= {"replay_id": platform.admin("GET", "/api/v1/replays")["replays"][-1]["id"], "number": "1"}
     named["release"] = platform.admin("GET", "/api/v1/releases")["releases"][0]["id"]
     return {"request_id": row["id"], "key_id": row["key_id"], **named}
 
@@ -175,11 +173,6 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {
         "cost_usd": exact_usd,
     },
     "/rollouts": dict.fromkeys(("id", "route", "environment", "name", "started_at", "started_by"), plain),
-    "/policies": {
-        "id": plain, "rule": plain, "description": plain, "hits_7d": shown.count, "hits_30d": shown.count,
-        "last_hit_at": plain,
-    },
-    "/replays": dict.fromkeys(("id", "route", "environment", "dataset", "created_at", "created_by"), plain),
     "/keys": dict.fromkeys(("id", "state", "app", "environment", "created_at", "created_by"), plain),
 }  # fmt: skip
 """What a page shows of each row of its twin, and in which form."""
