@@ -196,6 +196,23 @@ def test_a_drill_prepares_and_serves_nothing_else(tmp_path: Path) -> None:
     in_house(tmp_path, PLAN, play)
 
 
+def test_a_drill_that_control_took_over_first_is_prepared_all_the_same(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        for number, (name, problem) in enumerate({"rel_none": "rel_none", "rel_old": ""}.items(), start=1):
+            fact = Drill("live", "chat", name, 1)
+            append_override(journal_path(house.directory), fact, "ops", "", SystemClock())
+            # The revision that holds the entry is there before the worker reads either.
+            house.publish(PLAN, overrides_folded=number)
+            house.refresh()
+            told = (await house.get("/readyz"))[1]
+            assert told["overrides"] == number
+            assert problem in (told["overrides_refused"] or "")
+            assert bool(problem) == bool(told["overrides_refused"])
+            assert await served(house, "chat") == ("rel_new", "new@1")
+
+    in_house(tmp_path, PLAN, play)
+
+
 def test_what_is_not_there_is_told_and_harms_nothing(tmp_path: Path) -> None:
     async def play(house: House) -> None:
         override(house, Rollback("live", "chat", "rel_none", 1))

@@ -102,13 +102,18 @@ class Current:
         known = self._journal.read(min(folded, self.exchanges.seen))
         entries = tuple(entry for entry in known if entry.sequence > folded)
         self._snapshot = self._compile(loaded, entries)
+        if self._loaded is None:
+            # Whoever asked for drills of before this worker was there waits for it no more.
+            self._drilled = folded
         self._loaded = loaded
         ended = self.exchanges.cut(known)
         if ended:
             log.warning("an override ended %d answers that were under way", ended)
         # Not before: a snapshot that does not compile leaves the one before it in force, which still needs them.
         self._journal.forget(folded)
-        self._rehearse(loaded, entries)
+        # A drill that control took over before is part of the snapshot and was not prepared here yet.
+        missed = tuple(item for item in known if item.sequence <= folded and isinstance(item.override, Drill))
+        self._rehearse(loaded, (*missed, *entries))
 
     def _rehearse(self, loaded: LoadedSnapshot, entries: tuple[OverrideEntry, ...]) -> None:
         """Prepare what a new drill names, and throw it away: that it can be prepared is what a drill asks."""

@@ -21,7 +21,7 @@ from lineclear.domain.guardrails import GuardrailRule
 from lineclear.domain.ledger import CandidateRecord
 from lineclear.domain.money import Price, dearest_input_per_mtok, dearest_output_per_mtok
 from lineclear.domain.overlay import Ground, overlay
-from lineclear.domain.overrides import STOP_ALL, OverrideEntry
+from lineclear.domain.overrides import STOP_ALL, Drill, OverrideEntry
 from lineclear.domain.parameters import UNAFFECTED, Parameter, ParameterValue, request_fields
 from lineclear.domain.policy import Asked, Caller, exclusion_by, fits_caller, is_within, left_of
 from lineclear.domain.policy_rules import PolicyEntry, PolicyRule
@@ -264,7 +264,7 @@ def compile_snapshot(
         socket_dir: where runtimes listen.
         live: what this worker has seen of the targets.
         overrides: entries of the journal; those that are part of the revision are left out here.
-        rehearse: drills count as rollbacks; the result is not to be served.
+        rehearse: drills count as rollbacks, those that are part of the revision too; the result is not to be served.
 
     Raises:
         SnapshotError: naming the section that does not decode or refers to something that is not there.
@@ -273,7 +273,8 @@ def compile_snapshot(
     environments = {name: entry.environment_class for name, entry in entries.items()}
     credentials = _decode(sections, "sealed/credentials", CredentialsSection)
     limits = _decode(sections, "limits", LimitsSection).accounts
-    unfolded = [entry for entry in overrides if entry.sequence > manifest.overrides_folded]
+    folded = manifest.overrides_folded
+    unfolded = [item for item in overrides if item.sequence > folded or (rehearse and isinstance(item.override, Drill))]
     ground, complaints = overlay(_ground(sections), unfolded, rehearse=rehearse)
     stops = ground.stops.stops
     book = _CandidateBook(
