@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,38 @@ def test_a_drill_measures_and_changes_nothing(stage: Stage) -> None:
     assert have_all(done), done
     assert done["gateways"]["complaints"] == []
     assert wait_for_audit(stage, "rollback.drilled")["after"] == done["after"]
+
+
+def test_a_route_is_drilled_as_often_as_its_environment_says_and_a_restart_repeats_nothing(stage: Stage) -> None:
+    release_to(stage, "second")
+    file = stage.directory / "schedule.yaml"
+    file.write_text(text_of([{"kind": "Environment", "name": "live", "class": "live", "drill_every_s": 86_400}]))
+    done = stage.platform.cli("apply", "-f", str(file))
+    assert done.returncode == 0, done.stderr
+    passed = wait_for_audit(stage, "drill.passed")
+    assert (passed["actor"], passed["object"]) == ("drill-schedule", "drill/live/chat")
+    assert passed["reason"].startswith(f"{WORKERS}/{WORKERS} gateways in 0.")
+    assert served(stage) == "second@1"
+    (row,) = stage.platform.cli_json("drills", "list")["drills"]
+    assert (row["route"], row["passed"], row["release"]) == ("chat", True, passed["after"])
+    with urllib.request.urlopen(f"{stage.platform.admin_url}/metrics", timeout=10) as answer:
+        metrics = answer.read().decode()
+    assert re.search(r'lineclear_rollback_drill_age_seconds\{environment="live",route="chat"\} \d', metrics)
+    (control,) = stage.platform.processes("control")
+    os.kill(control, signal.SIGKILL)
+    stage.platform.wait_for(lambda: stage.platform.processes("control") not in ([], [control]), "a new control")
+    stage.platform.wait_for(lambda: ready(stage)["drill"]["passed_at"], "what the database knows of drills")
+    again = ready(stage)["drill"]
+    assert again["last_at"] == row["at"]
+    assert again["due_at"] > again["last_at"]
+    assert len(audit_of(stage, "drill.passed")) == 1
+    told = stage.platform.cli("drills", "ready")
+    assert re.search(r"chat +live +yes", told.stdout), told.stdout
+
+
+def ready(stage: Stage) -> dict[str, Any]:
+    deployments = stage.platform.cli_json("drills", "ready")["deployments"]
+    return dict(next(row for row in deployments if row["route"] == "chat"))
 
 
 def test_a_silent_gateway_is_named_and_not_waited_for(stage: Stage) -> None:
