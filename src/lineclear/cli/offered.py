@@ -1,7 +1,7 @@
-"""Names that a shell's completion offers: those that the running server has.
+"""Names that a shell's completion offers: those that the running server has, or had when it was last there.
 
 In: the words typed so far. Out: completion items. Who completes a word does not wait and is told nothing: where the
-server is away, slow or says no, nothing is offered.
+server is away or slow, the last snapshot of its data directory has the names, and where it says no, nothing is offered.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from lineclear.cli.last_names import last_names
 from lineclear.client.admin import AdminClient, AdminError, AdminUnreachable, path_of
 from lineclear.client.find import ServerNotFound, find_server
 from lineclear.config.settings import SettingInvalid, read_settings
@@ -51,13 +52,22 @@ def _items(names: Sequence[str], begun: str) -> list[CompletionItem]:
 def _names(context: click.Context, kind: str) -> list[str]:
     given = context.params
     try:
-        server = find_server(
-            read_settings(), given.get("url"), given.get("token"), given.get("data_dir"), given.get("ca_file")
-        )
-        answer = AdminClient(server, ANSWER_S).get(path_of(kind))
-    except (ServerNotFound, SettingInvalid, AdminError, AdminUnreachable):
+        settings = read_settings()
+    except SettingInvalid:
         # There is nowhere to say it: a shell shows what is written here among what it completes.
         return []
+    try:
+        server = find_server(
+            settings, given.get("url"), given.get("token"), given.get("data_dir"), given.get("ca_file")
+        )
+        answer = AdminClient(server, ANSWER_S).get(path_of(kind))
+    except AdminError:
+        return []
+    except (ServerNotFound, AdminUnreachable):
+        if given.get("url") or settings.url:
+            # A server elsewhere has other names than the directory on this machine.
+            return []
+        return last_names(given.get("data_dir") or settings.data_dir, kind)
     return sorted({str(row.get("name") or row.get("model") or row["id"]) for row in _rows(answer)})
 
 
