@@ -17,6 +17,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 def test_each_setting_has_its_effect() -> None:
     given = {setting.name: f"/value/of/{setting.name}" for setting in SETTINGS}
     given["WATCHDOG_USEC"] = "3000000"
+    given["LINECLEAR_TRUSTED_PROXIES"] = "10.1.0.0/16, fd00::5,192.0.2.7"
     settings = read_settings(given)
     assert settings.url == given["LINECLEAR_URL"]
     assert settings.token == given["LINECLEAR_TOKEN"]
@@ -24,11 +25,14 @@ def test_each_setting_has_its_effect() -> None:
     assert settings.database_url == given["LINECLEAR_DATABASE_URL"]
     assert settings.ca_file == Path(given["LINECLEAR_CA"])
     assert (settings.notify_socket, settings.watchdog_s) == (given["NOTIFY_SOCKET"], 3.0)
+    assert [str(network) for network in settings.trusted_proxies] == ["10.1.0.0/16", "fd00::5/128", "192.0.2.7/32"]
     assert settings.model_store == Path(given["XDG_DATA_HOME"]) / "lineclear" / "models"
 
 
 def test_an_empty_variable_counts_as_not_given() -> None:
-    settings = read_settings({"HOME": "/h", "LINECLEAR_URL": "", "LINECLEAR_DATA": "", "XDG_DATA_HOME": ""})
+    names = ("LINECLEAR_URL", "LINECLEAR_DATA", "XDG_DATA_HOME", "LINECLEAR_TRUSTED_PROXIES")
+    settings = read_settings({"HOME": "/h", **dict.fromkeys(names, "")})
+    assert settings.trusted_proxies == ()
     assert settings.url is None
     assert settings.data_dir == Path("/h/.local/share/lineclear")
 
@@ -69,3 +73,24 @@ def test_variables_of_manifests_may_lie_in_files(tmp_path: Path) -> None:
         "A": "sk-1", "B": "own", "C": "sk-1", "D": None, "E": None, "F": None,
     }  # fmt: skip
     assert "lower" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("proxy.internal", "'proxy.internal' is not a network"),
+        ("10.0.0.5/8", "'10.0.0.5/8' is not a network"),
+        ("10.0.0.0/33", "is not a network"),
+        ("10.0.0.0/8,", "'' is not a network"),
+        ("010.0.0.1", "is not a network"),
+        ("10.0.0.0/8 fd00::5", "is not a network"),
+        ("fe80::1%eth0", "has a zone"),
+        ("0.0.0.0/0", "is everybody"),
+        ("::/0", "is everybody"),
+        ("::ffff:10.0.0.0/104", "network of IPv4"),
+        (",".join(f"10.0.0.{number}" for number in range(65)), "names 65 networks, more than 64"),
+    ],
+)
+def test_who_is_believed_is_said_exactly(text: str, words: str) -> None:
+    with pytest.raises(SettingInvalid, match=f"LINECLEAR_TRUSTED_PROXIES.*{words}"):
+        read_settings({"HOME": "/h", "LINECLEAR_TRUSTED_PROXIES": text})

@@ -22,6 +22,7 @@ import uvloop
 from lineclear.api.application import build_application
 from lineclear.api.callers import CallersDoor, callers_listener
 from lineclear.api.prefix import under_prefix
+from lineclear.api.proxies import behind_proxies
 from lineclear.api.server import AdminServer
 from lineclear.base.certificate import Certificate, pinned_context
 from lineclear.base.clock import Clock, SystemClock
@@ -190,7 +191,8 @@ async def _run(boot: Boot, life: Life) -> None:
         served, core.sessions, known, SystemClock(), admin_url, core.access.passwords, provider, root_path
     )
     console = Console(parts)
-    server = AdminServer(under_prefix(build_application(served, known, console.routes()), root_path), tls)
+    application = under_prefix(build_application(served, known, console.routes()), root_path)
+    server = AdminServer(behind_proxies(application, read_settings().trusted_proxies), tls)
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
     facts: dict[str, object] = {
         "admin_url": boot.options.get("admin_url"),

@@ -9,12 +9,17 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 FILE_SUFFIX = "_FILE"
 SECRET_BYTES_MAX = 8192
 """A file named by a `…_FILE` variable holds one secret; a larger one is something else."""
+TRUSTED_PROXIES_MAX = 64
+"""Networks; each call of the admin port is held against them."""
 _VARIABLE_OF_FILE = re.compile(r"([A-Z][A-Z0-9_]*)_FILE")
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ SETTINGS = (
     Setting("LINECLEAR_TLS_CERT", "PEM file of the certificate chain of both ports.", "no TLS"),
     Setting("LINECLEAR_TLS_KEY", "PEM file of its key.", "no TLS"),
     Setting("LINECLEAR_BEHIND_PROXY", "`1` says that a proxy in front does TLS.", "0"),
+    Setting("LINECLEAR_TRUSTED_PROXIES", "Networks of proxies whose `X-Forwarded-For` is believed.", "none is"),
     Setting("LINECLEAR_OIDC_ISSUER", "Identity provider that people sign in through, `https://…`.", "none"),
     Setting("LINECLEAR_OIDC_CLIENT_ID", "What the provider calls this server.", "lineclear"),
     Setting("LINECLEAR_OIDC_CLIENT_SECRET", "Its secret there.", "a public client", is_secret=True),
@@ -120,6 +126,8 @@ class Settings:
     """Such as `/ai/gateway`, without `/` at its end; empty = none."""
     model_store: Path
     """Where `models pull` puts weights, shared by all data directories."""
+    trusted_proxies: tuple[Network, ...]
+    """Peers of the admin port that are believed when they say for whom they ask; empty = nobody is."""
     oidc: IdentityProviderVariables | None
     """None = people do not sign in through a provider."""
     notices: NoticeVariables
@@ -155,7 +163,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `environment`, or from this process's own when None.
 
     Raises:
-        SettingInvalid: a `…_FILE` variable names a file that cannot be read.
+        SettingInvalid: a `…_FILE` variable names a file that cannot be read, or a list of networks has something else.
     """
     variables = process_environment() if environment is None else environment
     home = variables.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
@@ -169,6 +177,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         database_url=_secret(variables, "LINECLEAR_DATABASE_URL"),
         root_path=variables.get("LINECLEAR_ROOT_PATH", "").rstrip("/"),
         model_store=share / "models",
+        trusted_proxies=_networks(variables, "LINECLEAR_TRUSTED_PROXIES"),
         oidc=_identity_provider(variables),
         notices=NoticeVariables(
             smtp_url=_secret(variables, "LINECLEAR_SMTP_URL"),
@@ -193,6 +202,29 @@ def _identity_provider(variables: Mapping[str, str]) -> IdentityProviderVariable
         scopes=variables.get("LINECLEAR_OIDC_SCOPES") or "openid profile email",
         private_network=variables.get("LINECLEAR_OIDC_PRIVATE_NETWORK") == "1",
     )
+
+
+def _networks(variables: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    """A list with commas of networks such as `10.0.0.0/8`, and of addresses."""
+    texts = [text.strip() for text in variables.get(name, "").split(",")] if variables.get(name, "").strip() else []
+    if len(texts) > TRUSTED_PROXIES_MAX:
+        raise SettingInvalid(f"{name} names {len(texts)} networks, more than {TRUSTED_PROXIES_MAX}")
+    return tuple(_network(name, text) for text in texts)
+
+
+def _network(name: str, text: str) -> Network:
+    words = "a network such as 10.0.0.0/8, without host bits, or an address"
+    try:
+        found = ip_network(text)
+    except ValueError as error:
+        raise SettingInvalid(f"{name}: {text!r} is not {words}") from error
+    if "%" in text:
+        raise SettingInvalid(f"{name}: {text!r} has a zone and is not {words}")
+    if found.version == 6 and found.network_address.ipv4_mapped is not None:
+        raise SettingInvalid(f"{name}: {text!r} is a network of IPv4 and has to be written as one")
+    if found.prefixlen == 0:
+        raise SettingInvalid(f"{name}: {text!r} is everybody, and anybody could say that they are somebody else")
+    return found
 
 
 def _secret(variables: Mapping[str, str], name: str) -> str | None:

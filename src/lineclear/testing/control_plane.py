@@ -13,12 +13,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from lineclear.api.application import Authenticate, Routes, build_application
+from lineclear.api.proxies import behind_proxies
 from lineclear.api.server import AdminServer
 from lineclear.base.clock import Clock, SystemClock
 from lineclear.base.seal import Keys as MasterKeys
 from lineclear.base.secret import Secret
 from lineclear.client.admin import AdminClient, Server
 from lineclear.config.manifest import ManifestFile
+from lineclear.config.settings import Network
 from lineclear.control import audit_http
 from lineclear.control.access.service import Access
 from lineclear.control.audit_checkpoints import Checkpoints
@@ -184,6 +186,7 @@ class ServedAPI:
         endpoints: Sequence[Endpoint],
         authenticate: Authenticate = authenticate_tests,
         routes: Routes = (),
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
         """Serve at once; returns when the port answers.
 
@@ -192,7 +195,7 @@ class ServedAPI:
         """
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._application = build_application(endpoints, authenticate, routes)
+        self._application = behind_proxies(build_application(endpoints, authenticate, routes), trusted_proxies)
         self._up = threading.Event()
         self._stop: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
