@@ -25,7 +25,7 @@ from lineclear.console.assets import Asset, read_assets
 from lineclear.console.desk import Desk
 from lineclear.console.entrance import Authenticate, Entrance, EntranceParts
 from lineclear.console.live import REFUSED, Found, Streams
-from lineclear.console.page import Action, Download, Feed, Onward, Page, Visit
+from lineclear.console.page import Action, Download, Feed, Onward, Page, Shown, Visit
 from lineclear.console.pages import ACTIONS, FEEDS, PAGES
 from lineclear.console.render import CONSOLE, Links, Renderer, part
 from lineclear.control.access.identity_provider import IdentityProvider
@@ -34,6 +34,7 @@ from lineclear.control.endpoint import API_ROOT, HTTP_STATUS, AdminCode, Endpoin
 from lineclear.control.sessions.sessions import Session, Sessions
 from lineclear.domain.access import Principal
 from lineclear.domain.errors import LineclearError
+from lineclear.domain.permissions import Permission
 
 _log = logging.getLogger(__name__)
 
@@ -163,11 +164,14 @@ class Console:
         async def serve(request: Request) -> Response:
             guard.demand_same_origin(request)
             session = await run_in_threadpool(self._parts.sessions.find, self._cookie.read(request))
+            form = await guard.read_form(request, action.form_bytes_max) if session or action.again else {}
             if session is None:
+                if any(text for name, text in form.items() if name != guard.FORM_TOKEN):
+                    return self._kept(action, form)
                 # A form cannot be sent again after the sign-in; its page can be looked at.
                 return self._signed_out(request, "html", _filled(action.page, request.path_params))
-            form = await guard.read_form(request)
-            guard.demand_form_token(session, form)
+            if action.again is None:
+                guard.demand_form_token(session, form)
             visit = Visit(self._desk, session.principal, self._parts.clock.unix_us(), dict(request.path_params), {})
             try:
                 return guard.guarded(await run_in_threadpool(self._done, action, visit, session, form))
@@ -177,14 +181,23 @@ class Console:
         return self._answered(serve, "html", action.path)
 
     def _done(self, action: Action, visit: Visit, session: Session, form: Mapping[str, str]) -> Response:
-        done = action.run(visit, form)
+        # Of a form that this session did not make nothing is done, whatever it says.
+        run = action.run if action.again is None or guard.has_form_token(session, form) else action.again
+        done = run(visit, form)
         if isinstance(done, Onward):
             return RedirectResponse(self._links.page(done.path, done.query), 303)
         if isinstance(done, Download):
             headers = {"content-disposition": f'attachment; filename="{done.name}"'}
             return StreamingResponse(done.parts, media_type=done.media_type, headers=headers)
         frame = self._frame(session, action.page, visit)
-        return Response(self._renderer.render(action.template, **frame, value=done), media_type="text/html")
+        value, status = (done.value, HTTP_STATUS[done.code]) if isinstance(done, Shown) else (done, 200)
+        return Response(self._renderer.render(action.template, **frame, value=value), status, media_type="text/html")
+
+    def _kept(self, action: Action, form: Mapping[str, str]) -> Response:
+        """What somebody wrote, handed back to who is not signed in any more."""
+        fields = {name: text for name, text in form.items() if name != guard.FORM_TOKEN}
+        body = self._renderer.render("kept.html", action=action.path, fields=fields)
+        return guard.guarded(Response(body, HTTP_STATUS[AdminCode.UNAUTHENTICATED], media_type="text/html"))
 
     def _feed(self, feed: Feed) -> Handler:
         async def serve(request: Request) -> Response:
@@ -237,6 +250,7 @@ class Console:
             "form_token": session.form_token if session is not None else "",
             "session_id": session.id if session is not None else "",
             "version": status["version"],
+            "may_change_platform": visit.may(Permission.CHANGE_APPLY),
             "is_demo": bool(status.get("demo", False)),
             "emergencies": [item for item in status.get("emergencies", ()) if item["state"] == "open"],
         }

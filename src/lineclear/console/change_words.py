@@ -3,6 +3,7 @@
 In: a plan and the comparison of its releases, as the API tells them. Out: sentences, the weightiest first. Pure.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -76,11 +77,51 @@ def consequences(plan: Mapping[str, Any], deployments: Sequence[Mapping[str, Any
     return sorted(told, key=lambda line: ("bad", "warn", "calm").index(line["level"]))
 
 
+def planned(plan: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The same of a plan that nobody asked for yet: its nouns field by field, who feels it, what it warns of."""
+    radius = {(item["environment"], item["route"]): item for item in plan.get("radius", ())}
+    moved = {item["route"] for item in plan["releases"]}
+    rest = [item for item in plan["objects"] if item["kind"] != "Route" or item["name"] not in moved]
+    told = [_line("calm", words) for words in _nouns({"objects": rest})]
+    for item in plan["releases"]:
+        where = f"{item['route']} in {item['environment']}"
+        if item["before"] is None or item["after"] is None:
+            is_first = item["before"] is None
+            told.append(_line("calm", f"{where} {'is deployed for the first time' if is_first else 'is taken away'}"))
+        else:
+            told.append(_line("calm", f"{where} gets another release{_targets_words(plan, item)}"))
+        told += _felt(where, radius.get((item["environment"], item["route"])))
+    told += [_line("warn", words) for words in plan["warnings"]]
+    told += [_line("warn", f"{name} gets a new value") for name in plan["credentials"]]
+    return sorted(told, key=lambda line: ("bad", "warn", "calm").index(line["level"]))
+
+
+def _targets_words(plan: Mapping[str, Any], move: Mapping[str, Any]) -> str:
+    """Which models come and go where a plan says so in fields of the route."""
+    named = re.compile(rf"environments\.{re.escape(move['environment'])}\.targets\[(.+)\]\.model")
+    fields = [
+        (found[1], field)
+        for item in plan["objects"]
+        if (item["kind"], item["name"]) == ("Route", move["route"])
+        for field in item["fields"]
+        if (found := named.fullmatch(field["path"]))
+    ]
+    come = [model for model, field in fields if field["before"] is None]
+    gone = [model for model, field in fields if field["after"] is None]
+    if come and gone:
+        return f": {_names(come)} instead of {_names(gone)}"
+    return f": {_names(come)} joins" if come else f": {_names(gone)} leaves" if gone else ""
+
+
 def _moved(deployment: Mapping[str, Any], radius: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:
     where = f"{deployment['route']} in {deployment['environment']}"
     how = f", in steps by rollout {deployment['rollout']}" if deployment["rollout"] else ", all of it at once"
     is_moved = deployment["before"] is not None and deployment["after"] is not None
     yield _line("calm", f"{where}: {deployment_words(deployment)}{how if is_moved else ''}")
+    yield from _felt(where, radius)
+
+
+def _felt(where: str, radius: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:
     if radius is None:
         return
     for operation in radius["contract_breaks"]:

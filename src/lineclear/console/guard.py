@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lineclear.console.page import FORM_BYTES_MAX
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.sessions.sessions import IDLE_LIFE_S, Session
 
-FORM_BYTES_MAX = 64 * 1024
 FORM_FIELDS_MAX = 64
 BINDING_LIFE_S = 600
 FORM_TOKEN = "form_token"  # noqa: S105 - a field's name
@@ -118,7 +118,7 @@ def demand_same_origin(request: Request) -> None:
         raise Refused(AdminCode.FORBIDDEN, "this form came from another site", hint="open the page here and try again")
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> dict[str, str]:
     """The fields of a form.
 
     Raises:
@@ -129,8 +129,8 @@ async def read_form(request: Request) -> dict[str, str]:
     received = bytearray()
     async for part in request.stream():
         received += part
-        if len(received) > FORM_BYTES_MAX:
-            raise Refused(AdminCode.BODY_TOO_LARGE, f"the form is longer than {FORM_BYTES_MAX} bytes")
+        if len(received) > bytes_max:
+            raise Refused(AdminCode.BODY_TOO_LARGE, f"the form is longer than {bytes_max} bytes")
     try:
         fields = parse_qs(
             received.decode("ascii"), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX, errors="strict"
@@ -142,13 +142,18 @@ async def read_form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
+def has_form_token(session: Session, form: Mapping[str, str]) -> bool:
+    """Whether a page of this session made the form."""
+    return hmac.compare_digest(form.get(FORM_TOKEN, "").encode(), session.form_token.encode())
+
+
 def demand_form_token(session: Session, form: Mapping[str, str]) -> None:
     """Refuse a form that no page of this session made.
 
     Raises:
         Refused: `forbidden`.
     """
-    if not hmac.compare_digest(form.get(FORM_TOKEN, "").encode(), session.form_token.encode()):
+    if not has_form_token(session, form):
         raise Refused(
             AdminCode.FORBIDDEN,
             "the form is older than your sign-in, or did not come from this console",

@@ -13,6 +13,8 @@ from lineclear.domain.access import Principal, Scope
 from lineclear.domain.permissions import Permission
 
 API = "/api/v1"
+FORM_BYTES_MAX = 64 * 1024
+"""Of a form that says nothing else."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,29 @@ class Download:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A value to show at once, where it is no plain success."""
+
+    value: dict[str, Any]
+    code: AdminCode
+    """Why nothing was done."""
+
+
+@dataclass(frozen=True)
 class Action:
     """What a form does."""
 
     path: str
     """Below the console; POST only."""
-    run: Callable[[Visit, Mapping[str, str]], "Onward | Download | dict[str, Any]"]
+    run: Callable[[Visit, Mapping[str, str]], "Onward | Download | Shown | dict[str, Any]"]
     """Takes the form's fields. A value is shown at once by `template`: it is in this answer only."""
     page: str
     """The page that it belongs to, for the navigation."""
     template: str = ""
+    form_bytes_max: int = FORM_BYTES_MAX
+    again: Callable[[Visit, Mapping[str, str]], Shown] | None = None
+    """Shows a form again that an ended session had made, with nothing done; None = it is refused. For forms that hold
+    what somebody wrote for an hour."""
 
 
 @dataclass(frozen=True)

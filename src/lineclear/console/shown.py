@@ -70,6 +70,23 @@ def visible(value: Any) -> Any:
     return value
 
 
+class AsWritten(str):
+    """Text that is sent back as it came, as a field to edit has to: `visible` leaves it, escaping does not."""
+
+    __slots__ = ()
+
+
+def unseen(text: str, most: int) -> list[dict[str, Any]]:
+    """Where invisible characters stand in a text of lines, the first `most` of them."""
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        for hit in _HIDDEN.finditer(line):
+            found.append({"line": number, "column": hit.start() + 1, "character": f"U+{ord(hit[0]):04X}"})
+            if len(found) == most:
+                return found
+    return found
+
+
 def usd(text: str | None, digits: int | None = None) -> str:
     """Money with as many digits as its size needs, or as its column has; None is said, never shown as nothing."""
     if text is None:

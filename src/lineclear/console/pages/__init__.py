@@ -15,6 +15,7 @@ from lineclear.console.pages.model import MODEL, MOVE_VERSION, REPLACE_VERSION
 from lineclear.console.pages.model_access import MODEL_ACCESS
 from lineclear.console.pages.models import MODELS
 from lineclear.console.pages.notices import NOTICE_ACTIONS, NOTICES
+from lineclear.console.pages.propose import PROPOSE, PROPOSE_ACTIONS
 from lineclear.console.pages.providers import PROVIDERS, TEST_PROVIDER
 from lineclear.console.pages.release import RELEASE
 from lineclear.console.pages.request import REQUEST
@@ -25,13 +26,13 @@ from lineclear.console.pages.sessions import END_ALL_SESSIONS, END_SESSION, SESS
 from lineclear.console.pages.start import FIRST_REQUEST, SEND, START
 
 PAGES: Sequence[Page] = (
-    CHANGES, CHANGE, RELEASE,
+    CHANGES, PROPOSE, CHANGE, RELEASE,
     HOME, START, REQUESTS, REQUEST, ROUTES, ROUTE, MODELS, COST, CATALOGUE, MODEL, PROVIDERS, KEYS, KEY,
     SESSIONS, ROLLOUTS, ROLLOUT, EMERGENCY, ACCESS, MEMBER, MODEL_ACCESS, NOTICES,
 )  # fmt: skip
 """Every page of the console."""
 ACTIONS: Sequence[Action] = (
-    VERIFY_TRAIL, EXPORT_TRAIL, *CHANGE_ACTIONS, MOVE_VERSION, REPLACE_VERSION,
+    VERIFY_TRAIL, EXPORT_TRAIL, *PROPOSE_ACTIONS, *CHANGE_ACTIONS, MOVE_VERSION, REPLACE_VERSION,
     SEND, CREATE_KEY, REVOKE_KEY, TEST_PROVIDER, END_ALL_SESSIONS, END_SESSION,
     *NOTICE_ACTIONS, *ROLLOUT_ACTIONS, *OVERRIDES, *ACCESS_ACTIONS,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from lineclear.console.change_words import touched
 from lineclear.console.page import Action, Download, Page, Visit
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.audit_lines import checkpoint_line, event_line, header_line
+from lineclear.domain.permissions import Permission
 
 CHANGES_SHOWN = "30"
 WAITING_SHOWN = "90"
@@ -32,6 +33,7 @@ def load(visit: Visit) -> dict[str, Any]:
         "filters": asked,
         "waiting": _waiting(visit, listed["waiting"]),
         "changes": [_row(change) for change in listed["changes"]],
+        "may_propose": visit.principal.may_somewhere(Permission.CHANGE_APPLY),
         "may_audit": trail is not None,
         "rows": [] if trail is None else trail["events"],
         "next_before": None if trail is None else trail["next_before"],

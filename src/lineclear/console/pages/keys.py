@@ -5,6 +5,7 @@ from typing import Any
 
 from lineclear.console.page import Action, Onward, Page, Visit
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.domain.permissions import Permission
 
 LAST_REQUESTS = 5
 COUNTED_MAX = 1_000
@@ -50,7 +51,14 @@ def load_key(visit: Visit) -> dict[str, Any]:
         "is_at_least": len(lately) == COUNTED_MAX,
         "other_keys": len(others),
         "rows": lately[:LAST_REQUESTS],
+        "may_change_app": _may_change_app(visit, key["app"]),
     }
+
+
+def _may_change_app(visit: Visit, name: str) -> bool:
+    """Whether this person may ask for a change of the key's app; keys outlive apps that are gone."""
+    app = next((app for app in visit.get("/apps")["items"] if app["name"] == name), None)
+    return app is not None and visit.may(Permission.CHANGE_APPLY, app["manifest"]["team"])
 
 
 def create(visit: Visit, form: Mapping[str, str]) -> dict[str, Any]:

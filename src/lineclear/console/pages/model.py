@@ -46,6 +46,7 @@ def load_model(visit: Visit) -> dict[str, Any]:
         "span": SPAN,
         "name": name,
         "managed_by": noun["managed_by"],
+        "may_change": visit.may(Permission.CHANGE_APPLY, card["owner"]),
         "card": {key: value for key, value in card.items() if key not in CARD_LEFT_OUT},
         "purpose": card["purpose"],
         **{key: card[key] for key in WORDS},

@@ -7,6 +7,7 @@ from lineclear.console.page import Page, Visit
 from lineclear.console.pages.rollouts import OPEN
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.permissions import Permission
+from lineclear.observe.period import time_text
 
 SPAN = "24h"
 
@@ -83,7 +84,31 @@ def load_route(visit: Visit) -> dict[str, Any]:
             for one in visit.get("/releases")["releases"]
             if one["route"] == name
         ],
+        "may_change": _may_change(visit, item),
+        "latest": time_text(visit.now_us)[:16],
+        "then": _then(visit, name, visit.query["at"]) if "at" in visit.query else None,
     }
+
+
+def _may_change(visit: Visit, item: Mapping[str, Any]) -> bool:
+    """Whether this person may ask for a change of the route, or of one deployment of it."""
+    environments = ("", *item["manifest"]["environments"])
+    return any(visit.may(Permission.CHANGE_APPLY, item["manifest"]["team"], one, item["name"]) for one in environments)
+
+
+def _then(visit: Visit, route: str, at: str) -> dict[str, Any]:
+    """What served at an instant in every environment where the route ever was, also where it is no more."""
+    found = []
+    for environment in visit.get("/environments")["items"]:
+        try:
+            told = visit.get("/deployment-history", {"route": route, "environment": environment["name"], "at": at})
+        except Refused as refused:
+            if refused.code not in (AdminCode.NOT_FOUND, AdminCode.FORBIDDEN):
+                raise
+            continue
+        stretch = told["stretches"][0] if told["stretches"] else None
+        found.append({"environment": environment["name"], "at": told["at"], "stretch": stretch})
+    return {"asked": at, "at": found[0]["at"] if found else None, "environments": found}
 
 
 def _take_back(
@@ -152,4 +177,4 @@ def _figures(row: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 ROUTES = Page("/routes", "routes.html", load, rows="rows")
-ROUTE = Page("/routes/{name}", "route.html", load_route, has_dotted_names=True)
+ROUTE = Page("/routes/{name}", "route.html", load_route, query=("at",), has_dotted_names=True)
