@@ -66,7 +66,25 @@ def planted(tmp_path_factory: pytest.TempPathFactory, child_environment: Mapping
             ask(platform, key, chat(hostile.TEXT))
             ask(platform, platform.keys["test"], chat("simulated", hostile.TEXT))
             ask(platform, platform.keys["test"], chat("simulated [[status=500]]"))
+            compare(platform)
             yield platform
+
+
+def compare(platform: Platform) -> None:
+    """Two releases, by hand and by an eval."""
+    admin = platform.admin
+    admin("POST", "/api/v1/datasets", {"name": "planted", "team": manifests.TEAM, "content": hostile.cases()})
+    asked = {"route": "compared", "environment": "live", "candidate_from": "test"}
+    admin("POST", "/api/v1/replays", {**asked, "dataset": "planted", "app": "caller"})
+    admin("POST", "/api/v1/eval-runs", {**asked, "eval": "planted"})
+    platform.wait_for(
+        lambda: (
+            all(one["ended_at"] for one in admin("GET", "/api/v1/eval-runs")["runs"])
+            and all(one["ended_at"] for one in admin("GET", "/api/v1/replays")["replays"])
+        ),
+        "both comparisons",
+        60,
+    )
 
 
 @pytest.fixture(scope="session")

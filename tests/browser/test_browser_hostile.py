@@ -28,6 +28,18 @@ def test_text_is_shown_as_it_is_and_marks_of_direction_are_written_out(browser: 
             assert one.violations() == []
 
 
+def test_policies_evals_and_replays_stay_text(browser: Browser, planted: Platform) -> None:
+    (replay,) = [one for one in planted.admin("GET", "/api/v1/replays")["replays"] if one["purpose"] == "replay"]
+    (run,) = planted.admin("GET", "/api/v1/eval-runs")["runs"]
+    compared = (f"/replays/{replay['id']}", f"/replays/{replay['id']}/cases/2", f"/evals/{run['id']}")
+    with visit(browser, link(planted)) as one:
+        for path in ("/policies", "/evals", *compared):
+            one.go(path)
+            assert SHOWN in one.page.inner_text("main"), path
+            assert "\u202e" not in one.page.inner_text("main")
+            assert one.violations() == []
+
+
 def test_answer_of_a_model_stays_text(browser: Browser, planted: Platform) -> None:
     with visit(browser, link(planted)) as one:
         one.go("/start?route=hostile%2Froute%3A1")

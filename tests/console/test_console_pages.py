@@ -58,6 +58,23 @@ name: vectors
 owner: support
 versions: [{{version: "1", provider: nobody, upstream_id: v, operations: [embeddings], status: approved}}]
 ---
+kind: Policy
+name: careful
+rules: [{{id: costly, when: {{cost_tier: [high]}}, then: deny, description: drafts are many}}]
+---
+kind: Eval
+name: plain
+team: support
+app: shop
+dataset: plain
+---
+kind: Route
+name: compared
+team: support
+environments:
+  live: {{targets: [{{model: simulated@1}}]}}
+  test: {{targets: [{{model: simulated@1}}], max_tokens: 5}}
+---
 kind: Route
 name: vectors
 team: support
@@ -88,6 +105,7 @@ def busy(platform: Platform) -> Platform:
     platform.admin("POST", "/api/v1/grants", {"principal": "ann", "role": "viewer"})
     path.write_text(MANIFEST.replace("], rollout: careful", "], max_tokens: 9, rollout: careful"))
     assert platform.cli("apply", "-f", str(path), "--note", "shorter answers").returncode == 0
+    compare(platform)
     key = platform.cli_json("keys", "create", "--app", "shop", "--env", "live")["key"]
     for model, text in (
         ("openai/any:1", "one"),
@@ -97,6 +115,20 @@ def busy(platform: Platform) -> Platform:
     ):
         call(platform, key, model, text)
     return platform
+
+
+def compare(platform: Platform) -> None:
+    """Two releases, by hand and by an eval."""
+    content = "\n".join(json.dumps({"text": f"question {at}"}) for at in range(3))
+    platform.admin("POST", "/api/v1/datasets", {"name": "plain", "team": "support", "content": content})
+    asked = {"route": "compared", "environment": "live", "candidate_from": "test"}
+    platform.admin("POST", "/api/v1/replays", {**asked, "dataset": "plain", "app": "shop"})
+    platform.admin("POST", "/api/v1/eval-runs", {**asked, "eval": "plain"})
+    platform.wait_for(lambda: all(one["ended_at"] for one in replays_of(platform)), "the replays", 60)
+
+
+def replays_of(platform: Platform) -> list[dict[str, Any]]:
+    return list(platform.admin("GET", "/api/v1/replays")["replays"])
 
 
 def call(platform: Platform, key: str, model: str, text: str) -> str:
@@ -117,6 +149,8 @@ def concrete(platform: Platform) -> dict[str, str]:
     named = {"name": "simulated", "session_id": "0" * 8, "rollout_id": rollout["id"]}
     named |= {"notice_id": "ntc_x", "delivery_id": "dlv_x"}
     named["change_id"] = platform.admin("GET", "/api/v1/changes?limit=1")["changes"][0]["id"]
+    named["run_id"] = platform.admin("GET", "/api/v1/eval-runs")["runs"][0]["id"]
+    named |= {"replay_id": replays_of(platform)[-1]["id"], "number": "1"}
     named["release"] = platform.admin("GET", "/api/v1/releases")["releases"][0]["id"]
     return {"request_id": row["id"], "key_id": row["key_id"], **named}
 
@@ -173,6 +207,11 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {
         "cost_usd": exact_usd,
     },
     "/rollouts": dict.fromkeys(("id", "route", "environment", "name", "started_at", "started_by"), plain),
+    "/policies": {
+        "id": plain, "rule": plain, "description": plain, "hits_7d": shown.count, "hits_30d": shown.count,
+        "last_hit_at": plain,
+    },
+    "/replays": dict.fromkeys(("id", "route", "environment", "dataset", "created_at", "created_by"), plain),
     "/keys": dict.fromkeys(("id", "state", "app", "environment", "created_at", "created_by"), plain),
 }  # fmt: skip
 """What a page shows of each row of its twin, and in which form."""

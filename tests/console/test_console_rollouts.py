@@ -114,6 +114,11 @@ def test_a_rollout_that_a_gate_holds_is_run_again_or_rolled_back(platform: Platf
     assert all(
         words in seen for words in ("Run the gate again", html.escape(twin["gate"]["title"]), twin["gate"]["run"])
     )
+    run = f"/evals/{twin['gate']['run']}"
+    assert f'href="/console{run}"' in seen
+    assert f"/console{page}" in visitor.get(run).text
+    release = visitor.get(f"/releases/{twin['rollout']['candidate']}")
+    assert f'href="/console{run}"' in release.text, "where its candidate was held to something"
     assert send(visitor, f"{page}/reruns", reason="the cases were wrong").status == 303
     platform.wait_for(
         lambda: visitor.get(f"{page}.json").json()["gate"]["run"] != twin["gate"]["run"], "another run", 60

@@ -28,6 +28,8 @@ ACTION_WORDS: Mapping[str, str] = {
     "dataset.removed": "removed",
     "replay.started": "started",
     "replay.ended": "ended",
+    "eval.started": "started",
+    "eval.ended": "ended",
     "model.blocked": "blocked",
     "ai.stopped": "stopped",
     "ai.started": "started again",
@@ -97,6 +99,8 @@ _PAGES: Mapping[str, str] = {
     "Model": "/catalogue/",
     "key": "/keys/",
     "rollout": "/rollouts/",
+    "eval": "/evals/",
+    "replay": "/replays/",
 }
 
 

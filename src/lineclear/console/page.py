@@ -149,12 +149,15 @@ NAVIGATION: Mapping[str, Sequence[NavEntry]] = {
     "Run": (
         NavEntry("/routes", "Routes"),
         NavEntry("/rollouts", "Rollouts"),
+        NavEntry("/evals", "Evals"),
+        NavEntry("/replays", "Replays"),
         NavEntry("/models", "Models and runtimes"),
         NavEntry("/cost", "Cost"),
     ),
     "Know": (NavEntry("/catalogue", "Catalogue"), NavEntry("/providers", "Providers")),
     "Control": (
         NavEntry("/changes", "Changes and audit"),
+        NavEntry("/policies", "Policies"),
         NavEntry("/notices", "Notices"),
         NavEntry("/emergency", "Emergency"),
         NavEntry("/access", "Access"),

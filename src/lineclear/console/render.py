@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from lineclear.console import audit_words, change_words, charts, rollout_words, shown
+from lineclear.console import audit_words, change_words, charts, comparison_words, rollout_words, shown
 from lineclear.console.assets import Asset
 from lineclear.console.page import NAVIGATION
 from lineclear.domain.explained import STEPS, VERDICTS
@@ -58,7 +58,7 @@ class Renderer:
         )
         environment.globals.update(
             link=links.page, asset=links.asset, navigation=NAVIGATION, charts=charts,
-            rollouts=rollout_words, audit_words=audit_words, change_words=change_words,
+            rollouts=rollout_words, comparisons=comparison_words, audit_words=audit_words, change_words=change_words,
             steps=STEPS, verdicts={item.value: words for item, words in VERDICTS.items()},
             verdict_marks=shown.VERDICT_MARKS,
             outcome_marks=shown.OUTCOME_MARKS, status_marks=shown.STATUS_MARKS, state_marks=shown.STATE_MARKS,

@@ -104,6 +104,8 @@ class EvalSpec(msgspec.Struct, frozen=True):
     ratio: float
     alpha: float
     spend_cap_nano_usd: int
+    at_least: float | None = None
+    """What every check has to reach where a release is judged by itself; None = it is not."""
 
     @property
     def title(self) -> str:
@@ -123,7 +125,7 @@ class EvalSpec(msgspec.Struct, frozen=True):
 def spec_of_eval(one: Eval) -> EvalSpec:
     """What an Eval asks for."""
     checks = (Check(ANSWERED_ID, Answered()), *(Check(check.id, _way(check)) for check in one.checks))
-    return _spec(one.name, one.team, one, checks, one.verdict)
+    return msgspec.structs.replace(_spec(one.name, one.team, one, checks, one.verdict), at_least=one.at_least)
 
 
 def spec_of_replay(step: ReplayStep) -> EvalSpec:
@@ -287,7 +289,12 @@ def _mean(values: Sequence[float]) -> float | None:
 def _fail_words(one: CheckVerdict) -> str:
     if one.id == CHANGED_ID:
         return f"{one.worse} of {one.cases} answers changed"
-    return f"the candidate is worse at {one.worse} cases and better at {one.better}, evidence {one.worse_e:,.0f} : 1"
+    return f"the candidate is worse at {one.worse} cases and better at {one.better}, evidence {_odds(one.worse_e)}"
+
+
+def _odds(e: float) -> str:
+    """Evidence for a sentence: more than a million to one decides nothing further."""
+    return "over 1,000,000 : 1" if e >= 1e6 else f"{e:,.0f} : 1"
 
 
 def _words(spec: EvalSpec, one: CheckVerdict) -> str:

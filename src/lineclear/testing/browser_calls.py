@@ -45,6 +45,8 @@ def page_paths(platform: Platform) -> list[str]:
     releases = platform.admin("GET", "/api/v1/releases")["releases"]
     rollouts = platform.admin("GET", "/api/v1/rollouts")["rollouts"]
     members = platform.admin("GET", "/api/v1/members")["members"]
+    runs = platform.admin("GET", "/api/v1/eval-runs")["runs"]
+    replays = platform.admin("GET", "/api/v1/replays")["replays"]
     return [
         *("/", "/start", "/requests", "/routes", "/models", "/cost", "/catalogue", "/providers", "/keys", "/sessions"),
         *("/requests?outcome=fault", "/cost?by=model&since=24h", "/keys?state=all"),
@@ -64,4 +66,8 @@ def page_paths(platform: Platform) -> list[str]:
         "/access?subject=me&action=change:approve&object=platform",
         *(f"/rollouts/{item['id']}" for item in rollouts[:2]),
         *(f"/access/{item['name']}" for item in members[:2]),
+        *("/policies", "/policies/explanation", "/policies/explanation?app=default&route=simulated&tags=a,b"),
+        *("/evals", "/evals?state=failed", "/replays", "/replays?state=stopped"),
+        *(f"/evals/{item['id']}" for item in runs[:2]),
+        *(f"/replays/{item['id']}{more}" for item in replays[:1] for more in ("", "?kind=changed", "/cases/1")),
     ]

@@ -44,7 +44,28 @@ def documents(port: int, stepped_tokens: int = 8) -> list[Document]:
         manifests.app("idle"),
         {"kind": "Rollout", "name": "careful", "steps": [{"weight": {"percent": 10, "bake_s": 3600}}]},
         manifests.route("stepped", "second", rollout="careful", max_tokens=stepped_tokens),
-    ]
+        {
+            "kind": "Route", "name": "compared", "team": manifests.TEAM,
+            "environments": {
+                environment: {"targets": [{"model": f"{name}@1"}]}
+                for environment, name in zip(("live", "test"), names, strict=True)
+            },
+        },
+        {
+            "kind": "Policy", "name": "planted", "description": TEXT,
+            "rules": [{"id": "tagged", "when": {"tag": [LINE[:60]]}, "then": "allow", "description": TEXT}],
+        },
+        {
+            "kind": "Eval", "name": "planted", "team": manifests.TEAM, "app": "caller", "dataset": "planted",
+            "description": TEXT, "checks": [{"id": "asked", "judge": {"route": "simulated", "question": TEXT}}],
+        },
+    ]  # fmt: skip
+
+
+def cases() -> str:
+    """A dataset of it: what the vendor answers to it differs by model."""
+    request = {"messages": [{"role": "user", "content": TEXT}]}
+    return "\n".join(json.dumps({"id": f"{at} {LINE}"[:100], "request": request, "expected": TEXT}) for at in range(3))
 
 
 class _Vendor(BaseHTTPRequestHandler):
@@ -57,7 +78,7 @@ class _Vendor(BaseHTTPRequestHandler):
         if "fail" in json.dumps(body.get("messages")):
             self._say(400, {"error": {"message": TEXT, "type": TEXT, "code": TEXT, "param": TEXT}})
             return
-        message = {"role": "assistant", "content": TEXT}
+        message = {"role": "assistant", "content": f"{TEXT} of {body.get('model')}"}
         self._say(
             200,
             {

@@ -8,6 +8,7 @@ from typing import Any
 
 from lineclear.console.change_words import deployment_words
 from lineclear.console.page import Page, Visit
+from lineclear.console.pages.evals import runs_of
 from lineclear.control.endpoint import AdminCode, Refused
 
 PATH = "/releases/{release}"
@@ -35,6 +36,7 @@ def load(visit: Visit) -> dict[str, Any]:
         "words": words,
         "stretches": [one for one in stretches if one["release"] == release["id"]],
         "change": change,
+        "gates": runs_of(visit, release["route"], release=release["id"]),
         "radius": [one for one in change["change"]["plan"].get("radius", ()) if one["route"] == release["route"]]
         if change is not None
         else [],

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lineclear.console.page import Action, Feed, Onward, Page, Visit
+from lineclear.console.pages.evals import runs_of
 from lineclear.console.rollout_words import changed
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.domain.permissions import Permission
@@ -52,6 +53,7 @@ def load_rollout(visit: Visit) -> dict[str, Any]:
         "title": changed(components) or f"A release of {detail['rollout']['route']}",
         "components": components,
         "preview": _preview(visit, detail),
+        "gates": runs_of(visit, detail["rollout"]["route"], rollout=detail["rollout"]["id"]),
     }
 
 

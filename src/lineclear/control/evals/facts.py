@@ -11,6 +11,9 @@ from lineclear.domain.money import usd_text
 from lineclear.domain.rollout import evidence_words
 from lineclear.observe.period import time_text
 
+E_SHOWN_MAX = 1e12
+"""Larger evidence is shown as this: no decision rests on more."""
+
 
 @dataclass(frozen=True)
 class EvalRunFacts:
@@ -23,6 +26,7 @@ class EvalRunFacts:
     environment: str
     route: str
     stable: str
+    """Empty where nothing serves yet and the candidate is judged by itself."""
     candidate: str
     candidate_from: str
     """The environment whose release is the candidate."""
@@ -38,6 +42,8 @@ class EvalRunFacts:
     spend_cap_usd: str
     cases_needed: int
     """The fewest cases with which a candidate can pass."""
+    at_least: float | None
+    """What every check has to score on average, of a candidate by itself; None where it is compared."""
     replay: str | None
     """Where the answers are."""
     rollout: str | None
@@ -67,6 +73,9 @@ class CheckFacts:
     passes_at: float
     worst_cases: list[str]
     """Ids of those where the candidate lost most."""
+    worse_e: float
+    """The number in `worse_evidence`, at most 1e12; 0 where a check counts."""
+    within_e: float
 
 
 @dataclass(frozen=True)
@@ -80,13 +89,14 @@ class EvalRunDetail:
 def run_facts(standing: EvalStanding) -> EvalRunFacts:
     """The line of a list."""
     row, spec, sides = standing.row, standing.spec, standing.sides
+    is_alone = Arm.STABLE not in sides
     return EvalRunFacts(
         id=row.id,
         title=spec.title,
         eval=spec.name or None,
         environment=row.environment,
         route=row.route,
-        stable=release_id(sides[Arm.STABLE].release),
+        stable="" if is_alone else release_id(sides[Arm.STABLE].release),
         candidate=release_id(sides[Arm.CANDIDATE].release),
         candidate_from=sides[Arm.CANDIDATE].environment,
         dataset=spec.dataset,
@@ -96,7 +106,8 @@ def run_facts(standing: EvalStanding) -> EvalRunFacts:
         words=standing.words,
         spent_usd=usd_text(standing.spent_nano_usd),
         spend_cap_usd=usd_text(spec.spend_cap_nano_usd),
-        cases_needed=spec.cases_needed,
+        cases_needed=1 if is_alone else spec.cases_needed,
+        at_least=spec.at_least if is_alone else None,
         replay=row.replay or None,
         rollout=row.rollout or None,
         created_at=time_text(row.created_us),
@@ -112,11 +123,14 @@ def run_detail(standing: EvalStanding) -> EvalRunDetail:
         return EvalRunDetail(run_facts(standing), [])
     ways = {check.id: check for check in spec.checks}
     fails_at, passes_at = round(len(spec.checks) / spec.alpha, 3), round(1 / spec.alpha, 3)
-    return EvalRunDetail(run_facts(standing), [_check(ways[one.id], one, fails_at, passes_at) for one in report.checks])
+    run = run_facts(standing)
+    is_alone = run.at_least is not None
+    checks = [_check(ways[one.id], one, fails_at, passes_at, is_alone=is_alone) for one in report.checks]
+    return EvalRunDetail(run, checks)
 
 
-def _check(check: Check, one: CheckVerdict, fails_at: float, passes_at: float) -> CheckFacts:
-    is_counted = isinstance(check.way, Unchanged)
+def _check(check: Check, one: CheckVerdict, fails_at: float, passes_at: float, *, is_alone: bool) -> CheckFacts:
+    is_counted = is_alone or isinstance(check.way, Unchanged)
     return CheckFacts(
         id=one.id,
         kind=str(check.way.__struct_config__.tag),
@@ -132,7 +146,13 @@ def _check(check: Check, one: CheckVerdict, fails_at: float, passes_at: float) -
         within_evidence="counted" if is_counted else evidence_words(log(one.within_e)).replace("against", "for"),
         passes_at=passes_at,
         worst_cases=list(one.worst),
+        worse_e=_e(one.worse_e),
+        within_e=_e(one.within_e),
     )
+
+
+def _e(e: float) -> float:
+    return round(min(E_SHOWN_MAX, e), 4)
 
 
 def _score(score: float | None) -> float | None:
