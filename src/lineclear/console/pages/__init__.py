@@ -16,8 +16,8 @@ from lineclear.console.pages.model import MODEL, MOVE_VERSION, REPLACE_VERSION
 from lineclear.console.pages.model_access import MODEL_ACCESS
 from lineclear.console.pages.models import MODELS
 from lineclear.console.pages.notices import NOTICE_ACTIONS, NOTICES
-from lineclear.console.pages.propose import PROPOSE, PROPOSE_ACTIONS
 from lineclear.console.pages.policies import EXPLANATION, POLICIES
+from lineclear.console.pages.propose import PROPOSE, PROPOSE_ACTIONS
 from lineclear.console.pages.providers import PROVIDERS, TEST_PROVIDER
 from lineclear.console.pages.release import RELEASE
 from lineclear.console.pages.replay_cases import REPLAY_CASE
