@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
+from lineclear.checks.finding import Finding
 from lineclear.domain.exchange import Operation
 from lineclear.domain.guardrails import DENY, DETECT, GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.gateway.attempt import fold_whole
 from lineclear.gateway.guardrails import compile_guardrails
 from lineclear.gateway.watch import Watch
-from lineclear.gateway.withhold import Withheld
+from lineclear.gateway.withhold import CHANNELS_MAX, EVENT_TEXTS_MAX, Withheld
 from lineclear.testing.corpora import with_crc
 from lineclear.wire.codecs import CODECS
 
@@ -258,3 +261,60 @@ def test_many_small_texts_beside_the_text_let_others_through() -> None:
 
     asyncio.run(play())
     assert turns > 20
+
+
+class Counting:
+    """A detector that finds nothing, and knows how often it was asked."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def find(self, text: str, start: int, stop: int) -> Iterator[Finding]:
+        self.looks += 1
+        return iter(())
+
+    def open_at(self, text: str) -> int:
+        return len(text)
+
+
+def counted(frames: list[bytes]) -> tuple[bytes, Withheld, int]:
+    """What goes out of a stream, and how often its texts were looked at."""
+    compiled, counting = compile_guardrails([BLOCK]), Counting()
+    assert compiled is not None
+    assert compiled.output is not None
+    checks = msgspec.structs.replace(compiled.output, detectors=(counting,), formats=(counting,))
+    guard = Withheld(checks, CODECS[CHAT].dialect)
+    watch, reader = Watch(drop_usage_frame=False, guard=guard), CODECS[CHAT].stream_reader()
+    return b"".join(watch.take(reader.feed(frame)) for frame in frames), guard, counting.looks
+
+
+MANY = 40_000
+CHOICES = [{"index": at, "delta": {"content": "a"}} for at in range(MANY // 2)]
+HOSTILE = {
+    "a list": [chunk({"afterthought": ["a"] * MANY})],
+    "fields": [chunk({"afterthought": {str(at): "a" for at in range(MANY)}})],
+    "lists in lists": [chunk({"afterthought": [["a", "b"]] * (MANY // 2)})],
+    "comments": [b": a\n" * MANY + chunk({"content": "fine"})],
+    "choices of one event": [chunk({}, choices=CHOICES)],
+    "choices of many events": [chunk({}, choices=[choice]) for choice in CHOICES[: 2 * CHANNELS_MAX]],
+    "an error": [chunk({}, error={"message": "boom", "details": ["a"] * MANY})],
+    "more than is held": [chunk({"afterthought": ["a" * 10_000] * 110}).replace(b", ", b",\ndata: ")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", HOSTILE)
+def test_an_event_of_very_many_texts_is_blocked_and_not_looked_through(where: str) -> None:
+    out, guard, looks = counted([chunk({"content": "fine "}), *HOSTILE[where], ENDS[CHAT]])
+    assert guard.blocked is not None
+    assert "cannot be checked" in guard.blocked.message
+    assert b"afterthought" not in out
+    assert looks <= 4 * max(EVENT_TEXTS_MAX, CHANNELS_MAX), "each text is looked at a few times"
+
+
+def test_an_event_of_many_texts_goes_on() -> None:
+    frames = [chunk({"content": "fine", "afterthought": ["a"] * 900}), ENDS[CHAT]]
+    out, guard, looks = counted(frames)
+    assert (guard.blocked, frames[0] in out) == (None, True)
+    assert looks >= 900

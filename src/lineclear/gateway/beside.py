@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from lineclear.checks.finding import Detector, Finding
-from lineclear.checks.window import Window
+from lineclear.checks.window import TEXT_CHARS, Window
 from lineclear.gateway.guardrails import Checks
 from lineclear.gateway.protocol_words import is_field_of_answer, is_word_of_answer
 from lineclear.gateway.unescape import Unescape
@@ -29,6 +29,12 @@ TAIL_CHARS: Final = 256
 """Of a field that grows, looked at again with its next piece."""
 FIELDS_MAX: Final = 256
 """Fields of one stream that are known by what they said before; the one that came first is forgotten first."""
+EVENT_CHARS_MAX: Final = 512 * 1024
+"""Checked of one event, which is done without others in between; each text counts as TEXT_CHARS more than it has."""
+
+
+class TooMuch(ValueError):
+    """One event says more than is checked at a stretch."""
 
 
 class Beside:
@@ -47,11 +53,16 @@ class Beside:
 
         Raises:
             SaidTwice: it cannot be told what the event says.
+            TooMuch: it says too much; nothing beyond EVENT_CHARS_MAX was looked at.
         """
         if self._is_like_the_last(raw, texts):
             return
+        left_chars = EVENT_CHARS_MAX
         for leaf in leaves_of_frame(raw):
             if not _is_said(leaf, texts):
+                left_chars -= len(leaf.text) + TEXT_CHARS
+                if left_chars < 0:
+                    raise TooMuch("one event of it says more than is checked at a time")
                 yield from self._grown(leaf)
 
     def _is_like_the_last(self, raw: bytes, texts: Collection[str]) -> bool:

@@ -26,7 +26,7 @@ from lineclear.domain.exchange import (
     ToolCallStarted,
 )
 from lineclear.domain.guardrails import GuardrailAction
-from lineclear.gateway.beside import Beside, texts_beside
+from lineclear.gateway.beside import Beside, TooMuch, texts_beside
 from lineclear.gateway.guardrails import Checks, blocked, is_block
 from lineclear.gateway.unescape import Unescape
 from lineclear.wire.leaves import SaidTwice
@@ -34,6 +34,10 @@ from lineclear.wire.masking import NotReplaced, replace_in_body, replace_in_fram
 
 HELD_BYTES_MAX: Final = 1024 * 1024
 """A stream that is held back further, or a whole answer longer than this, cannot be checked and is blocked."""
+EVENT_TEXTS_MAX: Final = 1_024
+"""Pieces of text in one frame, which is checked without others in between; a frame with more is blocked."""
+CHANNELS_MAX: Final = 1_024
+"""Texts that grow in one answer: choices, blocks, tool calls. An answer with more is blocked."""
 SLICE_CHARS: Final = 16 * 1024
 """Of a whole answer, checked at a stretch; the loop serves others in between."""
 TRY_ANOTHER: Final = "ask for something else, or ask the route's team what its guardrails allow"
@@ -151,7 +155,7 @@ class Withheld:
 
     def look_at_end(self, frame: Frame) -> None:
         """Check a frame that goes out last of all, once the settle is on record: nothing of it is edited or held."""
-        if self._beside is not None and self.blocked is None:
+        if self._beside is not None and self.blocked is None and not self._is_too_large(frame):
             self._judge_beside(self._beside.frame(frame.raw, ()))
 
     async def whole(self, body: bytes, events: Iterable[Event]) -> bytes:
@@ -177,8 +181,17 @@ class Withheld:
         """The answer is longer than can be held and checked."""
         self._block(self._checks.ids, "the answer is too long to be checked")
 
+    def _is_too_large(self, frame: Frame) -> bool:
+        """Whether it is blocked unread: checking it would hold up every other call of this worker."""
+        if len(frame.raw) > HELD_BYTES_MAX:
+            self._block(self._checks.ids, "the answer cannot be checked within 1 MiB")
+        elif len(frame.events) > EVENT_TEXTS_MAX:
+            words = f"the answer cannot be checked: one event of it has more than {EVENT_TEXTS_MAX} pieces"
+            self._block(self._checks.ids, words)
+        return self.blocked is not None
+
     def _take(self, frame: Frame) -> None:
-        if self.blocked is not None:
+        if self.blocked is not None or self._is_too_large(frame):
             return
         parts: list[_Part] = []
         for event in frame.events:
@@ -222,7 +235,7 @@ class Withheld:
                     self._block(stop, f"the answer holds something of kind {finding.detector!r} beside its text")
                     return
                 self.flags.update(dict.fromkeys(rule.id for rule in rules))
-        except SaidTwice as error:
+        except (SaidTwice, TooMuch) as error:
             self._block(self._checks.ids, f"the answer cannot be checked: {error}")
 
     def _text(self, event: Event) -> str:
@@ -244,6 +257,9 @@ class Withheld:
         key = type(event), _block_of(event)
         channel = self._channels.get(key)
         if channel is None:
+            if len(self._channels) >= CHANNELS_MAX:
+                self._block(self._checks.ids, f"the answer cannot be checked: it has more than {CHANNELS_MAX} parts")
+                return
             channel = self._channels[key] = _Channel(self._checks, event)
         self._output_bytes += len(piece) if piece.isascii() else len(piece.encode())
         for rule in self._checks.caps:
