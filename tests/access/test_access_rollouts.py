@@ -145,6 +145,16 @@ def test_nobody_approves_a_step_of_their_own(
     assert under_way.read(row).progress.step == 1
 
 
+def test_a_step_is_approved_by_those_whom_its_environment_wants(waiting: Waiting) -> None:
+    house = waiting.house
+    rollout = waiting.begun_by(house.person("ann", "author"))
+    house.plane.apply("kind: Environment\nname: live\nclass: live\napprovals: 1\napprover_teams: [sales]\n")
+    bob, sue = house.person("bob", "approver"), house.person("sue", "approver environment:live", "viewer team:sales")
+    status, _, message = waiting.refused(bob, rollout)
+    assert (status, "with a role on team:sales" in message) == (403, True), message
+    assert sue.post(path_of("rollouts", rollout, "advances"), {})["rollout"]["state"] == "running"
+
+
 def test_a_step_of_weight_is_taken_by_operators_and_a_pending_one_too(waiting: Waiting) -> None:
     house = waiting.house
     ann = house.person("ann", "author")

@@ -183,6 +183,8 @@ CASES = [
     (ENVIRONMENT + "class: live\nfreeze: [{from: '2026-12-20T00Z', to: §'2026-12-21'}]\n", "invalid_value", "offset"),
     (ENVIRONMENT + "class: live\nfreeze: [{from: '2026-12-20T00Z', to: §2026-12-19T00Z}]\n", "invalid_value", "later"),
     (ENVIRONMENT + "class: live\nallowed_statuses: [approved, §approved]\n", "duplicate", "stands twice"),
+    (ENVIRONMENT + "class: live\napprover_teams: §[risk]\n", "invalid_value", "set `approvals` to 1 or more"),
+    (ENVIRONMENT + "class: live\napprovals: 1\napprover_roles: [§boss]\n", "invalid_value", "approver"),
     (ENVIRONMENT + "class: live\nallowed_data_classes: [public, §public]\n", "duplicate", "stands twice"),
     (ENVIRONMENT + "class: live\nallowed_data_classes: [§secret]\n", "invalid_value", "restricted"),
     ("kind: Environment\nname: §Production\nclass: live\n", "invalid_value", "at most 12"),

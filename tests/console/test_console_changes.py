@@ -60,8 +60,12 @@ def applied(platform: Platform, wanted: list[manifests.Document], note: str, *mo
 
 def asked(platform: Platform, people: Mapping[str, Visitor], text: str, note: str) -> str:
     """A change of the prompt that ann asks for."""
+    return asked_for(platform, people, documents(text), note)
+
+
+def asked_for(platform: Platform, people: Mapping[str, Visitor], wanted: list[manifests.Document], note: str) -> str:
     token = platform.admin("POST", "/sign-in", {"name": "ann", "password": PASSWORD})["token"]
-    change = applied(platform, documents(text), note, "--url", platform.admin_url, "--token", token)
+    change = applied(platform, wanted, note, "--url", platform.admin_url, "--token", token)
     assert (change["state"], change["author"], set(people)) == ("open", "ann", {"ann", "bob", "eve"})
     return str(change["id"])
 
@@ -131,6 +135,25 @@ def test_a_rejection_says_why_and_its_author_reads_it(platform: Platform, people
     page = people["ann"].get(f"/changes/{change}").text
     assert "not our tone" in page
     assert "What it would have done" in page
+
+
+def test_a_page_says_whom_an_environment_wants_and_the_others_are_refused(
+    platform: Platform, people: Mapping[str, Visitor]
+) -> None:
+    bob = people["bob"]
+    wanted = [manifests.team("risk"), {**LIVE, "approver_teams": ["risk"]}]
+    wish = asked_for(platform, people, wanted, "risk decides")
+    assert decide(bob, wish, "approvals") == 303
+    assert decide(people["ann"], wish, "applications") == 303
+    change = asked(platform, people, "Be careful.", "careful")
+    page = bob.get(f"/changes/{change}").text
+    assert "1 approval by somebody else with a role on team:risk, for" in page
+    assert "You cannot approve it" in page
+    assert bob.get(f"/changes/{change}.json").json()["verbs"] == ["reject"]
+    assert decide(bob, change, "approvals", content=shown(bob, change)) == 403
+    platform.admin("POST", "/api/v1/grants", {"principal": "bob", "role": "viewer", "scope": "team:risk"})
+    assert bob.get(f"/changes/{change}.json").json()["verbs"] == ["approve", "reject"]
+    assert decide(bob, change, "rejections", reason="that is not careful") == 303
 
 
 def test_a_change_that_is_out_of_date_is_worked_out_again(platform: Platform, people: Mapping[str, Visitor]) -> None:

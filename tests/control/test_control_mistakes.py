@@ -479,7 +479,8 @@ approvals: «invalid_value»-1
 «missing_field»kind: Environment
 name: «invalid_value»a-b
 «unknown_field»class_: live
-«not_yet_supported»approver_roles: []
+approvals: 1
+approver_roles: [«invalid_value»boss]
 """,
     "the-class-of-an-environment-never-changes": """
 kind: Environment

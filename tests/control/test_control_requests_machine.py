@@ -148,7 +148,7 @@ class Requests(RuleBasedStateMachine):
         with self.plane.database.read() as tx:
             row = rows.read_change(tx, change_id)
             assert row is not None
-            approvals = valid_approvals(tx, self.plane.publisher, named, change_id)
+            approvals = valid_approvals(tx, self.plane.publisher, named, change_id, needs_in(row))
         if self._try(lambda: self.requests.apply(change_id, ACTORS[who], guard_of(ACTORS[who]))):
             assert not missing_approvals(needs_in(row), approvals, row.content_digest), "applied unapproved"
             assert not any(authorship_of(row).includes(item.principal) for item in approvals)

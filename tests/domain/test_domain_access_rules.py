@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from lineclear.domain.access import PLATFORM, ROLE_PERMISSIONS, Grant, Principal, PrincipalKind, Role, Scope
 from lineclear.domain.access_rules import (
     SELF_GRANT_WAIT_US,
+    Approvers,
     narrowed,
     refuse_approval,
     refuse_assignment,
@@ -99,6 +100,32 @@ def test_a_right_to_approve_that_an_author_gave_waits_a_day() -> None:
         assert "from 'Amy', who stands behind" in refuse_approval(ann, PLATFORM, {"bob", "amy"}, opened_us)
         assert refuse_approval(ann, PLATFORM, {"bob"}, opened_us) == ""
     assert refuse_approval(ann, PLATFORM, {"bob", "amy"}, given_us + SELF_GRANT_WAIT_US) == ""
+
+
+def test_an_environment_wants_a_role_there_and_a_role_on_a_team() -> None:
+    here = Scope(team="a", environment="live")
+    right, given_us = Grant(Role.APPROVER, Scope(environment="live")), 1_000_000
+    wanted = Approvers((Role.OPERATOR, Role.AUDITOR), ("risk", "legal"))
+
+    def flaw(*grants: Grant, opened_us: int = 0) -> str:
+        return refuse_approval(Principal("ann", grants=(right, *grants)), here, {"bob"}, opened_us, wanted)
+
+    words = "wants one with the role operator or auditor and with a role on team:risk or team:legal"
+    assert flaw().endswith(words)
+    auditor = Grant(Role.AUDITOR, Scope(team="a"))
+    on_legal = Grant(Role.CALLER, Scope(team="legal"))
+    for grants in (
+        (auditor,),
+        (on_legal,),
+        (Grant(Role.AUDITOR, Scope(team="legal")),),
+        (auditor, Grant(Role.ADMIN, PLATFORM)),
+    ):
+        assert flaw(*grants).endswith(words)
+    assert flaw(auditor, on_legal) == ""
+    fresh = Grant(Role.CALLER, Scope(team="legal"), since_us=given_us, granted_by="Bob")
+    assert "counts 24 hours after that" in flaw(auditor, fresh, opened_us=given_us)
+    assert flaw(auditor, fresh, opened_us=given_us + SELF_GRANT_WAIT_US) == ""
+    assert "may not" in refuse_approval(Principal("ann", grants=(auditor, on_legal)), here, {"bob"}, 0, wanted)
 
 
 def test_the_last_administrator_is_a_person_with_a_lasting_grant() -> None:

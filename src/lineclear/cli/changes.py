@@ -9,7 +9,7 @@ from lineclear.cli.asking import is_someone_there
 from lineclear.cli.connect import admin_command
 from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
-from lineclear.cli.plan import plan_lines
+from lineclear.cli.plan import plan_lines, wanted_approvers
 from lineclear.cli.releases import component_lines
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
@@ -35,7 +35,11 @@ def approve(client: AdminClient, output: Output, change: str, reason: str, conte
             click.echo("\n".join(_lines(shown)), err=True)
             click.confirm("Approve this?", abort=True, err=True)
     answer = client.post(path_of("changes", change, "approvals"), {"reason": reason, "content": content})
-    lines = [f"{need['missing']} more for {need['environment']}" for need in answer["needs"] if need["missing"]]
+    lines = [
+        f"{need['missing']} more for {need['environment']}{_by_whom(need)}"
+        for need in answer["needs"]
+        if need["missing"]
+    ]
     done = [f"approved; carry it out with `lineclear apply {change}`"]
     output.value(answer, lines or done)
 
@@ -118,7 +122,7 @@ def _lines(answer: Mapping[str, Any]) -> list[str]:
         f"by {facts['author']}{with_others}, {facts['created_at']}: {facts['note']}",
         *plan_lines(facts["plan"]),
         *(
-            f"approval of {need['environment']}: {need['missing']} of {need['approvals']} missing"
+            f"approval of {need['environment']}: {need['missing']} of {need['approvals']} missing{_by_whom(need)}"
             for need in answer["needs"]
         ),
         *(
@@ -128,3 +132,8 @@ def _lines(answer: Mapping[str, Any]) -> list[str]:
         ),
         *([f"content {facts['plan']['content']}"] if answer["needs"] else []),
     ]
+
+
+def _by_whom(need: Mapping[str, Any]) -> str:
+    wanted = wanted_approvers(need)
+    return f", by somebody {wanted}" if wanted else ""

@@ -22,6 +22,7 @@ from lineclear.cli.manifest_files import (
 from lineclear.cli.output import ExitCode, Output, shown_text
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.config.settings import process_environment
+from lineclear.domain.access_rules import approver_words
 
 PLAN_FILE_VERSION = 2
 VALUE_CHARS_MAX = 60
@@ -155,9 +156,16 @@ def _radius_lines(item: Mapping[str, Any]) -> Iterator[str]:
 def _need_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for need in facts.get("needs", ()):
         people = "1 other person" if need["approvals"] == 1 else f"{need['approvals']} other people"
-        yield f"? {need['environment']} is protected: {people} must approve {', '.join(need['touches'])}"
+        who = f"{people} {wanted_approvers(need)}".rstrip()
+        yield f"? {need['environment']} is protected: {who} must approve {', '.join(need['touches'])}"
     for window in facts.get("frozen", ()):
         yield f"? {window['environment']} is frozen until {window['until']} {window['reason']}".rstrip()
+
+
+def wanted_approvers(need: Mapping[str, Any]) -> str:
+    """Of all who may approve, who counts for one need of a change; empty = anybody."""
+    wanted = need.get("approvers", {})  # plans that were stored before there were any do not have it
+    return approver_words(wanted.get("roles", ()), wanted.get("teams", ()))
 
 
 def _usd(text: str | None) -> str:

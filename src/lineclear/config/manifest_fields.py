@@ -25,7 +25,6 @@ from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Noun
 FUTURE_FIELDS: Mapping[str, frozenset[str]] = {
     "Route": frozenset({"contract"}),
     "RouteEnvironment": frozenset({"cache", "review", "hedge"}),
-    "Environment": frozenset({"approver_roles"}),
 }
 """Fields the design names whose effect is not built; they are refused as such and not as spelling mistakes."""
 
@@ -40,6 +39,7 @@ _DEPENDENT: Mapping[str, tuple[str, ...]] = {
     "provider": ("engine", "upstream_id", "artifact", "sha256", "settings", "replicas"),
     "private_network": ("base_url",),
     "name": ("class",),
+    "approvals": ("approver_roles", "approver_teams"),
 }
 """Fields whose rules rest on another one: where that is wrong, nothing can be said about them."""
 

@@ -97,6 +97,8 @@ def mentions_of(manifest: Manifest) -> Iterator[Mention]:  # noqa: C901 - one ca
         case Policy():
             yield from _mentions_of_policy(manifest)
         case Environment():
+            for at, team in enumerate(manifest.approver_teams):
+                yield Mention(("approver_teams", at), Named.TEAM, team)
             yield from _guardrails(manifest.guardrails, ())
         case Eval():
             yield from _mentions_of_eval(manifest)

@@ -367,6 +367,11 @@ def _environment(environment: Environment) -> Iterator[Mistake]:
         yield ("class",), "invalid_value", f"the environment {environment.name!r} has class {environment.name}"
     if not 0 <= environment.approvals <= APPROVALS_MAX:
         yield ("approvals",), "invalid_value", f"must be from 0 to {APPROVALS_MAX}"
+    for name in ("approver_roles", "approver_teams"):
+        if getattr(environment, name) and environment.approvals == 0:
+            words = "says who approves where nothing waits for approval; set `approvals` to 1 or more"
+            yield (name,), "invalid_value", words
+        yield from _unique(getattr(environment, name), (name,))
     for at, window in enumerate(environment.freeze):
         yield from _freeze(window, ("freeze", at))
     yield from _unique(environment.allowed_statuses, ("allowed_statuses",))
@@ -491,5 +496,5 @@ def _unique(names: Sequence[str] | Iterable[str], path: PlainPath, field: str = 
     seen: set[str] = set()
     for at, name in enumerate(names):
         if name in seen:
-            yield (*path, at, *([field] if field else [])), "duplicate", f"{name!r} stands twice"
+            yield (*path, at, *([field] if field else [])), "duplicate", f"{str(name)!r} stands twice"
         seen.add(name)

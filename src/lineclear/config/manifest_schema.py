@@ -88,6 +88,8 @@ _BOUNDS: Mapping[str, Schema] = {
     **{f"ModelVersion.{name}": {"pattern": _DATE} for name in ("deprecated_at", "sunset", "end_of_life")},
     "Prompt.text": {"minLength": 1, "maxLength": rules.TEXT_CHARS_MAX},
     "Environment.approvals": {"minimum": 0, "maximum": rules.APPROVALS_MAX},
+    "Environment.approver_roles": {"uniqueItems": True},
+    "Environment.approver_teams": {"items": {"type": "string", **_NAME}, "uniqueItems": True},
     "Environment.allowed_statuses": {"uniqueItems": True},
     "Environment.drill_every_s": {"minimum": DRILL_EVERY_S_MIN, "maximum": DRILL_EVERY_S_MAX},
     "Environment.allowed_data_classes": {"uniqueItems": True},

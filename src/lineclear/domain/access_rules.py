@@ -5,6 +5,7 @@ asks these before it writes, `lineclear can` shows what they say.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from lineclear.domain.access import HUMAN_ONLY, PLATFORM, ROLE_PERMISSIONS, Grant, Principal, PrincipalKind, Role, Scope
@@ -17,6 +18,35 @@ INVITATION_LIFE_S: Final = 24 * 3600
 """A link with which somebody chooses a password is good for so long."""
 HUMAN_ROLES: Final = frozenset(role for role in Role if ROLE_PERMISSIONS[role] & {Permission.CHANGE_APPROVE})
 """Roles that no service account holds or hands on."""
+
+
+@dataclass(frozen=True)
+class Approvers:
+    """Whom an environment wants to approve what changes there, of all who have the right to; nothing = anybody."""
+
+    roles: tuple[Role, ...] = ()
+    """They need one of these where the change lies."""
+    teams: tuple[str, ...] = ()
+    """They need a role that was given on one of these; one on the whole platform makes nobody a team's."""
+
+    def flaw(self, name: str, grants: Collection[Grant], scope: Scope) -> str:
+        """Why somebody with these grants is none of them; empty if they are."""
+        has_role = any(grant.role in self.roles and grant.scope.covers(scope) for grant in grants)
+        has_team = any(grant.scope.team in self.teams for grant in grants)
+        if (has_role or not self.roles) and (has_team or not self.teams):
+            return ""
+        words = approver_words(self.roles, self.teams)
+        return f"{name!r} is an approver on {scope}, but environment {scope.environment!r} wants one {words}"
+
+
+ANYBODY: Final = Approvers()
+
+
+def approver_words(roles: Iterable[str], teams: Iterable[str]) -> str:
+    """Whom an environment wants to approve, as a clause behind `somebody`; empty for anybody who has the right."""
+    asked = (("with the role ", roles, ""), ("with a role on ", teams, "team:"))
+    clauses = ((words, [f"{kind}{name}" for name in names]) for words, names, kind in asked)
+    return " and ".join(words + " or ".join(names) for words, names in clauses if names)
 
 
 def refuse_assignment(actor: Principal, role: Role, scope: Scope, to: PrincipalKind) -> str:
@@ -71,7 +101,9 @@ def refuse_narrowing(whose: str, own: Collection[Grant], asked: Collection[tuple
     return ""
 
 
-def refuse_approval(principal: Principal, scope: Scope, authors: Collection[str], opened_us: int) -> str:
+def refuse_approval(
+    principal: Principal, scope: Scope, authors: Collection[str], opened_us: int, approvers: Approvers = ANYBODY
+) -> str:
     """Why `principal` may not approve a change there that `authors` made and that was opened at `opened_us`."""
     if principal.kind in (PrincipalKind.SERVICE_ACCOUNT, PrincipalKind.PLATFORM):
         return "only people approve"
@@ -82,11 +114,16 @@ def refuse_approval(principal: Principal, scope: Scope, authors: Collection[str]
     if not grants:
         return f"{principal.name!r} may not {Permission.CHANGE_APPROVE.value} on {scope}"
     partial = behind | {principal.name.casefold()}
-    if any(
-        grant.granted_by.casefold() not in partial or opened_us >= grant.since_us + SELF_GRANT_WAIT_US
-        for grant in grants
-    ):
-        return ""
+    good = [
+        grant
+        for grant in principal.grants
+        if grant.granted_by.casefold() not in partial or opened_us >= grant.since_us + SELF_GRANT_WAIT_US
+    ]
+    if any(grant in good for grant in grants):
+        flaw = approvers.flaw(principal.name, good, scope)
+        if flaw and not approvers.flaw(principal.name, principal.grants, scope):
+            return f"{flaw}; what they or an author of the change gave them counts 24 hours after that"
+        return flaw
     if grants[0].granted_by.casefold() == principal.name.casefold():
         return f"{principal.name!r} gave themselves this right; it is good for changes opened 24 hours after that"
     return (

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from lineclear.domain.access import Principal, PrincipalKind, Scope
-from lineclear.domain.access_rules import refuse_approval
+from lineclear.domain.access_rules import ANYBODY, Approvers, refuse_approval
 
 LIFE_S: Final = 7 * 24 * 3600
 """A request that is neither carried out nor closed ends after this long. Source: release-governance.md §3.2."""
@@ -67,6 +67,8 @@ class Need:
     """Different people, from 1."""
     touches: tuple[str, ...]
     """In words, what it is about."""
+    approvers: Approvers = ANYBODY
+    """Who counts, of all who may approve there."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def approvable(
     flaw = approver_flaw(principal, authorship)
     if flaw:
         return (), flaw
-    flaws = {need: refuse_approval(principal, need.scope, authorship.everybody, opened_us) for need in needs}
+    authors = authorship.everybody
+    flaws = {need: refuse_approval(principal, need.scope, authors, opened_us, need.approvers) for need in needs}
     return tuple(need for need, words in flaws.items() if not words), next((words for words in flaws.values()), "")
 
 

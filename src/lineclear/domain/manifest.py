@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, TypeAlias
 
+from lineclear.domain.access import Role
 from lineclear.domain.catalogue import (
     Capability,
     CostTier,
@@ -677,6 +678,10 @@ class Environment(Noun):
     class_: EnvironmentClass
     approvals: int = 0
     """How many other people have to approve what changes here; 0 = none, protection is off."""
+    approver_roles: tuple[Role, ...] = ()
+    """Of which an approver needs one besides the right to approve; empty = none."""
+    approver_teams: tuple[str, ...] = ()
+    """On one of which an approver needs a role of their own; empty = none."""
     freeze: tuple[FreezeWindow, ...] = ()
     """Times in which no change of routes, models, prompts or policies here is carried out; rollbacks are."""
     allowed_statuses: tuple[ModelStatus, ...] = ()

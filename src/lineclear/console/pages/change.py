@@ -10,6 +10,7 @@ from lineclear.console.change_words import consequences, deployment_words
 from lineclear.console.page import Action, Onward, Page, Visit
 from lineclear.console.render import part
 from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.domain.access_rules import approver_words
 
 PATH = "/changes/{change_id}"
 EVENTS_SHOWN = "100"
@@ -31,6 +32,7 @@ def load(visit: Visit) -> dict[str, Any]:
     deployments = [{**item, "words": deployment_words(item)} for item in comparison["deployments"]]
     return {
         **detail,
+        "needs": [{**need, "who": approver_words(**need["approvers"])} for need in detail["needs"]],
         "consequences": consequences(plan, deployments),
         "deployments": deployments,
         "problem": comparison["problem"],

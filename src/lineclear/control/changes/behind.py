@@ -7,15 +7,26 @@ from dataclasses import replace
 
 from lineclear.control.changes import opening
 from lineclear.control.changes.owners import owners_of
+from lineclear.control.changes.protection import approvers_of
+from lineclear.control.publish import read_desired
 from lineclear.control.stand_ins import stand_ins
 from lineclear.domain.access import Principal, Scope
+from lineclear.domain.access_rules import ANYBODY
 from lineclear.domain.change_request import Need, approvable
 from lineclear.store import control_rows as rows
 from lineclear.store.database import Database
 
 
 def refuse_follow_up(database: Database, change_id: str, principal: Principal, scope: Scope) -> str:
-    """Why `principal` may not approve what follows from this change in `scope`; one that is not known has nobody."""
+    """Why `principal` may not approve what follows from this change in `scope`, as its environment is protected now."""
+    with database.read() as tx:
+        environment = read_desired(tx).environments.get(scope.environment)
+    approvers = ANYBODY if environment is None else approvers_of(environment)
+    return refuse_approving(database, change_id, principal, Need(scope.environment, scope, 1, (), approvers))
+
+
+def refuse_approving(database: Database, change_id: str, principal: Principal, need: Need) -> str:
+    """Why `principal` may not approve what a change needs, or what follows from it; of an unknown one nobody may."""
     with database.read() as tx:
         row = rows.read_change(tx, change_id)
         if row is None:
@@ -25,5 +36,5 @@ def refuse_follow_up(database: Database, change_id: str, principal: Principal, s
     behind = [name for name in owners_of(database, principal) if authorship.includes(name)]
     if behind:
         return f"{behind[0]!r} stands behind the change and owns what this call was made with"
-    needs, flaw = approvable(principal, [Need(scope.environment, scope, 1, ())], acting, row.created_us)
+    needs, flaw = approvable(principal, [need], acting, row.created_us)
     return "" if needs else flaw

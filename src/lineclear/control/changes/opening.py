@@ -20,6 +20,7 @@ from lineclear.control.changes.plan import Prepared
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.publish import Publisher
 from lineclear.domain.access import Principal, Scope
+from lineclear.domain.access_rules import Approvers
 from lineclear.domain.change_request import CLOSED, LIFE_S, MOVES, Authorship, ChangeState, Need, Signed
 from lineclear.domain.permissions import Permission
 from lineclear.store import change_rows
@@ -205,22 +206,30 @@ def signed_row(publisher: Publisher, row: ChangeRow, principal: str, scopes: Ite
     return replace(unsigned, mac=publisher.vault.approval_mac(_signed_bytes(unsigned)))
 
 
-def valid_approvals(tx: Connection, publisher: Publisher, named: Named, change_id: str) -> list[Signed]:
-    """The approvals of a request that this platform wrote and whose givers may still give them.
+def valid_approvals(
+    tx: Connection, publisher: Publisher, named: Named, change_id: str, needs: Iterable[Need]
+) -> list[Signed]:
+    """The approvals of a request that this platform wrote and whose givers may still give them for what it needs.
 
     A row that was altered counts for nothing, nor does the word of somebody who was disabled or is no approver there
     any more.
     """
+    wanted = {need.scope: need.approvers for need in needs}
     found: list[Signed] = []
     for item in change_rows.read_approvals(tx, change_id):
         if publisher.vault.approval_mac(_signed_bytes(item)) != item.mac:
             continue
         principal = named(tx, item.principal)
-        scopes = () if principal is None else scopes_in(item.scopes)
-        held = frozenset(scope for scope in scopes if principal and principal.may(Permission.CHANGE_APPROVE, scope))
+        scopes = wanted.keys() & scopes_in(item.scopes)
+        held = frozenset(scope for scope in scopes if principal and _is_approver(principal, scope, wanted[scope]))
         if held:
             found.append(Signed(item.principal, item.content_digest, held))
     return found
+
+
+def _is_approver(principal: Principal, scope: Scope, approvers: Approvers) -> bool:
+    is_one = principal.may(Permission.CHANGE_APPROVE, scope)
+    return is_one and not approvers.flaw(principal.name, principal.grants, scope)
 
 
 def _signed_bytes(item: ApprovalRow) -> bytes:

@@ -6,7 +6,7 @@ In: a change's row, a principal. Out: words per verb; empty = it is theirs to do
 from dataclasses import dataclass
 
 from lineclear.control.changes import opening
-from lineclear.control.changes.behind import refuse_follow_up
+from lineclear.control.changes.behind import refuse_approving
 from lineclear.control.publish import Publisher
 from lineclear.domain.access import Principal
 from lineclear.domain.change_request import CLOSED, ChangeState, missing_approvals
@@ -45,7 +45,7 @@ def options_for(
         principal.may(Permission.CHANGE_APPROVE, scope) for scope in {need.scope for need in needs} or scopes
     )
     with database.read() as tx:
-        approvals = opening.valid_approvals(tx, publisher, named, row.id)
+        approvals = opening.valid_approvals(tx, publisher, named, row.id, needs)
     missing = missing_approvals(needs, approvals, row.content_digest)
     is_own = opening.authorship_of(row).includes(principal.name)
     not_author = f"{principal.name!r} is no author of all that it touches"
@@ -64,7 +64,7 @@ def options_for(
 def _approve(database: Database, row: ChangeRow, principal: Principal) -> str:
     if ChangeState(row.state) is ChangeState.STALE:
         return "it is stale: it has to be rebased first, and looked at again if it would do something else"
-    flaws = [refuse_follow_up(database, row.id, principal, need.scope) for need in opening.needs_in(row)]
+    flaws = [refuse_approving(database, row.id, principal, need) for need in opening.needs_in(row)]
     if not flaws:
         return "it needs no approval"
     return "" if "" in flaws else flaws[0]

@@ -13,6 +13,7 @@ from lineclear.control.changes.served import Key, changed_keys, served_in, team_
 from lineclear.control.desired import Desired
 from lineclear.control.releases import named_versions
 from lineclear.domain.access import Scope
+from lineclear.domain.access_rules import Approvers
 from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
 from lineclear.domain.change_request import Need
 from lineclear.domain.findings import Finding
@@ -80,10 +81,15 @@ def needs_of(move: Move) -> tuple[Need, ...]:
         for touch in touches_in(move, environment):
             words.setdefault(touch.scope, []).append(touch.words)
         needs += [
-            Need(environment.name, scope, environment.approvals, tuple(dict.fromkeys(found)))
+            Need(environment.name, scope, environment.approvals, tuple(dict.fromkeys(found)), approvers_of(environment))
             for scope, found in sorted(words.items())
         ]
     return tuple(needs)
+
+
+def approvers_of(environment: Environment) -> Approvers:
+    """Whom an environment wants to approve."""
+    return Approvers(environment.approver_roles, environment.approver_teams)
 
 
 def frozen_by(move: Move, now_us: int) -> tuple[Frozen, ...]:

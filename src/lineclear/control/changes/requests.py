@@ -27,6 +27,7 @@ from lineclear.control.changes.reach import scopes_of
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.stand_ins import stand_ins
 from lineclear.domain.access import Principal, Scope
+from lineclear.domain.access_rules import ANYBODY
 from lineclear.domain.change_request import (
     CLOSED,
     ChangeState,
@@ -109,6 +110,11 @@ class ChangeRequests:
             behind = [name for name in owners if authorship.includes(name)]
             if behind:
                 needs, flaw = (), f"{behind[0]!r} stands behind the change and owns what this call was made with"
+            if any(need.approvers != ANYBODY for need in needs):
+                # A token carries a part of what its owner has: it makes nobody a team's who has no role there.
+                whole = self._named(tx, principal.name) or principal
+                flaws = {need: need.approvers.flaw(whole.name, whole.grants, need.scope) for need in needs}
+                needs, flaw = tuple(need for need in needs if not flaws[need]), next(iter(flaws.values()))
             if not needs:
                 raise Refused(
                     AdminCode.FORBIDDEN,
@@ -217,7 +223,7 @@ class ChangeRequests:
             refuse_frozen(prepared.plan)
             if not content.is_forced:
                 self._changes.refuse_called(prepared)
-            valid = opening.valid_approvals(tx, self._publisher, self._named, row.id)
+            valid = opening.valid_approvals(tx, self._publisher, self._named, row.id, prepared.plan.needs)
             names = tuple(item.principal for item in valid if item.digest == row.content_digest)
             cause = Cause(row.id, principal.name, row.author, names, row.note, content.terms.managed_by)
             self._changes.carry_out(tx, prepared, cause)
@@ -283,13 +289,13 @@ class ChangeRequests:
             # Its documents do not fit the state any more; a rebase tells the author how.
             return "", last.revision if last else 0
         # What the protection asks for is part of what was looked at.
-        same = opening.needs_text(plan.needs) == row.needs
+        same = plan.needs == opening.needs_in(row)
         return plan.content if same else "", plan.base_revision
 
     def _refuse_unapproved(self, tx: Connection, row: ChangeRow, prepared: Prepared) -> None:
         """Hold what is about to be written to what was approved, in the transaction that writes it."""
         plan = prepared.plan
-        approvals = opening.valid_approvals(tx, self._publisher, self._named, row.id)
+        approvals = opening.valid_approvals(tx, self._publisher, self._named, row.id, plan.needs)
         missing = missing_approvals(plan.needs, approvals, plan.content)
         if plan.content != row.content_digest or missing:
             raise Refused(
@@ -307,8 +313,9 @@ class ChangeRequests:
         return row
 
     def _missing(self, tx: Connection, row: ChangeRow) -> tuple[tuple[Need, int], ...]:
-        approvals = opening.valid_approvals(tx, self._publisher, self._named, row.id)
-        return missing_approvals(opening.needs_in(row), approvals, row.content_digest)
+        needs = opening.needs_in(row)
+        approvals = opening.valid_approvals(tx, self._publisher, self._named, row.id, needs)
+        return missing_approvals(needs, approvals, row.content_digest)
 
     def _close(self, tx: Connection, row: ChangeRow, state: ChangeState, actor: str, reason: str) -> Standing:
         moved = opening.move_request(tx, self._publisher, row, state, actor, reason[:NOTE_CHARS_MAX])
@@ -318,7 +325,7 @@ class ChangeRequests:
         approvals = tuple(change_rows.read_approvals(tx, row.id))
         if ChangeState(row.state) in CLOSED:
             return Standing(row, approvals, ())
-        valid = opening.valid_approvals(tx, self._publisher, self._named, row.id)
+        valid = opening.valid_approvals(tx, self._publisher, self._named, row.id, opening.needs_in(row))
         counted = frozenset(item.principal for item in valid if item.digest == row.content_digest)
         return Standing(row, approvals, self._missing(tx, row), counted)
 

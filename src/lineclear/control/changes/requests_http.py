@@ -10,6 +10,7 @@ from lineclear.control.changes.apply import Applied
 from lineclear.control.changes.owners import owners_of
 from lineclear.control.changes.requests import ChangeRequests, Standing, visible
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Reach, Refused, row_limit
+from lineclear.domain.access_rules import Approvers
 from lineclear.domain.change_request import CLOSED, ChangeState
 from lineclear.domain.permissions import Permission
 from lineclear.store import control_rows as rows
@@ -57,6 +58,8 @@ class NeedFacts:
     approvals: int
     missing: int
     touches: tuple[str, ...]
+    approvers: Approvers
+    """Who counts, of all who may approve there."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,9 @@ def _detail(standing: Standing) -> ChangeDetail:
     return ChangeDetail(
         _facts(row),
         [
-            NeedFacts(need.environment, str(need.scope), need.approvals, missing.get(need, 0), need.touches)
+            NeedFacts(
+                need.environment, str(need.scope), need.approvals, missing.get(need, 0), need.touches, need.approvers
+            )
             for need in opening.needs_in(row)
         ],
         [
