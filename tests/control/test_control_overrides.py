@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from lineclear.base.clock import SystemClock
 from lineclear.control.audit import verify
+from lineclear.control.endpoint import Refused
 from lineclear.domain.overrides import Block, Revoke, Rollback
 from lineclear.domain.snapshot import RouteSection
 from lineclear.handover.override_desk import OverrideRefused
@@ -231,3 +232,33 @@ def test_a_journal_that_cannot_be_written_is_said_and_changes_nothing(shop: Cont
         shop.overrides.desk.stop("all", "ops", "fire")
     assert refused.value.kind == "unavailable"
     assert shop.overrides.desk.standing().ground.stops.stops == {}
+
+
+def test_ending_open_answers_is_said_again_and_recorded_without_moving_what_stands(shop: ControlPlane) -> None:
+    key = shop.keys.create("ann", "shop", "live")
+    revoked = shop.keys.revoke("ann", key.id, "rotated")
+    assert not revoked.cut_streams
+    again = shop.keys.revoke("bob", key.id, "it was stolen", cut_streams=True)
+    assert (again.app, again.environment, again.cut_streams) == ("shop", "live", True)
+    shop.overrides.do(lambda desk: desk.stop("all", "ops", "fire"))
+    done = shop.overrides.do(lambda desk: desk.stop("all", "bob", "it burns", cut_streams=True))
+    assert (done.changed, done.recorded, done.before, done.after) == (True, True, "stopped", "stopped")
+    assert done.summary == "all is stopped already, by ops: fire; open answers are ended"
+    # Who stopped it, when and why stay as they were, at the gateways and in the database.
+    assert shop.overrides.desk.standing().ground.stops.stops["all"].actor == "ops"
+    with shop.database.read() as tx:
+        assert [(row.actor, row.reason) for row in override_rows.read_stops(tx)] == [("ops", "fire")]
+        afters = [row.after for row in override_rows.read_overrides(tx, 10)]
+    assert afters == ["stopped, open answers ended", "stopped", "open answers ended", ""]
+    shop.overrides.do(lambda desk: desk.block("small@2", "ops", "bad weights"))
+    shop.overrides.do(lambda desk: desk.block("small@2", "bob", "very bad", cut_streams=True))
+    told = {event.action: event.reason for event in events(shop)}
+    assert told["key.revoked"] == "it was stolen (open answers were ended)"
+    assert told["ai.stopped"] == "it burns (open answers were ended)"
+    assert told["model.blocked"] == "very bad (open answers were ended)"
+    with pytest.raises(Refused, match="there is no key 'nothere'"):
+        shop.keys.revoke("ann", "nothere", cut_streams=True)
+    lines = [json.loads(line)["override"] for line in journal_path(shop.directory).read_text().splitlines()]
+    # What does not ask for it is written as it always was, so that a journal of before keeps its digests.
+    assert lines[0] == {"kind": "revoke", "key_id": key.id}
+    assert lines[1] == {"kind": "revoke", "key_id": key.id, "cut_streams": True}

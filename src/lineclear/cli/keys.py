@@ -6,7 +6,7 @@ from lineclear.cli.asking import demand_typed, is_someone_there
 from lineclear.cli.connect import admin_command
 from lineclear.cli.offered import names_of
 from lineclear.cli.output import Output
-from lineclear.cli.overriding import Overriding, override_command, show
+from lineclear.cli.overriding import Overriding, cut_streams_option, override_command, show
 from lineclear.cli.table import NounGroup
 from lineclear.client.admin import AdminClient, path_of
 
@@ -60,25 +60,31 @@ def list_keys(client: AdminClient, output: Output, app: str | None, environment:
 
 @keys.command()
 @click.argument("key_id", shell_complete=names_of("keys"))
+@cut_streams_option
 @click.option("--reason", default="", help="Why; kept in the audit trail.")
 @click.option("--yes", "is_confirmed", is_flag=True, help="Do not ask.")
 @override_command
-def revoke(overriding: Overriding, output: Output, key_id: str, reason: str, is_confirmed: bool) -> None:
+def revoke(
+    overriding: Overriding, output: Output, key_id: str, reason: str, cut_streams: bool, is_confirmed: bool
+) -> None:
     """Revoke a key by its id (or its whole text); no gateway takes it when this returns.
 
     At a terminal the app's name has to be typed if the key works in an environment of class live. A script is never
-    asked: a leaked key must go at once. Works without database and without control.
+    asked: a leaked key must go at once. Works without database and without control. Answers that are under way run to
+    their end, unless --cut-streams ends them too; it also ends those of a key that was revoked before.
     """
     if not is_confirmed and is_someone_there() and overriding.client is not None:
         _demand_app(overriding.client, id_of(key_id))
+    query = {"reason": reason, "cut_streams": "true" if cut_streams else None}
     answer = overriding.do(
-        lambda client: client.delete(path_of("keys", id_of(key_id)), {"reason": reason}),
-        lambda desk, actor: desk.revoke(id_of(key_id), actor, reason),
+        lambda client: client.delete(path_of("keys", id_of(key_id)), query),
+        lambda desk, actor: desk.revoke(id_of(key_id), actor, reason, cut_streams=cut_streams),
     )
     if "summary" in answer:
         show(output, answer)
         return
-    output.value(answer, [f"revoked {answer['id']} of app {answer['app']} in {answer['environment']}"])
+    ending = "; its open answers are ended" if answer["cut_streams"] else ""
+    output.value(answer, [f"revoked {answer['id']} of app {answer['app']} in {answer['environment']}{ending}"])
     if answer["gateways"]["silent"]:
         output.note(f"not acknowledged in time by: {', '.join(answer['gateways']['silent'])}")
 

@@ -33,6 +33,9 @@ ANSWER_S = 4.0
 """How long control may take; its own answer waits at most two seconds for gateways and database."""
 MASTER_KEY_FILE = "master.key"
 
+cut_streams_option = click.option(
+    "--cut-streams", is_flag=True, help="End open answers too; without it they run to their end."
+)
 reason_option = click.option("--reason", default="", help="Why; callers who are refused read it, and it is audited.")
 
 

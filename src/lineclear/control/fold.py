@@ -19,6 +19,7 @@ from lineclear.control.desired import decode, encode, noun_digest
 from lineclear.control.releases import PREVIOUS_MAX, release_id
 from lineclear.control.under_way import PLATFORM_ACTOR, end_open
 from lineclear.domain.catalogue import ModelStatus
+from lineclear.domain.cut import cutting
 from lineclear.domain.manifest import Kind, ManagedBy, Model, model_version_id
 from lineclear.domain.overlay import after_rollback
 from lineclear.domain.overrides import Block, Drill, OverrideEntry, Revoke, Rollback, Start, Stop, object_of
@@ -65,12 +66,16 @@ def fold_entries(tx: Connection, clock: Clock, entries: Sequence[OverrideEntry])
                 type(entry.override).__name__.lower(),
                 object_,
                 done.before,
-                done.after,
+                done.after if cutting(entry) is None else f"{done.after}, open answers ended".lstrip(", "),
                 done.problem,
                 entry.digest,
             ),
         )
-        reason = f"{entry.reason} (changed nothing: {done.problem})".strip() if done.problem else entry.reason
+        reason = entry.reason
+        if done.problem:
+            reason = f"{reason} (changed nothing: {done.problem})".strip()
+        elif cutting(entry) is not None:
+            reason = f"{reason} (open answers were ended)".strip()
         event = AuditEvent(done.action, object_, done.before, done.after, reason, change_of(entry))
         audit.record(tx, clock, entry.actor, [event], at_us=entry.at_us)
     return folded
@@ -98,6 +103,8 @@ def _apply(tx: Connection, clock: Clock, entry: OverrideEntry) -> _Done:
             rows.revoke_key(tx, fact.key_id, entry.at_us)
             return _Done(AuditAction.KEY_REVOKED, f"{key.app} {key.environment}", "")
         case Stop():
+            if any(row.scope == fact.scope for row in override_rows.read_stops(tx)):
+                return _Done(AuditAction.AI_STOPPED, "stopped", "stopped")
             override_rows.put_stop(tx, StopRow(fact.scope, entry.at_us, entry.actor, entry.reason))
             return _Done(AuditAction.AI_STOPPED, "running", "stopped")
         case Start():
@@ -165,6 +172,8 @@ def _block(tx: Connection, fact: Block, entry: OverrideEntry) -> _Done:
             continue
         for version in model.versions:
             if model_version_id(model.name, version.version) == fact.model:
+                if version.status is ModelStatus.BLOCKED:
+                    return _Done(action, ModelStatus.BLOCKED.value, ModelStatus.BLOCKED.value)
                 blocked = dataclasses.replace(
                     model,
                     versions=tuple(

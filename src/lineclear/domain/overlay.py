@@ -68,7 +68,8 @@ def overlay(ground: Ground, entries: Sequence[OverrideEntry], *, rehearse: bool 
                 kept = {id_: key for id_, key in access[name].keys.items() if id_ != key_id}
                 access[name] = AccessShard(kept)
             case Stop(scope=scope):
-                stops[scope] = StopEntry(scope, entry.actor, entry.reason, entry.at_us)
+                # Said again, to end open answers as well, a stop stays what it was, and whose.
+                stops.setdefault(scope, StopEntry(scope, entry.actor, entry.reason, entry.at_us))
             case Start(scope=scope):
                 stops.pop(scope, None)
             case _:

@@ -28,7 +28,13 @@ from lineclear.domain.overrides import (
 from lineclear.domain.readiness import RollbackImpossible, choose
 from lineclear.domain.snapshot import RouteSection
 from lineclear.handover.acks import ACCOUNTANT, read_acks
-from lineclear.handover.overrides import append_override, broken_journals, journal_path
+from lineclear.handover.overrides import (
+    JournalBroken,
+    append_override,
+    broken_journals,
+    journal_path,
+    read_overrides,
+)
 from lineclear.handover.poke import poke_all, poke_directory
 from lineclear.handover.standing import DeploymentReadiness, Standing, Standings, deployment_readiness, runtime_states
 
@@ -210,8 +216,8 @@ class OverrideDesk:
             Rollback(environment, route, stable, section.generation), actor, reason, candidate, stable, done
         )
 
-    def block(self, model: str, actor: str, reason: str) -> Overridden:
-        """Let a model version be called no more, anywhere.
+    def block(self, model: str, actor: str, reason: str, *, cut_streams: bool = False) -> Overridden:
+        """Let a model version be called no more, anywhere; with `cut_streams` its open answers end too.
 
         Raises:
             OverrideRefused: there is no such version.
@@ -220,27 +226,34 @@ class OverrideDesk:
         version = versions.get(model)
         if version is None:
             raise _unknown("model version", model, list(versions))
-        fact = Block(model)
+        fact, already = Block(model, cut_streams), ""
         if version.status is ModelStatus.BLOCKED:
-            return self._unchanged(fact, "blocked", f"{model} is blocked already")
-        return self._do(fact, actor, reason, version.status.value, "blocked", f"{model} is blocked")
+            already = " already"
+            if not cut_streams:
+                return self._unchanged(fact, "blocked", f"{model} is blocked already")
+        done = f"{model} is blocked{already}{_ending(fact)}"
+        return self._do(fact, actor, reason, version.status.value, "blocked", done)
 
-    def revoke(self, key_id: str, actor: str, reason: str) -> Overridden:
-        """Let a key be refused everywhere.
+    def revoke(self, key_id: str, actor: str, reason: str, *, cut_streams: bool = False) -> Overridden:
+        """Let a key be refused everywhere; with `cut_streams` its open answers end too, also if it is revoked already.
 
         Raises:
             OverrideRefused: no key of this id is in force.
         """
         key = self.standing().key(key_id)
+        if key is None and cut_streams and self._was_revoked(key_id):
+            done = f"key {key_id} is revoked already; its open answers are ended"
+            return self._do(Revoke(key_id, cut_streams), actor, reason, "", "", done)
         if key is None:
             raise OverrideRefused(
                 "not_found", f"there is no key {key_id!r} in force", "`lineclear keys list` shows ids"
             )
         whose = f"{key.app} {key.environment}"
-        return self._do(Revoke(key_id), actor, reason, whose, "", f"key {key_id} of app {key.app} is revoked")
+        fact = Revoke(key_id, cut_streams)
+        return self._do(fact, actor, reason, whose, "", f"key {key_id} of app {key.app} is revoked{_ending(fact)}")
 
-    def stop(self, scope: str, actor: str, reason: str) -> Overridden:
-        """Refuse the calls of a scope.
+    def stop(self, scope: str, actor: str, reason: str, *, cut_streams: bool = False) -> Overridden:
+        """Refuse the calls of a scope; with `cut_streams` its open answers end too.
 
         Raises:
             OverrideRefused: the scope is none, or names what is not there.
@@ -248,11 +261,13 @@ class OverrideDesk:
         standing = self.standing()
         _demand_scope(standing, scope)
         known = standing.ground.stops.stops.get(scope)
+        fact = Stop(scope, cut_streams)
         if known is not None:
-            return self._unchanged(
-                Stop(scope), "stopped", f"{scope} is stopped already, by {known.actor}: {known.reason}"
-            )
-        return self._do(Stop(scope), actor, reason, "running", "stopped", f"AI is stopped for {scope}")
+            already = f"{scope} is stopped already, by {known.actor}: {known.reason}"
+            if not cut_streams:
+                return self._unchanged(fact, "stopped", already)
+            return self._do(fact, actor, reason, "stopped", "stopped", f"{already}{_ending(fact)}")
+        return self._do(fact, actor, reason, "running", "stopped", f"AI is stopped for {scope}{_ending(fact)}")
 
     def start(self, scope: str, actor: str, reason: str) -> Overridden:
         """Lift a stop of exactly this scope.
@@ -283,6 +298,14 @@ class OverrideDesk:
             return section, choose(section, standing.readiness(section, runtime_states(self._run_dir)), to)
         except RollbackImpossible as error:
             raise OverrideRefused("not_found" if error.is_unknown else "conflict", str(error), error.hint) from error
+
+    def _was_revoked(self, key_id: str) -> bool:
+        """Whether the journal says so; the snapshot knows nothing of keys that are out of force."""
+        try:
+            entries = read_overrides(self._journal)
+        except JournalBroken as broken:
+            entries = broken.good
+        return any(isinstance(entry.override, Revoke) and entry.override.key_id == key_id for entry in entries)
 
     def _do(self, fact: Override, actor: str, reason: str, before: str, after: str, summary: str) -> Overridden:
         try:
@@ -336,6 +359,10 @@ class OverrideDesk:
 
 def _kind(fact: Override) -> str:
     return type(fact).__name__.lower()
+
+
+def _ending(fact: Block | Revoke | Stop) -> str:
+    return "; open answers are ended" if fact.cut_streams else ""
 
 
 def _demand_scope(standing: Standing, scope: str) -> None:

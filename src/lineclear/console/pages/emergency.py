@@ -17,6 +17,8 @@ PATH = "/emergency"
 SPAN = "24h"
 LEFT = frozenset({"blocked", "retired"})
 """Model versions that nobody calls any more."""
+CUTTING = frozenset({"/stops", "/blocks"})
+"""What ends open answers too, where its box is ticked."""
 
 
 def load(visit: Visit) -> dict[str, Any]:
@@ -133,7 +135,9 @@ def _overriding(
         if not reason:
             words = "say why: whoever is refused reads the reason, and so does the audit trail"
             raise Refused(AdminCode.INVALID_REQUEST, words, hint="go back, and fill in the reason")
-        body = {name: value for name in fields if (value := form.get(name, "").strip())}
+        body: dict[str, Any] = {name: value for name in fields if (value := form.get(name, "").strip())}
+        if path in CUTTING and form.get("cut_streams") == "yes":
+            body["cut_streams"] = True
         done = visit.post(path, {**body, "reason": reason})
         return {"done": done, "asked": body, "reason": reason, "back": back(form)}
 

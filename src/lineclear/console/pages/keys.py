@@ -76,8 +76,11 @@ def create(visit: Visit, form: Mapping[str, str]) -> dict[str, Any]:
 
 
 def revoke(visit: Visit, form: Mapping[str, str]) -> Onward:
-    """End a key at every gateway."""
-    visit.delete("/keys/{key_id}", {"reason": form.get("reason", "")}, key_id=visit.parts["key_id"])
+    """End a key at every gateway, and its open answers where that is ticked."""
+    query = {"reason": form.get("reason", "")}
+    if form.get("cut_streams") == "yes":
+        query["cut_streams"] = "true"
+    visit.delete("/keys/{key_id}", query, key_id=visit.parts["key_id"])
     return Onward("/keys", {"state": "revoked"})
 
 

@@ -8,6 +8,8 @@ from lineclear.control.keys.keys import CreatedKey, KeyFacts, Keys, RevokedKey
 from lineclear.domain.access import PLATFORM
 from lineclear.domain.permissions import Permission
 
+FLAG_VALUES = {"": False, "false": False, "true": True}
+
 
 @dataclass(frozen=True)
 class KeyRequest:
@@ -47,7 +49,12 @@ def endpoints(keys: Keys) -> tuple[Endpoint, ...]:
             key_id = call.path["key_id"]
             call.require(Permission.KEY_REVOKE, keys.scope_of_key(key_id), _unknown_key(key_id))
         call.asked.append(Permission.KEY_REVOKE)
-        return keys.revoke(call.principal.name, call.path["key_id"], call.query.get("reason", ""))
+        return keys.revoke(
+            call.principal.name,
+            call.path["key_id"],
+            call.query.get("reason", ""),
+            cut_streams=_flag(call.query.get("cut_streams", "")),
+        )
 
     root = f"{API_ROOT}/keys"
     return (
@@ -65,9 +72,19 @@ def endpoints(keys: Keys) -> tuple[Endpoint, ...]:
         ),
         Endpoint(
             "DELETE", f"{root}/{{key_id}}", Permission.KEY_REVOKE, revoke, "Revoke a key everywhere",
-            answer=RevokedKey, query=(QueryParameter("reason", "Why; kept in the audit trail."),), reach=Reach.OBJECT,
+            answer=RevokedKey, reach=Reach.OBJECT,
+            query=(
+                QueryParameter("reason", "Why; kept in the audit trail."),
+                QueryParameter("cut_streams", "`true` ends its open answers too; otherwise they run to their end."),
+            ),
         ),
     )  # fmt: skip
+
+
+def _flag(text: str) -> bool:
+    if text not in FLAG_VALUES:
+        raise Refused(AdminCode.INVALID_REQUEST, f"cut_streams is true or false, not {text!r}")
+    return FLAG_VALUES[text]
 
 
 def _unknown_app(app: str) -> Refused:

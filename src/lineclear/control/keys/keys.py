@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from lineclear.config.manifest_fields import near_words
 from lineclear.control import audit
@@ -62,6 +63,8 @@ class RevokedKey:
     environment: str
     revoked_at: str
     gateways: Acknowledgement
+    cut_streams: bool = False
+    """Its open answers were ended too."""
 
 
 class Keys:
@@ -113,23 +116,34 @@ class Keys:
         audit.record(tx, self._publisher.clock, actor, [event])
         return row, made.text.reveal()
 
-    def revoke(self, actor: str, key_id: str, reason: str = "") -> RevokedKey:
+    def revoke(self, actor: str, key_id: str, reason: str = "", *, cut_streams: bool = False) -> RevokedKey:
         """Take a key out of every gateway, with the database unusable too; revoking it again changes nothing.
+
+        With `cut_streams` its open answers end too, also those of a key that was revoked before.
 
         Raises:
             Refused: `not_found` if there is no such key.
         """
         try:
-            done = self._overrides.do(lambda desk: desk.revoke(key_id, actor, reason))
+            done = self._overrides.do(lambda desk: desk.revoke(key_id, actor, reason, cut_streams=cut_streams))
         except Refused as error:
             if error.code is not AdminCode.NOT_FOUND:
                 raise
             return self._revoked_before(key_id)
-        app, environment = done.before.split(" ")
-        at = _iso_of_us(self._publisher.clock.unix_us()) or ""
         answers = done.gateways
         gateways = Acknowledgement(self._publisher.last_revision, answers.acknowledged, answers.silent)
-        return RevokedKey(key_id, app, environment, at, gateways)
+        app, environment = done.before.split(" ") if done.before else self._owner(key_id)
+        at = _iso_of_us(self._publisher.clock.unix_us()) or ""
+        return RevokedKey(key_id, app, environment, at, gateways, cut_streams)
+
+    def _owner(self, key_id: str) -> tuple[str, str]:
+        """App and environment of a key that is out of force; empty while the database cannot be read."""
+        try:
+            with self._publisher.database.read() as tx:
+                row = rows.read_key(tx, key_id)
+        except SQLAlchemyError:
+            return "", ""
+        return ("", "") if row is None else (row.app, row.environment)
 
     def _revoked_before(self, key_id: str) -> RevokedKey:
         with self._publisher.database.read() as tx:

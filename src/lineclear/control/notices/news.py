@@ -152,7 +152,7 @@ def _dates(version: ModelVersion) -> dict[str, Any]:
 
 def _blocked(_tx: Connection, desired: Desired, event: AuditRow) -> Iterator[News]:
     id_ = event.object.partition("/")[2]
-    if event.after:
+    if event.after and event.after != event.before:
         words = f"is blocked (was {event.before}): it is called no more, in any environment"
         yield _version_news(desired, id_, NoticeKind.BLOCK, words, {"status": ModelStatus.BLOCKED.value})
 
@@ -166,8 +166,8 @@ def _version_news(desired: Desired, id_: str, kind: NoticeKind, words: str, fact
 
 
 def _stop(_tx: Connection, desired: Desired, event: AuditRow) -> Iterator[News]:
-    if event.before == event.after and event.action == AuditAction.AI_STARTED:
-        return  # nothing had been stopped
+    if event.before == event.after:
+        return  # nothing had been stopped, or it was already
     scope = event.object.partition("/")[2]
     kind, name = scope_parts(scope)
     environment, route = name.split("/", 1) if kind == "route" else ("", "")

@@ -62,6 +62,8 @@ class BlockRequest:
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
     model: str
     """`name@version`."""
+    cut_streams: bool = False
+    """Whether its open answers end too; otherwise they run to their end."""
     reason: str = ""
     expires_at_us: int | None = None
     """Unix microseconds after which whoever asked has given up and perhaps done it another way; None = never."""
@@ -69,11 +71,25 @@ class BlockRequest:
 
 @dataclass(frozen=True)
 class StopRequest:
-    """Whose calls are refused, or are served again."""
+    """Whose calls are refused."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
     scope: str
     """`all`, `app:NAME`, `route:ENVIRONMENT/NAME` or `provider:NAME`."""
+    cut_streams: bool = False
+    """Whether open answers end too; otherwise they run to their end."""
+    reason: str = ""
+    expires_at_us: int | None = None
+    """Unix microseconds after which whoever asked has given up and perhaps done it another way; None = never."""
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """Whose calls are served again."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    scope: str
+    """As it was stopped."""
     reason: str = ""
     expires_at_us: int | None = None
     """Unix microseconds after which whoever asked has given up and perhaps done it another way; None = never."""
@@ -172,16 +188,20 @@ class OverridesDesk:
     def block(self, call: Call) -> Overridden:
         asked: BlockRequest = call.body
         self._demand_in_time(asked.expires_at_us)
-        return self._overrides.do(lambda desk: desk.block(asked.model, call.principal.name, asked.reason))
+        who = call.principal.name
+        return self._overrides.do(
+            lambda desk: desk.block(asked.model, who, asked.reason, cut_streams=asked.cut_streams)
+        )
 
     def stop(self, call: Call) -> Overridden:
         asked: StopRequest = call.body
         self._demand_in_time(asked.expires_at_us)
         call.require(Permission.STOP_MAKE, self._stop_scope(asked.scope))
-        return self._overrides.do(lambda desk: desk.stop(asked.scope, call.principal.name, asked.reason))
+        who = call.principal.name
+        return self._overrides.do(lambda desk: desk.stop(asked.scope, who, asked.reason, cut_streams=asked.cut_streams))
 
     def start(self, call: Call) -> Overridden:
-        asked: StopRequest = call.body
+        asked: StartRequest = call.body
         self._demand_in_time(asked.expires_at_us)
         call.require(Permission.STOP_MAKE, self._stop_scope(asked.scope))
         return self._overrides.do(lambda desk: desk.start(asked.scope, call.principal.name, asked.reason))
@@ -306,7 +326,7 @@ def endpoints(overrides: Overrides, drills: Drills, database: Database, clock: C
         ),
         Endpoint(
             "POST", f"{root}/starts", Permission.STOP_MAKE, desk.start, "Lift a stop",
-            body=StopRequest, answer=Overridden, reach=Reach.OBJECT,
+            body=StartRequest, answer=Overridden, reach=Reach.OBJECT,
         ),
         Endpoint(
             "GET", f"{root}/overrides", Permission.AUDIT_READ, desk.list_overrides, "Overrides so far, newest first",
