@@ -13,6 +13,7 @@ from lineclear.domain.entry import HOUR_US
 from lineclear.domain.ledger import AttemptRecord
 from lineclear.domain.money import Price, Usage
 from lineclear.observe.period import instant_us, period_of, time_text
+from lineclear.observe.usage import FIGURES
 from lineclear.store.ledger import Ledger
 from lineclear.testing.clock import START_UNIX_US
 from lineclear.testing.records import Spool, exchange_id, intent, refusal, settle
@@ -89,9 +90,25 @@ def test_usage_counts_only_the_hours_asked_for(desk: LedgerDesk, spool: Spool) -
     assert desk.usage(ask({"since": "2027-01-15T09:00", "until": "2027-01-15T13:30Z"})).total["requests"] == 2
 
 
+def test_usage_tells_only_the_figures_asked_for(desk: LedgerDesk, spool: Spool) -> None:
+    write_day(spool)
+    whole = desk.usage(ask({"by": "route"}))
+    assert tuple(whole.total) == FIGURES
+    for figures in ("cost_usd", "requests,errors,waste_usd", "latency_ms_p95", *FIGURES):
+        names = figures.split(",")
+        part = desk.usage(ask({"by": "route", "figures": figures}))
+        assert part.total == {name: whole.total[name] for name in names}
+        assert part.rows == [{name: row[name] for name in ("route", *names)} for row in whole.rows]
+
+
 @pytest.mark.parametrize(
     "query",
-    [{"by": "caller"}, {"since": "soon"}, {"since": "2027-02-01", "until": "2027-01-01"}],
+    [
+        {"by": "caller"},
+        {"figures": "requests,smiles"},
+        {"since": "soon"},
+        {"since": "2027-02-01", "until": "2027-01-01"},
+    ],
 )
 def test_usage_refuses_what_it_does_not_know(desk: LedgerDesk, query: dict[str, str]) -> None:
     with pytest.raises(Refused) as caught:

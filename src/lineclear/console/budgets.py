@@ -77,7 +77,8 @@ class _Spent:
         if zone not in self._by_zone:
             month = month_period(self._visit.now_us // 1_000_000, zone_named(zone))
             since = datetime.fromtimestamp(month.start_s, UTC).isoformat()
-            report = self._visit.get("/usage", {"by": "team,app,route,environment", "since": since})
+            asked = {"by": "team,app,route,environment", "since": since, "figures": "cost_usd"}
+            report = self._visit.get("/usage", asked)
             counted_since = report["since"] if month.start_s % HOUR_S else None
             self._by_zone[zone] = month.id, counted_since, report["rows"]
         month_id, counted_since, rows = self._by_zone[zone]

@@ -4,7 +4,7 @@ In: microseconds. Out: counts by bucket, quantiles with a known error. Merging i
 to days and apps to teams without loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil, log2
 from typing import TypeAlias
 
@@ -38,16 +38,24 @@ def quantile_us(histogram: Mapping[int, int], share: float) -> int | None:
 
     The answer is the middle of the bucket on the log scale: at most 4.5 % from the true value.
     """
+    return quantiles_us(histogram, (share,))[0]
+
+
+def quantiles_us(histogram: Mapping[int, int], shares: Sequence[float]) -> list[int | None]:
+    """As `quantile_us` for several shares, which do not fall; the buckets are put in order once."""
     total = sum(histogram.values())
     if total == 0:
-        return None
-    rank = max(1, -int(-share * total // 1))
-    seen = 0
-    for bucket in sorted(histogram):
-        seen += histogram[bucket]
-        if seen >= rank:
-            return round(upper_us(bucket) * 2.0 ** (-0.5 / BUCKETS_PER_OCTAVE)) if bucket else 1
-    raise AssertionError("the ranks of a histogram add up to its total")
+        return [None] * len(shares)
+    found: list[int | None] = []
+    buckets = iter(sorted(histogram))
+    bucket, seen = 0, 0
+    for share in shares:
+        rank = max(1, -int(-share * total // 1))
+        while seen < rank:
+            bucket = next(buckets)
+            seen += histogram[bucket]
+        found.append(round(upper_us(bucket) * 2.0 ** (-0.5 / BUCKETS_PER_OCTAVE)) if bucket else 1)
+    return found
 
 
 def encode(histogram: Mapping[int, int]) -> bytes:

@@ -15,11 +15,12 @@ from lineclear.domain import histogram
 from lineclear.domain.entry import DAY_US, HOUR_US
 from lineclear.store.ledger_tables import day_rollups, rollups
 from lineclear.store.rollup import Rollup, RollupKey
-from lineclear.store.standing_rollups import SUM_MAX, read_rollups, rollup_of
+from lineclear.store.standing_rollups import SUM_MAX, read_rollups, rollup_of, whole_and_bare
 
 HOURS_PER_DAY = DAY_US // HOUR_US
 
 _COLUMNS = tuple(column.name for column in day_rollups.columns)
+_SELECT = whole_and_bare(day_rollups)
 _log = logging.getLogger("lineclear.ledger")
 
 
@@ -49,12 +50,12 @@ def forget_day(tx: Connection, day: int) -> None:
 
 
 def read_day(
-    connection: Connection, day: int, only: Mapping[str, str] | None = None
+    connection: Connection, day: int, only: Mapping[str, str] | None = None, *, with_histograms: bool = True
 ) -> list[tuple[RollupKey, Rollup]] | None:
     """A day's rollups, `only` those of these dimensions; None if the day is not folded."""
     wanted = [day_rollups.c[name] == value for name, value in (only or {}).items()]
-    statement = select(day_rollups).where(day_rollups.c.day == day, *wanted)
-    found = [rollup_of(row) for row in connection.execute(statement)]
+    statement = _SELECT[with_histograms].where(day_rollups.c.day == day, *wanted)
+    found = [rollup_of(row) for row in connection.execute(statement).all()]
     return found if found or is_folded(connection, day) else None
 
 

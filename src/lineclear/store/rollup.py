@@ -122,5 +122,9 @@ def _add_row(rollup: Rollup, row: EntryRow, basis_sums: tuple[int, int | None]) 
 
 
 def _add_counts(mine: Histogram, its: Mapping[int, int]) -> None:
+    if not mine:
+        mine.update(its)
+        return
+    before = mine.get
     for bucket, count in its.items():
-        mine[bucket] = mine.get(bucket, 0) + count
+        mine[bucket] = before(bucket, 0) + count

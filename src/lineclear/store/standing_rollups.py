@@ -7,7 +7,7 @@ Reads from the database only what it does not hold, or all of it when somebody e
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, select, tuple_
 
 from lineclear.domain import histogram
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS, rollups
@@ -64,22 +64,39 @@ class StandingRollups:
 
 
 def read_rollups(
-    connection: Connection, first_hour: int, last_hour: int, only: Mapping[str, str] | None = None
+    connection: Connection,
+    first_hour: int,
+    last_hour: int,
+    only: Mapping[str, str] | None = None,
+    *,
+    with_histograms: bool = True,
 ) -> Iterator[tuple[RollupKey, Rollup]]:
     """The rollups of the hours from `first_hour` to `last_hour`, both included; `only` those of these dimensions."""
     wanted = [rollups.c[name] == value for name, value in (only or {}).items()]
-    statement = select(rollups).where(rollups.c.hour.between(first_hour, last_hour), *wanted)
+    statement = _SELECT[with_histograms].where(rollups.c.hour.between(first_hour, last_hour), *wanted)
     for row in connection.execute(statement):
         yield rollup_of(row)
 
 
+def whole_and_bare(table: Table) -> Mapping[bool, Select[Any]]:
+    """What to ask of `rollups` or `day_rollups` with histograms (True) and without: they are half of the work.
+
+    Made once, because to make a statement of so many columns costs as much as to carry it out. Any: of several types.
+    """
+    return {True: select(table), False: select(*list(table.columns)[:_DURATIONS])}
+
+
 def rollup_of(row: Row[Any]) -> tuple[RollupKey, Rollup]:
-    """A row of `rollups` or `day_rollups` as its key and its sums. Any: the columns are of several types."""
+    """A row of `whole_and_bare` as its key and its sums; without histograms where it has none. Any: as there."""
     rollup = Rollup()
     rollup.sums = list(row[_SUMS])
-    rollup.durations = histogram.decode(bytes(row[_DURATIONS]))
-    rollup.first_events = histogram.decode(bytes(row[_FIRST_EVENTS]))
+    if len(row) > _DURATIONS:
+        rollup.durations = histogram.decode(bytes(row[_DURATIONS]))
+        rollup.first_events = histogram.decode(bytes(row[_FIRST_EVENTS]))
     return tuple(row[_KEY]), rollup
+
+
+_SELECT = whole_and_bare(rollups)
 
 
 def _state_of(tx: Connection) -> tuple[object, int] | None:

@@ -67,7 +67,8 @@ def _over_time(
         times = [text[:10] for text in times]
     names = [row[by] for row in ranked[:SERIES_MAX]]
     sums = {at: dict.fromkeys([*names, OTHERS], Decimal(0)) for at in times}
-    for row in visit.get("/usage", {"by": f"{step},{by}", "since": since, **narrowed})["rows"]:
+    asked = {"by": f"{step},{by}", "since": since, "figures": "cost_usd", **narrowed}
+    for row in visit.get("/usage", asked)["rows"]:
         if row[step] in sums:
             series = row[by] if row[by] in names else OTHERS
             sums[row[step]][series] += Decimal(row["cost_usd"])

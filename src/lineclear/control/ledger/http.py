@@ -35,7 +35,7 @@ from lineclear.observe.explain import PriceOf, explain_entry, explain_open, find
 from lineclear.observe.logs import list_logs, log_line
 from lineclear.observe.period import Period, period_of
 from lineclear.observe.reviews import reviews_of
-from lineclear.observe.usage import GROUPS, USAGE_NARROW_BY, UsageQuestion, UsageReport, sum_usage
+from lineclear.observe.usage import FIGURES, GROUPS, USAGE_NARROW_BY, UsageQuestion, UsageReport, sum_usage
 from lineclear.store.ledger import Ledger
 
 LOGS_DEFAULT = 100
@@ -103,12 +103,12 @@ class LedgerDesk:
 
     def usage(self, call: Call) -> UsageReport:
         """Sums by the names in `by`."""
-        by = tuple(name.strip() for name in call.query.get("by", "route").split(",") if name.strip())
+        by = _names(call, "by", "route")
+        figures = _names(call, "figures", ",".join(FIGURES))
         self._ingest.catch_up()
         try:
-            report = sum_usage(
-                self._ledger, UsageQuestion(by, self._period(call), own_part(call, _only(call, USAGE_NARROW_BY)))
-            )
+            only = own_part(call, _only(call, USAGE_NARROW_BY))
+            report = sum_usage(self._ledger, UsageQuestion(by, self._period(call), only, figures=figures))
         except ValueError as error:
             raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
         return replace(report, demo=self.is_demo)
@@ -229,6 +229,7 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
             "Requests, errors, tokens, cost and latency by any dimension",
             query=(
                 QueryParameter("by", f"comma-separated: {', '.join(GROUPS)}; default route"),
+                QueryParameter("figures", f"comma-separated, only these: {', '.join(FIGURES)}; default all"),
                 *_PERIOD,
                 *(QueryParameter(name, f"only this {name}") for name in USAGE_NARROW_BY),
             ),
@@ -318,6 +319,10 @@ def _unknown(request: str) -> Refused:
 
 def _only(call: Call, names: tuple[str, ...]) -> dict[str, str]:
     return {name: call.query[name] for name in names if name in call.query}
+
+
+def _names(call: Call, parameter: str, default: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in call.query.get(parameter, default).split(",") if name.strip())
 
 
 def _flag(call: Call, name: str) -> bool:
