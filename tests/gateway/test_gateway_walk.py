@@ -311,6 +311,24 @@ def test_a_vendors_error_inside_a_stream_goes_out_as_it_came(tmp_path: Path) -> 
     run(tmp_path, Plan(models=(model("ill"),), routes=(route("alone", "ill"),)), play)
 
 
+@BOTH
+def test_text_that_comes_with_an_error_in_one_read_is_delivered_and_charged(tmp_path: Path, dialect: str) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("ill", always="error-after=2,at-once")
+        answer = await house.call(MAKERS[dialect](KEY, "pair", "x", stream=True))
+        assert answer.status == 200
+        assert answer.body.index(b"w0") < answer.body.index(b"w1") < answer.body.index(b'"error"')
+        settle = house.settle_of(answer)
+        assert (settle.outcome, settle.error_code, len(settle.attempts)) == ("truncated", "upstream_error", 1)
+        assert settle.usage.output_tokens > 0
+        assert settle.cost_nano_usd > 0
+        house.vendor.set_script("ill", always="error-after=0,at-once")
+        answer = await house.call(MAKERS[dialect](KEY, "pair", "x", stream=True))
+        assert (answer.failure, house.settle_of(answer).model) == ("", "good@1")
+
+    run(tmp_path, Plan(models=(model("ill"),), routes=(route("pair", "ill", fallback=("good@1",)),)), play)
+
+
 def test_a_malformed_event_is_dropped_and_counted(tmp_path: Path) -> None:
     async def play(house: House) -> None:
         house.vendor.set_script("ill", always="malformed-after=2")
@@ -706,13 +724,16 @@ def test_before_the_first_snapshot_nothing_is_ready(tmp_path: Path) -> None:
     run(tmp_path, Plan(), play)
 
 
-def test_one_callers_short_deadline_costs_others_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("slow", "stream", "status"), [("delay-ms=2000", False, 504), ("event-delay-ms=50,tokens=40", True, 200)]
+)
+def test_one_callers_short_deadline_costs_others_nothing(tmp_path: Path, slow: str, stream: bool, status: int) -> None:
     async def play(house: House) -> None:
-        house.vendor.set_script("good", following=["delay-ms=200"] * 6)
-        call = chat_call(KEY, "good", "x")
-        for _ in range(6):
-            late = await house.call(Call(call.path, {**call.headers, "x-lineclear-timeout-ms": "20"}, call.body))
-            assert late.status == 504
+        house.vendor.set_script("good", following=[slow] * 6)
+        call = chat_call(KEY, "good", "x", stream=stream)
+        hasty = Call(call.path, {**call.headers, "x-lineclear-timeout-ms": "1000"}, call.body)
+        for late in await asyncio.gather(*(house.call(hasty) for _ in range(6))):
+            assert (late.status, b"upstream_timeout" in late.body) == (status, True)
         assert (await house.call(call)).status == 200
 
     run(tmp_path, Plan(), play)

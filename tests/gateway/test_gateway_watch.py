@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from lineclear.domain.exchange import (
+    Dialect,
     Event,
     Failed,
     Finished,
@@ -22,7 +23,9 @@ from lineclear.domain.exchange import (
     UsageReported,
 )
 from lineclear.domain.money import Usage
+from lineclear.gateway.guardrails import Checks
 from lineclear.gateway.watch import FOLDS, Watch
+from lineclear.gateway.withhold import Withheld
 
 
 def watching(*events: Event, drop: bool = True) -> Watch:
@@ -76,6 +79,26 @@ def test_frames_pass_in_order_and_the_end_is_held_back() -> None:
     assert watch.tail == b"g"
     assert (watch.malformed, watch.native_stop, watch.model_echo, watch.response_id) == (1, "stop", "m", "id")
     assert watch.is_complete
+
+
+@pytest.mark.parametrize("has_guard", [False, True])
+@pytest.mark.parametrize(
+    ("frames", "passed", "tail", "is_committed"),
+    [
+        ([(TextDelta("a"),), (Failed("x", ""),)], b"0", b"1", True),
+        ([(Started("id", "m"),), (Failed("x", ""),)], b"0", b"1", False),
+        ([(Failed("x", ""),), (TextDelta("late"),), (Terminated(),)], b"", b"0", False),
+        ([(Finished(StopReason.UNKNOWN, "error"), Failed("x", ""))], b"", b"0", False),
+        ([(Finished(StopReason.END, "stop"),), (Failed("x", ""),)], b"0", b"1", True),
+    ],
+)
+def test_an_error_in_the_same_read_ends_the_answer_and_takes_nothing_back(
+    has_guard: bool, frames: list[tuple[Event, ...]], passed: bytes, tail: bytes, is_committed: bool
+) -> None:
+    guard = Withheld(Checks((), (), {}, (), (), ()), Dialect.OPENAI) if has_guard else None
+    watch = Watch(drop_usage_frame=True, guard=guard)
+    assert watch.take([Frame(b"%d" % place, events) for place, events in enumerate(frames)]) == passed
+    assert (watch.tail, watch.committed) == (tail, is_committed)
 
 
 def test_a_usage_frame_that_was_asked_for_passes() -> None:

@@ -193,6 +193,8 @@ async def _open_stream(reserved: Reserved, candidate: Candidate, number: int, ca
     while not watch.committed:
         data = await call.read()
         first_bytes += watch.take(reader.feed(data) if data else reader.end())
+        if watch.committed:
+            break  # what came before an error in the same read is the caller's, and is paid for
         if watch.failed is not None:
             raise UpstreamError(
                 ErrorCode.UPSTREAM_ERROR,
@@ -201,9 +203,8 @@ async def _open_stream(reserved: Reserved, candidate: Candidate, number: int, ca
                 sent=Sent.YES,
                 status=call.status,
                 phase="first_event",
+                hint="try again after a moment",
             )
-        if watch.committed:
-            break
         if not data:
             raise bad_response("the target's stream ended before any content", call.status)
         if len(first_bytes) > PREAMBLE_BYTES_MAX:
@@ -236,7 +237,7 @@ async def _raise_refused(call: UpstreamCall, reserved: Reserved, clock: Clock) -
 
 def _blame(error: UpstreamError, reserved: Reserved, candidate: Candidate, where: Address) -> None:
     """Notes a failure against whom it speaks: one process of the target, the whole of it, or nobody but the caller."""
-    is_callers = _is_callers_doing(error, reserved, candidate)
+    is_callers = is_callers_doing(error, reserved, candidate)
     # Nobody can ask for a process that is gone.
     if candidate.replicas is not None and (error.phase in GONE_PHASES or not is_callers):
         operation = reserved.planned.admitted.parsed.identified.head.operation
@@ -246,7 +247,7 @@ def _blame(error: UpstreamError, reserved: Reserved, candidate: Candidate, where
         _learn(error, candidate.health, where.credential_id)
 
 
-def _is_callers_doing(error: UpstreamError, reserved: Reserved, candidate: Candidate) -> bool:
+def is_callers_doing(error: UpstreamError, reserved: Reserved, candidate: Candidate) -> bool:
     """A fault or a deadline that the caller asked for says nothing of the target, and must not cost others anything."""
     head = reserved.planned.admitted.parsed.identified.head
     if error.status == 403 and head.operation not in CONVERSATIONS:

@@ -13,7 +13,7 @@ from lineclear.domain.errors import AttemptClass, CallerError, ErrorCode, Linecl
 from lineclear.domain.ledger import LedgerSink, Outcome, Settle
 from lineclear.domain.money import NO_USAGE, CostBasis, Usage, cost_nano_usd
 from lineclear.gateway.accounts import AccountantClient
-from lineclear.gateway.attempt import Opened
+from lineclear.gateway.attempt import Opened, is_callers_doing
 from lineclear.gateway.plan import Planned
 from lineclear.gateway.relay import Relayed, rules_of
 from lineclear.gateway.reserve import Reserved
@@ -84,7 +84,9 @@ def settle(
         opened.candidate.health.end()
         if relayed.outcome is OK:
             opened.candidate.health.succeeded()
-        elif isinstance(relayed.error, UpstreamError):
+        elif isinstance(relayed.error, UpstreamError) and not is_callers_doing(
+            relayed.error, opened.reserved, opened.candidate
+        ):
             opened.candidate.health.failed()
         error = relayed.error
         trace.end_attempt(

@@ -5,6 +5,7 @@ the commit point and by `relay` after it. Must not: write to anyone.
 """
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, Final
 
 from lineclear.domain.exchange import (
@@ -74,6 +75,7 @@ class Watch:
         if self.guard is not None:
             return self._take_guarded(frames, self.guard)
         passed: list[bytes] = []
+        was_committed = self.committed
         for frame in frames:
             held = False
             for event in frame.events:
@@ -82,10 +84,14 @@ class Watch:
                 passed.append(frame.raw)
             elif self.terminated or self.failed is not None:
                 self.tail += frame.raw
+                if self.failed is not None:
+                    self._end_in_error(frames, frame, was_committed=was_committed)
+                    break
         return b"".join(passed) if len(passed) != 1 else passed[0]
 
     def _take_guarded(self, frames: list[Frame], guard: Withheld) -> bytes:
         passed: list[Frame] = []
+        was_committed = self.committed
         for frame in frames:
             held = [self.see(event) for event in frame.events]
             if not any(held):
@@ -97,7 +103,19 @@ class Watch:
                 else:
                     guard.look_at_end(frame)
                     self.tail += frame.raw
+                if self.failed is not None:
+                    self._end_in_error(frames, frame, was_committed=was_committed)
+                    break
         return guard.pass_on(passed, is_over=self.terminated or self.failed is not None)
+
+    def _end_in_error(self, frames: list[Frame], last: Frame, *, was_committed: bool) -> None:
+        """Nothing follows an error, and a stop reason in its own event is no content: the try may be another's."""
+        before = takewhile(lambda frame: frame is not last, frames)
+        self.committed = (
+            was_committed
+            or any(type(event) in COMMITTING for frame in before for event in frame.events)
+            or any(type(event) in CONTENT for event in last.events)
+        )
 
     def see(self, event: Event) -> bool:
         """Fold one event; returns whether its frame is to be held back or dropped."""
@@ -185,6 +203,9 @@ def _see_malformed(watch: Watch, _event: Malformed) -> bool:
 
 SAYING: Final = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ToolArgumentsDelta})
 """Events that hold text."""
+CONTENT: Final = SAYING | {ToolCallStarted, OpaqueContent}
+COMMITTING: Final = CONTENT | {Finished, Terminated}
+"""Once one of these has been seen, no other target is asked."""
 FOLDS: Final[dict[type, Callable[[Watch, Any], bool]]] = {
     TextDelta: _see_text,
     ReasoningDelta: _see_text,

@@ -45,6 +45,8 @@ class Script:
     """End the stream cleanly after this many content events, without stop reason and end marker."""
     error_after: int = -1
     """Send the dialect's error event after this many content events and end; 0 = before any content."""
+    at_once: bool = False
+    """Send all of a stream in one write, so that it arrives in one read."""
     malformed_after: int = -1
     """Insert one event that is not JSON after this many content events."""
     no_terminator: bool = False

@@ -204,6 +204,8 @@ class _Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body = bytearray()
+        self._gathered: bytearray | None = None
+        """What is to go out in one write; None = everything goes out as it is said."""
 
     # asyncio's callbacks
 
@@ -328,7 +330,9 @@ class _Connection(asyncio.Protocol):
         elif script.html:
             self._whole(200, b"<html><body>Bad gateway</body></html>", "text/html")
         elif asked.stream:
+            self._gathered = bytearray() if script.at_once else None
             await self._stream(asked, script)
+            self._send_gathered()
         else:
             await self._whole_call(asked, script)
         if script.close_after:
@@ -416,7 +420,15 @@ class _Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._gone.is_set() or self._transport is None or self._transport.is_closing():
             raise ConnectionAbortedError
-        self._transport.write(data)
+        if self._gathered is not None:
+            self._gathered += data
+        else:
+            self._transport.write(data)
+
+    def _send_gathered(self) -> None:
+        if self._gathered is not None:
+            gathered, self._gathered = bytes(self._gathered), None
+            self._write(gathered)
 
     def _close(self) -> None:
         if self._transport is not None:
