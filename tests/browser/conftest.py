@@ -73,9 +73,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory, child_environment: Mapping
 def compare(platform: Platform) -> None:
     """Two releases, by hand and by an eval."""
     admin = platform.admin
-    admin("POST", "/api/v1/datasets", {"name": "planted", "team": manifests.TEAM, "content": hostile.cases()})
+    admin("POST", "/api/v1/datasets", {"name": "planted", "team": hostile.COMPARERS, "content": hostile.cases()})
     asked = {"route": "compared", "environment": "live", "candidate_from": "test"}
-    admin("POST", "/api/v1/replays", {**asked, "dataset": "planted", "app": "caller"})
+    admin("POST", "/api/v1/replays", {**asked, "dataset": "planted", "app": "comparer"})
     admin("POST", "/api/v1/eval-runs", {**asked, "eval": "planted"})
     platform.wait_for(
         lambda: (

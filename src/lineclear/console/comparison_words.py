@@ -72,6 +72,9 @@ def decision(run: Mapping[str, Any]) -> tuple[str, str]:
     """What a run means, in a sentence, and what that follows from."""
     if run["verdict"] is None:
         return "It is under way.", run["words"]
+    if not run["stable"] and run["verdict"] in ("pass", "fail"):
+        words = "passed: every check reached" if run["verdict"] == "pass" else "failed: a check did not reach"
+        return f"The release {words} what a first release has to.", run["words"]
     if run["verdict"] == "pass":
         return "The candidate passed: at no check is it worse than stable by the margin.", run["words"]
     if run["verdict"] == "fail":

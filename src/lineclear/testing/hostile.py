@@ -25,6 +25,8 @@ TEXT = (
 LINE = TEXT.encode("ascii", "ignore").decode()
 """The same where only ASCII may stand."""
 KEY = "hostile-key"
+COMPARERS = "comparers"
+"""A team whose budget lets it ask each case of two releases."""
 
 
 def documents(port: int, stepped_tokens: int = 8) -> list[Document]:
@@ -44,8 +46,10 @@ def documents(port: int, stepped_tokens: int = 8) -> list[Document]:
         manifests.app("idle"),
         {"kind": "Rollout", "name": "careful", "steps": [{"weight": {"percent": 10, "bake_s": 3600}}]},
         manifests.route("stepped", "second", rollout="careful", max_tokens=stepped_tokens),
+        manifests.team(COMPARERS),
+        manifests.app("comparer", COMPARERS),
         {
-            "kind": "Route", "name": "compared", "team": manifests.TEAM,
+            "kind": "Route", "name": "compared", "team": COMPARERS,
             "environments": {
                 environment: {"targets": [{"model": f"{name}@1"}]}
                 for environment, name in zip(("live", "test"), names, strict=True)
@@ -56,7 +60,7 @@ def documents(port: int, stepped_tokens: int = 8) -> list[Document]:
             "rules": [{"id": "tagged", "when": {"tag": [LINE[:60]]}, "then": "allow", "description": TEXT}],
         },
         {
-            "kind": "Eval", "name": "planted", "team": manifests.TEAM, "app": "caller", "dataset": "planted",
+            "kind": "Eval", "name": "planted", "team": COMPARERS, "app": "comparer", "dataset": "planted",
             "description": TEXT, "checks": [{"id": "asked", "judge": {"route": "simulated", "question": TEXT}}],
         },
     ]  # fmt: skip
