@@ -240,6 +240,7 @@ EFFECTS: Mapping[str, Effect] = {
     "Eval.app": Effect(Where.COURSE, "other"),
     "Eval.spend_usd": Effect(Where.COURSE, "2"),
     "Eval.description": fact(),
+    "Eval.at_least": Effect(Where.COURSE, 0.75),
     "Eval.checks.*.id": Effect(Where.COURSE, "other"),
     "Eval.checks.*.exact.ignore_case": Effect(Where.COURSE, value=False),
     "Eval.checks.*.regex": Effect(Where.COURSE, "b", "Eval pattern"),

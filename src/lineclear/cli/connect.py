@@ -28,6 +28,7 @@ EXIT_BY_CODE: Mapping[str, ExitCode] = {
     "conflict": ExitCode.CONFLICT,
     "stale_plan": ExitCode.CONFLICT,
     "frozen": ExitCode.CONFLICT,
+    "gate_not_passed": ExitCode.GATE_FAILED,
     "request_timeout": ExitCode.UNAVAILABLE,
     "body_too_large": ExitCode.USAGE,
     "rate_limited": ExitCode.UNAVAILABLE,

@@ -57,7 +57,10 @@ def list_evals(client: AdminClient, output: Output) -> None:
 def run_eval(
     client: AdminClient, output: Output, name: str, route: str, environment: str, candidate_from: str, wait: bool
 ) -> None:
-    """Hold a candidate release to an Eval against stable; with --wait exits 8 unless it passes."""
+    """Hold a candidate release to an Eval against stable, or by itself where nothing serves yet.
+
+    With --wait it exits 8 unless it passes.
+    """
     asked = {"eval": name, "route": route, "environment": environment, "candidate_from": candidate_from}
     _told(client, output, client.post(path_of("eval-runs"), asked), wait=wait)
 
@@ -107,17 +110,34 @@ def _told(client: AdminClient, output: Output, answer: Mapping[str, Any], *, wai
         raise click.exceptions.Exit(ExitCode.GATE_FAILED)
 
 
+def _against(run: Mapping[str, Any]) -> str:
+    return f"against {run['stable']}" if run["at_least"] is None else "by itself: nothing serves there yet"
+
+
+def _alone_lines(check: Mapping[str, Any], at_least: float) -> list[str]:
+    """A check of a release by itself, which counts and infers nothing."""
+    score = "unknown" if check["candidate_score"] is None else f"{check['candidate_score']:.3f}"
+    lines = [
+        f"check {check['id']} ({check['kind']}): {check['verdict']}, score {score} of {at_least:g} that is asked, "
+        f"over {check['cases']} cases, unknown {check['unknown']}"
+    ]
+    return [*lines, f"  lowest at {', '.join(check['worst_cases'])}"] if check["worst_cases"] else lines
+
+
 def detail_lines(answer: Mapping[str, Any]) -> list[str]:
     """A run for a person."""
     run = answer["run"]
     lines = [
         f"{run['id']} {run['verdict'] or run['state']}: {run['title']}, route {run['route']} in {run['environment']}",
-        f"{run['candidate']} (in {run['candidate_from']}) against {run['stable']}, dataset {run['dataset']}",
+        f"{run['candidate']} (in {run['candidate_from']}) {_against(run)}, dataset {run['dataset']}",
         run["words"],
         f"spent {run['spent_usd']} of {run['spend_cap_usd']} USD; a candidate passes with {run['cases_needed']} cases "
         "at the least",
     ]
     for check in answer["checks"]:
+        if run["at_least"] is not None:
+            lines += _alone_lines(check, run["at_least"])
+            continue
         scores = [
             "unknown" if check[name] is None else f"{check[name]:.3f}" for name in ("candidate_score", "stable_score")
         ]

@@ -20,6 +20,7 @@ QUESTION_CHARS_MAX: Final = 8_000
 REPEATS_MAX: Final = 9
 MARGIN_MIN: Final = 0.001
 MARGIN_MAX: Final = 0.5
+AT_LEAST_MIN: Final = 0.01
 DATASET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(@[0-9a-f]{16})?")
 ENTRY_POINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 ANSWERED: Final = "answered"
@@ -30,6 +31,8 @@ def check_eval(one: Eval) -> Iterator[Mistake]:
     """Every mistake of one Eval but its names' and its money's."""
     yield from _dataset(one.dataset, ("dataset",))
     yield from _verdict(one.verdict, ("verdict",))
+    if one.at_least is not None:
+        yield from _within(one.at_least, AT_LEAST_MIN, 1, ("at_least",))
     yield from _above_nothing(one.spend_usd, ("spend_usd",))
     if len(one.checks) > CHECKS_MAX:
         yield ("checks",), "too_large", f"more than {CHECKS_MAX} checks"

@@ -160,6 +160,7 @@ _BOUNDS: Mapping[str, Schema] = {
     **{f"{name}.dataset": {"pattern": f"^{eval_rules.DATASET.pattern}$"} for name in ("Eval", "ReplayStep")},
     **{f"{name}.spend_usd": _MONEY for name in ("Eval", "ReplayStep")},
     "ReplayStep.max_changed": {"minimum": 0, "maximum": 1},
+    "Eval.at_least": {"minimum": eval_rules.AT_LEAST_MIN, "maximum": 1},
     "Eval.checks": {"maxItems": eval_rules.CHECKS_MAX},
     "EvalCheck.id": _NAME,
     "EvalCheck.regex": {"maxLength": eval_rules.PATTERN_CHARS_MAX},

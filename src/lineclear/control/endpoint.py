@@ -39,6 +39,7 @@ class AdminCode(StrEnum):
     CONFLICT = "conflict"
     STALE_PLAN = "stale_plan"
     FROZEN = "frozen"
+    GATE_NOT_PASSED = "gate_not_passed"
     REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     RATE_LIMITED = "rate_limited"
@@ -55,6 +56,7 @@ HTTP_STATUS: Mapping[AdminCode, int] = {
     AdminCode.CONFLICT: 409,
     AdminCode.STALE_PLAN: 409,
     AdminCode.FROZEN: 409,
+    AdminCode.GATE_NOT_PASSED: 409,
     AdminCode.REQUEST_TIMEOUT: 408,
     AdminCode.BODY_TOO_LARGE: 413,
     AdminCode.RATE_LIMITED: 429,

@@ -104,6 +104,8 @@ class EvalSpec(msgspec.Struct, frozen=True):
     ratio: float
     alpha: float
     spend_cap_nano_usd: int
+    at_least: float | None = None
+    """What every check has to reach where a release is judged by itself; None = it is not."""
 
     @property
     def title(self) -> str:
@@ -123,7 +125,7 @@ class EvalSpec(msgspec.Struct, frozen=True):
 def spec_of_eval(one: Eval) -> EvalSpec:
     """What an Eval asks for."""
     checks = (Check(ANSWERED_ID, Answered()), *(Check(check.id, _way(check)) for check in one.checks))
-    return _spec(one.name, one.team, one, checks, one.verdict)
+    return msgspec.structs.replace(_spec(one.name, one.team, one, checks, one.verdict), at_least=one.at_least)
 
 
 def spec_of_replay(step: ReplayStep) -> EvalSpec:

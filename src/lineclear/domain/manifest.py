@@ -527,6 +527,8 @@ class Eval(Noun):
     spend_usd: str = "1"
     """The most that one run may cost, judges included."""
     description: str = ""
+    at_least: float | None = None
+    """What every check, `answered` too, has to score on average of a first release; None = it judges none by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -774,7 +776,7 @@ class RouteEnvironment(Noun):
     timeouts: RouteTimeouts = RouteTimeouts()
     capture: CaptureMode = CaptureMode.NONE
     rollout: str = "immediate"
-    """`immediate`, or a Rollout: how a change of it reaches callers. The first release is always immediate."""
+    """`immediate`, or a Rollout: how a change of it reaches callers. The first release is, once its gates let it."""
     guardrails: tuple[str, ...] = ()
     """Pinned in the release, with what they say now."""
     parameters: Parameters = Parameters()

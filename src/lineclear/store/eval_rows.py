@@ -125,6 +125,16 @@ def read_runs_in(tx: Connection, state: str) -> list[EvalRow]:
     return [EvalRow(**row) for row in tx.execute(query).mappings()]
 
 
+def runs_of_deployment(tx: Connection, environment: str, route: str) -> list[EvalRow]:
+    """Those of a route in an environment, newest first."""
+    query = (
+        select(eval_runs)
+        .where(eval_runs.c.environment == environment, eval_runs.c.route == route)
+        .order_by(eval_runs.c.created_us.desc(), eval_runs.c.id.desc())
+    )
+    return [EvalRow(**row) for row in tx.execute(query.limit(LIST_ROWS_MAX)).mappings()]
+
+
 def delete_runs_beyond(tx: Connection, kept_max: int, ended: Collection[str]) -> None:
     """Forget the oldest that have ended, so that this many runs are left."""
     newest = select(eval_runs.c.id).order_by(eval_runs.c.created_us.desc(), eval_runs.c.id.desc()).limit(kept_max)

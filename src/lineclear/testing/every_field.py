@@ -98,6 +98,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
     "Policy plain": {"kind": "Policy", "name": "plain", "rules": [{"id": "none", "when": {}, "then": "deny"}]},
     "Eval": {
         "kind": "Eval", "name": "answers", "team": "payers", "dataset": "letters", "app": "caller", "description": "a",
+        "at_least": 0.5,
         "spend_usd": "1", "verdict": {"margin": 0.1, "ratio": 1.5, "alpha": 0.1},
         "checks": [{"id": "right", "exact": {"ignore_case": True}}],
     },

@@ -19,6 +19,7 @@ from lineclear.control.changes.carry_out import Cause, applied_row, carry_out
 from lineclear.control.changes.check import new_channel_secrets
 from lineclear.control.changes.content import Content
 from lineclear.control.changes.drift import Drift, deployment_drift, stored_drift, went_back
+from lineclear.control.changes.first_gates import first_gates, refuse_ungated
 from lineclear.control.changes.plan import FILE_TERMS, Before, ChangeTerms, Plan, Prepared, prepare
 from lineclear.control.changes.protection import frozen_by
 from lineclear.control.changes.radius import Recorded
@@ -213,6 +214,7 @@ class Changes:
             if prepared.plan.needs:
                 raise MustWait
             refuse_frozen(prepared.plan)
+            refuse_ungated(tx, prepared)
             cause = _cause(change_id, author, _note(note, reading, prepared.plan))
             self.carry_out(tx, prepared, cause)
             rows.add_change(tx, applied_row(prepared, cause, self.publisher.clock.unix_us()))
@@ -253,7 +255,8 @@ class Changes:
         if not prepared.plan.has_changes:
             return prepared
         frozen = frozen_by(prepared.move, self.publisher.clock.unix_us())
-        return replace(prepared, plan=replace(prepared.plan, frozen=frozen))
+        warnings = (*prepared.plan.warnings, *(gate.words for gate in first_gates(tx, prepared)))
+        return replace(prepared, plan=replace(prepared.plan, frozen=frozen, warnings=warnings))
 
     def carry_out(self, tx: Connection, prepared: Prepared, cause: Cause) -> None:
         """Write a prepared change; the request's own row is the caller's."""

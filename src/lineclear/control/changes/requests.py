@@ -22,6 +22,7 @@ from lineclear.control.changes.apply import (
 )
 from lineclear.control.changes.carry_out import Cause, plan_text, scopes_text
 from lineclear.control.changes.content import Content
+from lineclear.control.changes.first_gates import refuse_ungated
 from lineclear.control.changes.plan import Plan, Prepared
 from lineclear.control.changes.reach import scopes_of
 from lineclear.control.endpoint import AdminCode, Refused
@@ -221,6 +222,7 @@ class ChangeRequests:
             _demand(guard, prepared, content)
             self._refuse_unapproved(tx, row, prepared)
             refuse_frozen(prepared.plan)
+            refuse_ungated(tx, prepared)
             if not content.is_forced:
                 self._changes.refuse_called(prepared)
             valid = opening.valid_approvals(tx, self._publisher, self._named, row.id, prepared.plan.needs)

@@ -26,6 +26,7 @@ class EvalRunFacts:
     environment: str
     route: str
     stable: str
+    """Empty where nothing serves yet and the candidate is judged by itself."""
     candidate: str
     candidate_from: str
     """The environment whose release is the candidate."""
@@ -41,6 +42,8 @@ class EvalRunFacts:
     spend_cap_usd: str
     cases_needed: int
     """The fewest cases with which a candidate can pass."""
+    at_least: float | None
+    """What every check has to score on average, of a candidate by itself; None where it is compared."""
     replay: str | None
     """Where the answers are."""
     rollout: str | None
@@ -86,13 +89,14 @@ class EvalRunDetail:
 def run_facts(standing: EvalStanding) -> EvalRunFacts:
     """The line of a list."""
     row, spec, sides = standing.row, standing.spec, standing.sides
+    is_alone = Arm.STABLE not in sides
     return EvalRunFacts(
         id=row.id,
         title=spec.title,
         eval=spec.name or None,
         environment=row.environment,
         route=row.route,
-        stable=release_id(sides[Arm.STABLE].release),
+        stable="" if is_alone else release_id(sides[Arm.STABLE].release),
         candidate=release_id(sides[Arm.CANDIDATE].release),
         candidate_from=sides[Arm.CANDIDATE].environment,
         dataset=spec.dataset,
@@ -102,7 +106,8 @@ def run_facts(standing: EvalStanding) -> EvalRunFacts:
         words=standing.words,
         spent_usd=usd_text(standing.spent_nano_usd),
         spend_cap_usd=usd_text(spec.spend_cap_nano_usd),
-        cases_needed=spec.cases_needed,
+        cases_needed=1 if is_alone else spec.cases_needed,
+        at_least=spec.at_least if is_alone else None,
         replay=row.replay or None,
         rollout=row.rollout or None,
         created_at=time_text(row.created_us),
@@ -118,11 +123,14 @@ def run_detail(standing: EvalStanding) -> EvalRunDetail:
         return EvalRunDetail(run_facts(standing), [])
     ways = {check.id: check for check in spec.checks}
     fails_at, passes_at = round(len(spec.checks) / spec.alpha, 3), round(1 / spec.alpha, 3)
-    return EvalRunDetail(run_facts(standing), [_check(ways[one.id], one, fails_at, passes_at) for one in report.checks])
+    run = run_facts(standing)
+    is_alone = run.at_least is not None
+    checks = [_check(ways[one.id], one, fails_at, passes_at, is_alone=is_alone) for one in report.checks]
+    return EvalRunDetail(run, checks)
 
 
-def _check(check: Check, one: CheckVerdict, fails_at: float, passes_at: float) -> CheckFacts:
-    is_counted = isinstance(check.way, Unchanged)
+def _check(check: Check, one: CheckVerdict, fails_at: float, passes_at: float, *, is_alone: bool) -> CheckFacts:
+    is_counted = is_alone or isinstance(check.way, Unchanged)
     return CheckFacts(
         id=one.id,
         kind=str(check.way.__struct_config__.tag),

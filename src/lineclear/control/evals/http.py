@@ -70,7 +70,17 @@ def endpoints(runs: EvalRuns, replays: Replays) -> tuple[Endpoint, ...]:
         environments = [asked.environment, *([asked.candidate_from] if asked.candidate_from else [])]
         for scope in runs.scopes(spec, asked.route, environments):
             call.require(Permission.EVALUATION_RUN, scope, nothing)
-        stable, candidate = replays.sides(asked.environment, asked.route, asked.candidate_from)
+        alone = replays.alone(asked.environment, asked.route, asked.candidate_from)
+        if alone is not None and spec.at_least is None:
+            raise Refused(
+                AdminCode.CONFLICT,
+                f"route {asked.route!r} has no release in {asked.environment} to compare with, and eval {spec.name!r} "
+                "does not say what a release has to reach by itself",
+                hint="write `at_least` into the Eval, e.g. 0.95",
+            )
+        stable, candidate = (
+            (None, alone) if alone is not None else replays.sides(asked.environment, asked.route, asked.candidate_from)
+        )
         id_ = runs.begin(
             EvalAsked(
                 "",
@@ -104,7 +114,7 @@ def endpoints(runs: EvalRuns, replays: Replays) -> tuple[Endpoint, ...]:
     one = f"{API_ROOT}/eval-runs/{{run_id}}"
     return (
         Endpoint(
-            "POST", f"{API_ROOT}/eval-runs", run, start, "Hold two releases of a route to an Eval",
+            "POST", f"{API_ROOT}/eval-runs", run, start, "Hold two releases of a route, or its first one, to an Eval",
             body=NewEvalRun, answer=EvalRunDetail, reach=Reach.OBJECT,
         ),
         Endpoint(

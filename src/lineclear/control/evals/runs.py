@@ -31,6 +31,7 @@ from lineclear.control.replays.service import Standing as ReplayStanding
 from lineclear.control.scopes import scope_of_route
 from lineclear.control.under_way import PLATFORM_ACTOR
 from lineclear.domain.access import Scope
+from lineclear.domain.alone import alone_report
 from lineclear.domain.evals import EvalReport, EvalSpec, Scores, report_of, spec_of_eval
 from lineclear.domain.evidence import Arm
 from lineclear.domain.pairs import PairVerdict
@@ -83,7 +84,8 @@ class EvalAsked:
     spec: EvalSpec
     environment: str
     route: str
-    stable: Side
+    stable: Side | None
+    """None where nothing serves yet: the candidate is judged by itself."""
     candidate: Side
     rollout: str
     actor: str
@@ -195,7 +197,11 @@ class EvalRuns:
                 spec=msgspec.json.encode(asked.spec).decode(),
                 environment=asked.environment,
                 route=asked.route,
-                sides=msgspec.json.encode({Arm.STABLE: asked.stable, Arm.CANDIDATE: asked.candidate}).decode(),
+                sides=msgspec.json.encode(
+                    {Arm.CANDIDATE: asked.candidate}
+                    if asked.stable is None
+                    else {Arm.STABLE: asked.stable, Arm.CANDIDATE: asked.candidate}
+                ).decode(),
                 rollout=asked.rollout,
                 replay="",
                 state=EvalState.RUNNING.value,
@@ -209,10 +215,13 @@ class EvalRuns:
             )
             rows.add_run(tx, row)
             rows.delete_runs_beyond(tx, KEPT_MAX, [state.value for state in ENDS])
-            after = (
-                f"{asked.spec.title}: {release_id(asked.candidate.release)} in {asked.candidate.environment} "
-                f"against {release_id(asked.stable.release)} in {asked.stable.environment}"
+            against = (
+                "by itself"
+                if asked.stable is None
+                else f"against {release_id(asked.stable.release)} in {asked.stable.environment}"
             )
+            candidate = f"{release_id(asked.candidate.release)} in {asked.candidate.environment}"
+            after = f"{asked.spec.title}: {candidate} {against}"
             audit.record(
                 tx, self._clock, asked.actor, [AuditEvent(AuditAction.EVAL_STARTED, f"eval/{id_}", after=after)]
             )
@@ -374,7 +383,7 @@ class EvalRuns:
             row.route,
             spec.app,
             spec.dataset,
-            sides[Arm.STABLE],
+            sides.get(Arm.STABLE),
             sides[Arm.CANDIDATE],
             spec.spend_cap_nano_usd,
             row.rollout,
@@ -417,7 +426,8 @@ class EvalRuns:
         for ones in scores.values():
             ones += [Scores(id_, None, None) for id_ in missing]
         is_whole = standing.row.state == ReplayState.COMPLETED
-        report = report_of(spec, scores, "" if is_whole else f"not every case was asked: {standing.row.reason}")
+        judge = report_of if Arm.STABLE in msgspec.json.decode(row.sides, type=dict[Arm, Side]) else alone_report
+        report = judge(spec, scores, "" if is_whole else f"not every case was asked: {standing.row.reason}")
         troubles = "; ".join(f"{id_}: {words}" for id_, words in sorted(grader.troubles.items()))
         words = report.words if report.verdict is PairVerdict.PASS or not troubles else f"{report.words} ({troubles})"
         self._end(row.id, EvalState.COMPLETED, report, words, PLATFORM_ACTOR)

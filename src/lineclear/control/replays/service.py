@@ -54,9 +54,9 @@ class ReplaySpec:
     """Whose limits and budgets count."""
     dataset: str
     """`NAME` or `NAME@DIGEST`."""
-    stable: Side
+    stable: Side | None
     candidate: Side | None
-    """None = the cases are asked of one release alone."""
+    """Where one of them is None the cases are asked of the other release alone."""
     spend_cap_nano_usd: int
     rollout: str = ""
     """The rollout that waits for it."""
@@ -109,6 +109,21 @@ class Replays:
         with self._database.read() as tx:
             return sides_in(tx, environment, route, other)
 
+    def alone(self, environment: str, route: str, other: str) -> Side | None:
+        """What serves in another environment, if the route has no release in this one yet; None if it has.
+
+        Raises:
+            Refused: `not_found` if it has none in the other one either.
+        """
+        with self._database.read() as tx:
+            deployments = control_rows.read_deployments(tx)
+        if not other or (environment, route) in deployments:
+            return None
+        elsewhere = deployments.get((other, route))
+        if elsewhere is None:
+            raise Refused(AdminCode.NOT_FOUND, f"there is no route {route!r} in {other}")
+        return Side(other, elsewhere.stable)
+
     def scopes_of(self, route: str, app: str, environments: Iterable[str]) -> list[Scope]:
         """Where whoever starts a replay has to be allowed to: the route and the app, in each environment."""
         with self._database.read() as tx:
@@ -129,7 +144,8 @@ class Replays:
         if spec.spend_cap_nano_usd <= 0:
             raise Refused(AdminCode.INVALID_REQUEST, "the spend cap must be above 0 USD")
         id_ = replay_id or random_id(REPLAY_PREFIX)
-        sides = {Arm.STABLE: spec.stable} | ({} if spec.candidate is None else {Arm.CANDIDATE: spec.candidate})
+        both = ((Arm.STABLE, spec.stable), (Arm.CANDIDATE, spec.candidate))
+        sides = {arm: side for arm, side in both if side is not None}
         with self._database.write() as tx:
             if replay_id and rows.read_replay(tx, replay_id) is not None:
                 return replay_id
