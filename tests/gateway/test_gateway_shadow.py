@@ -9,13 +9,21 @@ from typing import Any
 
 import msgspec
 import pytest
-from gateway_house import KEY, House, Plan, in_house, model, route
+from gateway_house import KEY, House, Plan, in_house, key_entry, model, route
 
 from lineclear.base.clock import SystemClock
 from lineclear.domain.guardrails import GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.domain.ledger import Intent, Mirrored, Settle
-from lineclear.domain.overrides import Block, Override, Start, Stop
-from lineclear.domain.snapshot import AccountLimits, BudgetLimit, ReleaseEntry, RouteSection, ShadowEntry, TargetEntry
+from lineclear.domain.overrides import STOP_ALL, Block, Override, Revoke, Start, Stop
+from lineclear.domain.snapshot import (
+    AccountLimits,
+    AppEntry,
+    BudgetLimit,
+    ReleaseEntry,
+    RouteSection,
+    ShadowEntry,
+    TargetEntry,
+)
 from lineclear.gateway import copies
 from lineclear.gateway.mirror import SHADOW_KEY, Mirror
 from lineclear.handover.overrides import append_override, journal_path
@@ -263,6 +271,47 @@ def test_a_copy_that_was_kept_from_its_answer_says_nothing_of_the_candidate(tmp_
     in_house(tmp_path, plan, play)
 
 
+@pytest.mark.parametrize("case", ["stop of the app", "stop of everything", "revoked", "ended", "not granted", "gone"])
+def test_copies_of_who_may_call_no_more_are_not_asked(tmp_path: Path, case: str) -> None:
+    """They wait from before; whether their caller could make the call is asked when they are sent."""
+
+    async def play(house: House) -> None:
+        house.live.exposure.renew()
+        for _ in range(3):
+            assert (await house.call(chat_call(KEY, "chat", "hello"))).status == 200
+        assert house.parts.copies.waiting == 3
+        forbid(house, case)
+        asked = len(house.vendor.recent)
+        mirror = Mirror(house.parts, 1)
+        mirror.start()
+        try:
+            await until(lambda: house.parts.counters["shadow_unmade"] == 3)
+        finally:
+            await mirror.close()
+        assert (mirrored(house), of_shadow(house), len(house.vendor.recent)) == ([], ([], []), asked)
+
+    in_house(tmp_path, shaded_plan(shaded("good", "other")), play)
+
+
+def test_a_stop_that_comes_while_a_copy_is_checked_holds_for_it(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.live.exposure.renew()
+        assert (await house.call(chat_call(KEY, "chat", "hello " * 20_000))).status == 200
+        mirror = Mirror(house.parts, 1)
+        try:
+            async with mirror._checking.long_checks:
+                mirror.start()
+                await until(lambda: house.parts.copies.waiting == 0)
+                override(house, Stop("app:app"))
+            await until(lambda: house.parts.counters["shadow_unmade"] == 1)
+        finally:
+            await mirror.close()
+        assert of_shadow(house) == ([], [])
+
+    words = GuardrailRule("guardrail.deny:house/words", (GuardrailSide.INPUT,), GuardrailAction.BLOCK, deny=("falcon",))
+    in_house(tmp_path, shaded_plan(shaded("good", "other"), mandatory=(words,)), play)
+
+
 def test_what_is_refused_to_the_candidate_by_a_rule_counts(tmp_path: Path) -> None:
     async def play(house: House) -> None:
         override(house, Block("other@1"))
@@ -284,6 +333,26 @@ def test_a_candidate_without_a_price_is_asked_nothing(tmp_path: Path) -> None:
     plan = shaded_plan(shaded("good", "other"))
     plan.models = [model("other", price=None)]
     play_with(tmp_path, plan, play)
+
+
+def forbid(house: House, case: str) -> None:
+    """What takes the call away from whoever made it."""
+    plan = shaded_plan(shaded("good", "other"))
+    match case:
+        case "stop of the app":
+            return override(house, Stop("app:app"))
+        case "stop of everything":
+            return override(house, Stop(STOP_ALL))
+        case "revoked":
+            return override(house, Revoke("k1"))
+        case "ended":
+            plan.keys = [key_entry("k1", "app", "live", expires_at=1)]
+        case "not granted":
+            plan.apps = [AppEntry("app", "team", ("another",))]
+        case _:
+            plan.keys = [key_entry("k1", "nobody", "live")]
+    house.publish(plan)
+    return house.refresh()
 
 
 def override(house: House, fact: Override) -> None:

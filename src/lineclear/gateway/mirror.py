@@ -10,13 +10,14 @@ from typing import Final
 
 import msgspec
 
-from lineclear.domain.errors import ErrorCode, LineclearError, PlatformFault
+from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import RefusalDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 from lineclear.domain.ledger import INNER_KEY_PREFIX, Mirrored, Outcome
 from lineclear.domain.shadow import CHANGED, SAME, SHADOW_APP, UNKNOWN
 from lineclear.gateway.admit import Admitted, admit_copy
 from lineclear.gateway.copies import Carried, Copy
 from lineclear.gateway.guard import guard_input
+from lineclear.gateway.identify import Identified, identify
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.plan import Planned, plan
 from lineclear.gateway.reserve import bounded_output_tokens, cost_bound_nano_usd
@@ -27,6 +28,8 @@ from lineclear.net.exchange import Reply
 
 AT_ONCE: Final = 4
 """Copies under way in one worker."""
+JUDGED_MAX: Final = 3
+"""How often a copy is judged, if what is in force changes meanwhile."""
 RUNS_MAX: Final = 64
 """Runs whose spending is known; the oldest is forgotten, by when control has long ended it."""
 OF_TARGETS: Final = frozenset({ErrorCode.NO_HEALTHY_TARGET, ErrorCode.UPSTREAM_RATE_LIMITED})
@@ -122,13 +125,13 @@ class Mirror:
 
     async def _ask(self, copy: Copy) -> None:
         parts, run = self._parts, copy.view.run
-        snapshot = parts.current.snapshot()
         trace = Trace(parts.clock, parts.clock.monotonic_ns())
         request_id = parts.ids.next_id()
         try:
-            admitted = await self._admitted(snapshot, copy, request_id)
-            if admitted is None:
-                return  # the step is over
+            judged = await self._judged(copy, request_id)
+            if judged is None:
+                return
+            snapshot, admitted = judged
             planned = _apart(plan(admitted, parts.clock))
         except LineclearError as error:
             self._record(copy, request_id, None, trace, error)
@@ -150,11 +153,30 @@ class Mirror:
         self._spent[run] = self._spent.get(run, bound) - bound + cost
         self._record(copy, request_id, carried, trace, carried.relayed.error)
 
+    async def _judged(self, copy: Copy, request_id: str) -> tuple[Snapshot, Admitted] | None:
+        """The copy judged by what is in force when it is sent: nothing is waited for behind this.
+
+        None, and it is not asked, if its step is over, or (`shadow_unmade`) if its caller could not make the call any
+        more or what is in force changes again and again while it is checked.
+        """
+        for _ in range(JUDGED_MAX):
+            snapshot = self._parts.current.snapshot()
+            admitted = await self._admitted(snapshot, copy, request_id)
+            if admitted is None:
+                return None
+            if self._parts.current.snapshot() is snapshot:
+                return snapshot, admitted
+        self._parts.counters["shadow_unmade"] += 1
+        return None
+
     async def _admitted(self, snapshot: Snapshot, copy: Copy, request_id: str) -> Admitted | None:
         """The same call for the candidate, judged as its caller's and made in nobody's name."""
         parsed = copy.carried.planned.admitted.parsed
         route = snapshot.routes.get((parsed.identified.environment, parsed.view.model))
         if route is None or route.shadow is None or route.shadow.run != copy.view.run or route.candidate is None:
+            return None
+        if not self._may_call(snapshot, parsed.identified, route.name):
+            self._parts.counters["shadow_unmade"] += 1
             return None
         head = msgspec.structs.replace(parsed.identified.head, request_id=request_id, inbound_id="", echo="")
         identified = msgspec.structs.replace(parsed.identified, head=head)
@@ -170,6 +192,14 @@ class Mirror:
         if admitted.route.guardrails is not None:
             admitted = await guard_input(self._checking, snapshot, admitted)
         return admitted
+
+    def _may_call(self, snapshot: Snapshot, asked: Identified, route: str) -> bool:
+        """Whether whoever made the call could make it now: a stop or a revoked key holds for its copy too."""
+        try:
+            now = identify(snapshot, asked.head, self._parts.clock)
+        except CallerError:
+            return False
+        return now.app.stop is None and (now.app.all_routes or route in now.app.granted)
 
     def _record(
         self, copy: Copy, request_id: str, carried: Carried | None, trace: Trace, error: LineclearError | None
