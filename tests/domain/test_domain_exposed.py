@@ -36,6 +36,9 @@ def attempt(attempt_class: str) -> AttemptRecord:
         ("refused", "budget_exceeded", (), ("limit.budget:app:shop",), False, Mark(0)),
         ("refused", "rate_limited", (), ("limit.requests:app:shop",), False, Mark(0)),
         ("refused", "concurrency_limited", (), ("limit.concurrency:app:shop",), False, Mark(0)),
+        ("truncated", "invalid_api_key", ("partial",), ("key.revoked",), False, Mark(0)),
+        ("refused", "stopped", ("ambiguous",), ("stop.app:shop",), False, Mark(0)),
+        ("truncated", "model_blocked", ("partial",), ("status.blocked",), False, BAD),
     ],
 )
 def test_endings(

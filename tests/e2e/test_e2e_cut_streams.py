@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -242,6 +243,40 @@ def test_the_consoles_boxes_end_open_answers(stage: Stage, admin: Person) -> Non
     stage.platform.admin("POST", "/api/v1/stops", {"scope": "provider:claude", "cut_streams": True, "reason": "fire"})
     demand_cut(stage, [kept], "stopped")
     stage.platform.admin("POST", "/api/v1/starts", {"scope": "provider:claude"})
+
+
+def test_with_the_database_unusable_streams_end_and_it_is_recorded_later(stage: Stage) -> None:
+    key_id, key = new_key(stage)
+    stream = anthropic_stream(stage, key, LONG)
+    holding = "import sqlite3,sys,time\nc=sqlite3.connect(sys.argv[1],isolation_level=None)\n"
+    holding += "c.execute('BEGIN IMMEDIATE')\nprint('held',flush=True)\ntime.sleep(600)"
+    holder = subprocess.Popen(
+        ["python3", "-c", holding, str(stage.platform.data_dir / "lineclear.db")], stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        stage.platform.cli_json("keys", "revoke", key_id, "--reason", "leaked")
+        assert stage.call(chat_call(key, "chat", "again")).status == 401
+        assert stream.is_open
+        # Nobody but the journal knows of the key any more that it was in force.
+        done = stage.platform.cli_json("keys", "revoke", key_id, "--cut-streams", "--reason", "used by others")
+        assert done["cut_streams"] is True
+        demand_cut(stage, [stream], "invalid_api_key")
+    finally:
+        holder.kill()
+        holder.communicate()
+    stage.platform.wait_for(
+        lambda: (
+            [
+                event["reason"]
+                for event in stage.platform.cli_json("audit", "list")["events"]
+                if event["object"] == f"key/{key_id}" and event["action"] == "key.revoked"
+            ]
+            == ["leaked", "used by others (open answers were ended)"]
+        ),
+        "both in the audit trail",
+    )
 
 
 def test_with_control_dead_a_blocked_models_streams_end_and_the_fallback_answers(stage: Stage) -> None:

@@ -9,6 +9,7 @@ import pytest
 from gateway_house import KEY, House, Plan, in_house, key_entry, make_key, model, route
 
 from lineclear.base.clock import SystemClock
+from lineclear.domain.guardrails import GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.domain.ledger import Intent, Settle
 from lineclear.domain.overrides import Block, Override, Revoke, Start, Stop
 from lineclear.domain.snapshot import AppEntry
@@ -17,6 +18,9 @@ from lineclear.testing.load import Call, CallResult, chat_call, messages_call
 
 SHOP_KEY = make_key("k3")
 SLOW = "tokens=400,event-delay-ms=10"
+CARDS = GuardrailRule(
+    "guardrail.detect:house/cards", (GuardrailSide.OUTPUT,), GuardrailAction.BLOCK, detect=("payment-card",)
+)
 PLAN = Plan(
     models=[model("slow"), model("apart", provider="openai-only"), model("mute")],
     routes=[
@@ -24,6 +28,7 @@ PLAN = Plan(
         route("apart", "apart"),
         route("mute", "mute", fallback=("good@1",)),
         route("rescued", "good", fallback=("slow@1",)),
+        route("read", "good", guardrails=(CARDS,)),
     ],
     apps=[AppEntry("shop", "team", ("*",))],
     keys=[key_entry("k3", "shop", "live")],
@@ -274,5 +279,27 @@ def test_a_lifted_stop_leaves_what_begins_after_it_alone(tmp_path: Path) -> None
         (answer,) = await ended(calls)
         assert house.settle_of(answer).error_code == "stopped"
         assert (await house.call(chat_call(KEY, "good", "x"))).status == 200
+
+    play_with(tmp_path, play)
+
+
+def test_an_answer_that_came_whole_is_withheld_and_charged(tmp_path: Path) -> None:
+    """The target will bill it: it was given, and kept back while guardrails read it."""
+
+    async def play(house: House) -> None:
+        house.vendor.set_script("good", always="tokens=9000,token-bytes=100")
+        calls = begin(house, chat_call(KEY, "read", "hello"))
+        for _ in range(1_000_000):
+            if house.parts.pool.idle_count:  # the answer is here, and its connection free for others
+                break
+            await asyncio.sleep(0)
+        assert not calls[0].done()
+        override(house, Stop("all", cut_streams=True))
+        (answer,) = await ended(calls)
+        assert (answer.status, answer.json["error"]["code"]) == (503, "stopped")
+        assert len(answer.body) < 2_000
+        settle = house.settle_of(answer)
+        assert (settle.outcome, settle.error_code, settle.usage.output_tokens) == ("refused", "stopped", 9_000)
+        assert (settle.cost_nano_usd > 0, settle.waste_nano_usd) == (True, 0)
 
     play_with(tmp_path, play)

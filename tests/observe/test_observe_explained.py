@@ -11,7 +11,7 @@ from lineclear.control.endpoint import AdminCode, Call, Refused
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.http import LedgerDesk
 from lineclear.domain.access import PrincipalKind, with_every_role
-from lineclear.domain.explained import Check, Verdict
+from lineclear.domain.explained import RULES, Check, Verdict
 from lineclear.domain.ledger import AttemptRecord, CandidateRecord
 from lineclear.domain.money import Price, Usage
 from lineclear.store.ledger import Ledger
@@ -138,6 +138,34 @@ def test_an_answer_that_was_withheld_is_told_as_one(desk: LedgerDesk, spool: Spo
     (row,) = [row for row in found["checks"] if row["verdict"] == "refused"]
     assert (row["rule"], row["about"], row["detail"]) == (rule, "house/order", "the answer did not meet the schema")
     assert found["summary"][0].startswith("A model answered, and its answer was withheld")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "rule", "words"),
+    [
+        ("refused", "invalid_api_key", "key.revoked", "An override ended it while a model was at work on it"),
+        ("truncated", "stopped", "stop.app:shop", "The answer broke off after part of it had gone out"),
+        ("refused", "model_blocked", "status.blocked", "An override ended it while a model was at work on it"),
+    ],
+)
+def test_an_answer_that_an_override_ended_is_told_as_one(
+    desk: LedgerDesk, spool: Spool, outcome: str, code: str, rule: str, words: str
+) -> None:
+    tried = AttemptRecord(1, "acme-large@2026-08", "acme", "ambiguous", 0, code, 10, 3000, "", 50)
+    spool.write(
+        intent(1),
+        settle(
+            1, outcome=outcome, status=403, error_code=code, rules=(rule,), attempts=(tried,), usage=Usage(),
+            cost_nano_usd=0, waste_nano_usd=50, model="", provider="",
+        ),
+    )  # fmt: skip
+    found = explained(desk)
+    told = verdicts(found)
+    assert (told["key"], told["record"], told["answer"]) == (["passed"], ["passed"], ["refused"])
+    assert set(told["limit"]) == {"passed"}
+    (row,) = [row for row in found["checks"] if row["verdict"] == "refused"]
+    assert (row["rule"], row["detail"]) == (rule, RULES[rule.partition(":")[0]])
+    assert found["summary"][0].startswith(words)
 
 
 def test_failed_attempts_are_told_one_by_one(desk: LedgerDesk, spool: Spool) -> None:

@@ -53,8 +53,9 @@ def _stage(entry: Entry, detail: EntryDetail) -> Check | None:
     rules = _refusing(entry, detail)
     if rules:
         ruled = _BY_RULE.get(rules[0].partition(".")[0], Check.CANDIDATE)
-        # With an intent the request itself had passed its guardrails.
-        return Check.ANSWER if ruled is Check.GUARDRAIL and entry.kind is not EntryKind.REFUSAL else ruled
+        # With an intent the request had passed its guardrails and had a candidate: what said no ended the answer.
+        is_end = ruled in (Check.GUARDRAIL, Check.CANDIDATE) and entry.kind is not EntryKind.REFUSAL
+        return Check.ANSWER if is_end else ruled
     advice = advice_on(code)
     stage = advice.stage if advice is not None else None
     if entry.kind is EntryKind.REFUSAL:
