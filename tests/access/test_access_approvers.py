@@ -1,6 +1,7 @@
 """Whom an environment wants to approve: others are refused at every door, and nothing leads around it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from click.testing import CliRunner, Result
 from lineclear.cli.main import root
 from lineclear.cli.output import ExitCode
 from lineclear.client.admin import AdminClient, path_of
+from lineclear.store import change_rows
+from lineclear.store import control_rows as rows
 from lineclear.testing.access_house import AccessHouse, refusal
 
 WANTED = "with the role operator and with a role on team:risk"
@@ -79,6 +82,29 @@ def test_an_approver_of_the_wrong_kind_is_refused_and_told_who_it_takes(protecte
     assert need["approvers"] == {"roles": ["operator"], "teams": ["risk"]}
     assert f"1 of 1 missing, by somebody {WANTED}" in command(ann, "changes", "show", change).stdout
     assert refusal(bob, "POST", path_of("changes", change, "rejections"), {"reason": "no"})[0] == 200, "a no is safe"
+
+
+def test_can_says_the_same(protected: AccessHouse) -> None:
+    bob, rea = protected.person("bob", *WRONG["of no team"]), protected.person("rea", *RIGHT)
+    told = command(bob, "can", "me", "change:approve", "environment:live")
+    assert (told.exit_code, WANTED in told.output) == (ExitCode.NOT_AUTHORISED, True), told.output
+    assert command(rea, "can", "me", "change:approve", "route:live/chat").exit_code == ExitCode.OK
+    assert command(bob, "can", "me", "rollback:make", "environment:live").exit_code == ExitCode.OK, "that is another"
+
+
+def test_a_change_that_waits_since_before_there_were_wishes_stays_as_it_is(house: AccessHouse) -> None:
+    house.plane.apply(ENVIRONMENT)
+    ann, bob = house.person("ann", "author"), house.person("bob", "approver")
+    change = opened(ann)
+    assert bob.post(path_of("changes", change, "approvals"), {})["change"]["state"] == "approved"
+    with house.plane.database.write() as tx:
+        row = rows.read_change(tx, change)
+        assert row is not None
+        old = [{name: value for name, value in need.items() if name != "approvers"} for need in json.loads(row.needs)]
+        change_rows.update_change(tx, replace(row, needs=json.dumps(old)))
+    house.plane.apply("kind: Team\nname: elsewhere\n")
+    assert ann.get(path_of("changes", change))["change"]["state"] == "approved"
+    assert ann.post(path_of("changes", change, "applications"), None)["state"] == "applied"
 
 
 def test_one_of_the_right_kind_approves_and_files_tell_who_that_is(protected: AccessHouse, tmp_path: Path) -> None:

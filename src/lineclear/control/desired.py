@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from lineclear.base.canonical import JSONValue, digest_hex
+from lineclear.domain.access_rules import ANYBODY, Approvers
 from lineclear.domain.manifest import (
     KIND_CLASSES,
     App,
@@ -99,6 +100,11 @@ class Desired:
 
     def get(self, kind: Kind, name: str) -> Manifest | None:
         return self.nouns.get((kind, name))
+
+    def approvers(self, environment: str) -> Approvers:
+        """Whom an environment wants to approve what changes there, of all who may."""
+        found = self.environments.get(environment)
+        return ANYBODY if found is None else Approvers(found.approver_roles, found.approver_teams)
 
     def merged(self, documents: Iterable[Manifest]) -> "Desired":
         """This state with documents taken in, each noun replaced by its document."""

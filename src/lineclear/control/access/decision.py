@@ -15,7 +15,7 @@ from lineclear.control.publish import read_desired
 from lineclear.control.scopes import scope_of_object
 from lineclear.control.seen import Seen
 from lineclear.domain.access import PLATFORM, Grant, Principal, PrincipalKind, Scope, with_every_role
-from lineclear.domain.access_rules import why_not
+from lineclear.domain.access_rules import Approvers, why_not
 from lineclear.domain.permissions import Permission
 from lineclear.store import access_rows as rows
 from lineclear.store.database import Database
@@ -69,15 +69,18 @@ class Decisions:
         asked = (subject, permission, object_, scope)
         if principal is None:
             return _decision(asked, False, f"{subject!r} is {DISABLED}", ())
-        return self._of(asked, principal)
+        return self._of(asked, principal, desired.approvers(scope.environment))
 
-    def _of(self, asked: tuple[str, Permission, str, Scope], principal: Principal) -> Decision:
+    def _of(self, asked: tuple[str, Permission, str, Scope], principal: Principal, approvers: Approvers) -> Decision:
         _, permission, _, scope = asked
         if permission in (Permission.PUBLIC, Permission.SELF):
             return _decision(asked, True, "everybody who is signed in may", ())
         allowing = tuple(principal.allowing(permission, scope))
-        reason = why_not(principal, permission, scope) or _inherited(allowing[0], scope)
-        return _decision(asked, bool(allowing), reason, allowing)
+        reason = why_not(principal, permission, scope)
+        flaw = approvers.flaw(principal.name, principal.grants, scope)
+        if flaw and not reason and permission is Permission.CHANGE_APPROVE:
+            return _decision(asked, False, f"{flaw}; a change there can be rejected all the same", allowing)
+        return _decision(asked, bool(allowing), reason or _inherited(allowing[0], scope), allowing)
 
 
 def _permission(action: str) -> Permission:

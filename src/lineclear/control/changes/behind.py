@@ -7,11 +7,9 @@ from dataclasses import replace
 
 from lineclear.control.changes import opening
 from lineclear.control.changes.owners import owners_of
-from lineclear.control.changes.protection import approvers_of
 from lineclear.control.publish import read_desired
 from lineclear.control.stand_ins import stand_ins
 from lineclear.domain.access import Principal, Scope
-from lineclear.domain.access_rules import ANYBODY
 from lineclear.domain.change_request import Need, approvable
 from lineclear.store import control_rows as rows
 from lineclear.store.database import Database
@@ -20,8 +18,7 @@ from lineclear.store.database import Database
 def refuse_follow_up(database: Database, change_id: str, principal: Principal, scope: Scope) -> str:
     """Why `principal` may not approve what follows from this change in `scope`, as its environment is protected now."""
     with database.read() as tx:
-        environment = read_desired(tx).environments.get(scope.environment)
-    approvers = ANYBODY if environment is None else approvers_of(environment)
+        approvers = read_desired(tx).approvers(scope.environment)
     return refuse_approving(database, change_id, principal, Need(scope.environment, scope, 1, (), approvers))
 
 

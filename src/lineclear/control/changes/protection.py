@@ -13,7 +13,6 @@ from lineclear.control.changes.served import Key, changed_keys, served_in, team_
 from lineclear.control.desired import Desired
 from lineclear.control.releases import named_versions
 from lineclear.domain.access import Scope
-from lineclear.domain.access_rules import Approvers
 from lineclear.domain.catalogue import EnvironmentClass, ModelStatus
 from lineclear.domain.change_request import Need
 from lineclear.domain.findings import Finding
@@ -78,18 +77,14 @@ def needs_of(move: Move) -> tuple[Need, ...]:
         if environment.approvals < 1:
             continue
         words: dict[Scope, list[str]] = {}
+        wanted = move.before.approvers(environment.name)
         for touch in touches_in(move, environment):
             words.setdefault(touch.scope, []).append(touch.words)
         needs += [
-            Need(environment.name, scope, environment.approvals, tuple(dict.fromkeys(found)), approvers_of(environment))
+            Need(environment.name, scope, environment.approvals, tuple(dict.fromkeys(found)), wanted)
             for scope, found in sorted(words.items())
         ]
     return tuple(needs)
-
-
-def approvers_of(environment: Environment) -> Approvers:
-    """Whom an environment wants to approve."""
-    return Approvers(environment.approver_roles, environment.approver_teams)
 
 
 def frozen_by(move: Move, now_us: int) -> tuple[Frozen, ...]:
