@@ -79,6 +79,8 @@ def people(platform: Platform) -> Mapping[str, Visitor]:
         {"kind": "Prompt", "name": "odd", "text": ODD},
         manifests.route("chat", "small", team_name="support", prompt="voice", environments=("live", "test")),
         manifests.route("draft", "small", team_name="support", environments=("test",)),
+        {"kind": "Rollout", "name": "careful", "steps": [{"weight": {"percent": 10, "bake_s": 3600}}]},
+        manifests.route("stepped", "small", team_name="support", rollout="careful", environments=("test",)),
         {"kind": "Environment", "name": "live", "class": "live", "approvals": 1},
     ]
     path.write_text(manifests.text_of(estate))
@@ -105,6 +107,7 @@ def test_pages_lead_to_the_text_for_who_may_change_it(platform: Platform, people
     leads = {
         "/routes/chat": ["Route/chat", "Prompt/voice"],
         "/catalogue/small": ["Model/small"],
+        "/providers": ["Provider/acme"],
         f"/keys/{key['id']}": [f"App/{app}"],
     }
     for path, objects in leads.items():
@@ -112,9 +115,6 @@ def test_pages_lead_to_the_text_for_who_may_change_it(platform: Platform, people
             target = f"/console{PROPOSE}?{urlencode({'object': named})}"
             assert target in people["ann"].get(path).text, path
             assert target not in people["eve"].get(path).text, path
-    admin = Visitor(str(platform.admin("POST", "/api/v1/sign-in-links")["url"]))
-    admin.sign_in()
-    assert urlencode({"object": "Provider/acme"}) in admin.get("/providers").text
     assert f'href="/console{PROPOSE}"' in people["ann"].get("/changes").text
     assert f'href="/console{PROPOSE}"' not in people["eve"].get("/changes").text
     # Who writes for one team reads and edits what is that team's, and nothing else.
@@ -122,7 +122,7 @@ def test_pages_lead_to_the_text_for_who_may_change_it(platform: Platform, people
     assert people["sue"].get(f"{PROPOSE}?object=Route%2Fchat").status == 200
     assert people["sue"].get(f"{PROPOSE}?object=Prompt%2Fvoice").status == 404
     listed = people["sue"].get(f"{PROPOSE}.json?kind=Route").json()["nouns"]
-    assert {one["name"]: one["may_change"] for one in listed} == {"chat": True, "draft": True}
+    assert {one["name"]: one["may_change"] for one in listed} == {"chat": True, "draft": True, "stepped": True}
     seen = people["eve"].get(f"{PROPOSE}?object=Route%2Fchat").text
     assert ("readonly" in seen, "See what it would do" in seen) == (True, False)
 
@@ -173,6 +173,36 @@ def test_what_nothing_protects_is_carried_out_and_kept_by_the_console(
     noun = stands(platform, "Route", "draft")
     assert (noun["managed_by"], "large@1" in noun["text"]) == ("console", True)
     assert "Route/draft" in [item["object"] for item in platform.admin("GET", "/api/v1/drift")["drift"]]
+
+
+def test_what_was_rolled_back_is_moved_only_if_that_is_said(people: Mapping[str, Visitor], platform: Platform) -> None:
+    ann = people["ann"]
+
+    def edited(before: str, after: str) -> tuple[Answer, str]:
+        form = opened(ann, "Route/stepped")
+        text = form.fields["text"].replace(before, after)
+        return send(ann, form, text=text), text
+
+    planned, _ = edited("rollout: careful", "max_tokens: 5\n    rollout: careful")
+    assert "in steps by rollout careful" in planned.text
+    planned, _ = edited("rollout: careful", "max_tokens: 5")
+    assert "gets another release, all of it at once" in planned.text
+    assert send(ann, Form(planned.text), "submit").status == 303
+    done = platform.cli("rollback", "stepped", "--env", "test", "--reason", "worse")
+    assert done.returncode == 0, done.stderr
+    planned, text = edited("max_tokens: 5", "max_tokens: 6")
+    assert "deployment/test/stepped was rolled back and stays where it is" in planned.text
+    assert "gets another release" not in planned.text
+    # The tick makes it another plan, which is shown before it is done.
+    ticked = send(ann, Form(planned.text), "submit", take_over="yes")
+    assert (ticked.status, Form(ticked.text).fields["text"]) == (409, text)
+    assert "gets another release" in ticked.text
+    assert send(ann, Form(ticked.text), "submit", take_over="yes").status == 303
+    (release,) = [
+        one for one in platform.admin("GET", "/api/v1/releases")["releases"]
+        if one["route"] == "stepped" and one["environments"]
+    ]  # fmt: skip
+    assert release["manifest"]["max_tokens"] == 6
 
 
 def test_a_note_may_be_left_out_where_nobody_approves(people: Mapping[str, Visitor]) -> None:
@@ -282,6 +312,23 @@ def test_a_long_text_fits_and_an_endless_one_does_not(people: Mapping[str, Visit
     planned = send(people["ann"], form, text=long)
     assert (planned.status, "prompt long is new" in planned.text.lower()) == (200, True)
     assert send(people["ann"], form, text="x" * 5_000_000).status == 413
+
+
+def test_what_is_frozen_cannot_be_asked_for(people: Mapping[str, Visitor], platform: Platform) -> None:
+    admin = Visitor(str(platform.admin("POST", "/api/v1/sign-in-links")["url"]))
+    admin.sign_in()
+    form = opened(admin, "Environment/test")
+    window = "freeze:\n- from: '2020-01-01T00:00:00Z'\n  to: '2099-01-01T00:00:00Z'\n  reason: holidays\n"
+    planned = send(admin, form, text=form.fields["text"] + window)
+    assert send(admin, Form(planned.text), "submit").status == 303
+    draft = opened(people["ann"], "Route/draft")
+    text = draft.fields["text"].replace("weight: 1", "weight: 2") + "data_class: public\n"
+    planned = send(people["ann"], draft, text=text)
+    assert "holidays. It is refused until then." in planned.text
+    assert "Carry it out" not in planned.text
+    refused = send(people["ann"], draft, "submit", text=text, plan=Form(planned.text).fields.get("plan", "x"))
+    assert refused.status == 409
+    assert Form(refused.text).fields["text"] == text
 
 
 def test_a_route_tells_what_served_at_an_instant(people: Mapping[str, Visitor]) -> None:

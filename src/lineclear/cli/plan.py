@@ -110,6 +110,8 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
         change = f"release {item['before'] or 'none'} → {item['after'] or 'none'}"
         if item["before"] == item["after"]:
             change = f"release {item['after']} stays, as the files say now"
+        elif item.get("rollout"):
+            change += f", by the steps of rollout {item['rollout']}"
         lines.append(_styled(f"> {where}: {change}", "cyan"))
     lines += [_styled(f"* credential {name}: new value", "cyan") for name in facts["credentials"]]
     lines += [line for item in facts["drift"] for line in drift_lines(item)]

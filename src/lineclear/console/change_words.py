@@ -89,7 +89,8 @@ def planned(plan: Mapping[str, Any]) -> list[dict[str, str]]:
             is_first = item["before"] is None
             told.append(_line("calm", f"{where} {'is deployed for the first time' if is_first else 'is taken away'}"))
         else:
-            told.append(_line("calm", f"{where} gets another release{_targets_words(plan, item)}"))
+            how = f"in steps by rollout {item['rollout']}" if item.get("rollout") else "all of it at once"
+            told.append(_line("calm", f"{where} gets another release{_targets_words(plan, item)}, {how}"))
         told += _felt(where, radius.get((item["environment"], item["route"])))
     told += [_line("warn", words) for words in plan["warnings"]]
     told += [_line("warn", f"{name} gets a new value") for name in plan["credentials"]]

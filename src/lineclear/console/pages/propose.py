@@ -39,6 +39,8 @@ class Written:
     note: str = ""
     plan: str = ""
     """Digest of the plan that was looked at."""
+    take_over: bool = False
+    """Move also what was rolled back."""
 
 
 def load(visit: Visit) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def submit(visit: Visit, form: Mapping[str, str]) -> Onward | Shown | dict[str, 
     written = _written(form)
     if not written.plan:
         return _planned(visit, written)
-    body = {**_body(written.text), "note": written.note, "plan": written.plan}
+    body = {**_body(written.text, written), "note": written.note, "plan": written.plan}
     try:
         done = visit.post("/changes", body)
     except Refused as refused:
@@ -88,7 +90,7 @@ def _planned(visit: Visit, written: Written, failed: Refused | None = None) -> S
     """The form again, with what its text would do now or what is wrong with it."""
     value = _value(visit, written, _noun(visit, written.object))
     try:
-        plan = visit.post("/plans", _body(written.text))
+        plan = visit.post("/plans", _body(written.text, written))
     except Refused as refused:
         lines = written.text.split("\n")
         value["findings"] = [_finding(one, lines) for one in refused.findings]
@@ -113,6 +115,7 @@ def _value(visit: Visit, written: Written, noun: Mapping[str, Any] | None) -> di
         "text": written.text,
         "base": written.base,
         "note": written.note,
+        "take_over": written.take_over,
         "stands": None if noun is None else {name: noun[name] for name in ("text", "managed_by", "may_change")},
         "may_propose": visit.principal.may_somewhere(Permission.CHANGE_APPLY),
         "may_plan": visit.principal.may_somewhere(Permission.CHANGE_PLAN),
@@ -133,11 +136,13 @@ def _value(visit: Visit, written: Written, noun: Mapping[str, Any] | None) -> di
 def _written(form: Mapping[str, str]) -> Written:
     """Browsers send lines that end in CR LF, whatever they were given."""
     text, base = (form.get(name, "").replace("\r\n", "\n").replace("\r", "\n") for name in ("text", "base"))
-    return Written(text, base, form.get("object", ""), form.get("note", "").strip(), form.get("plan", ""))
+    note, take_over = form.get("note", "").strip(), form.get("take_over") == "yes"
+    return Written(text, base, form.get("object", ""), note, form.get("plan", ""), take_over)
 
 
-def _body(text: str) -> dict[str, Any]:
-    return {"files": [{"name": FILE, "text": text}], "managed_by": "console"}
+def _body(text: str, written: Written) -> dict[str, Any]:
+    files = [{"name": FILE, "text": text}]
+    return {"files": files, "managed_by": "console", "take_ownership": written.take_over}
 
 
 def _noun(visit: Visit, named: str) -> Mapping[str, Any] | None:
@@ -205,7 +210,7 @@ def _since(
     if stands is None:
         return [{"path": written.object, "now": None, "then": None, "words": "it is gone since you opened it"}]
     try:
-        back = _fields(visit.post("/plans", _body(written.base)))
+        back = _fields(visit.post("/plans", _body(written.base, written)))
     except Refused:
         # What was opened does not fit what stands any more, so it cannot be said field by field.
         return [{"path": written.object, "now": None, "then": None, "words": "it was changed since you opened it"}]

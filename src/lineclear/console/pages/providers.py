@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lineclear.console.page import Action, Page, Visit
+from lineclear.control.endpoint import AdminCode, Refused
+from lineclear.domain.permissions import Permission
 
 SPAN = "24h"
 SECRET = "secret:"  # noqa: S105 - how a manifest names one
@@ -14,7 +16,7 @@ def load(visit: Visit) -> dict[str, Any]:
     """Every provider with its models and its last day; a credential is named by its reference, never shown."""
     sums = {row["provider"]: row for row in visit.get("/usage", {"by": "provider", "since": SPAN})["rows"]}
     versions = visit.get("/model-versions")["versions"]
-    secrets = {secret["name"]: secret["set_at"] for secret in visit.get("/secrets")["secrets"]}
+    secrets = _secrets(visit)
     rows = []
     for item in visit.get("/providers")["items"]:
         manifest, row = item["manifest"], sums.get(item["name"])
@@ -39,11 +41,22 @@ def load(visit: Visit) -> dict[str, Any]:
         "span": SPAN,
         "rows": rows,
         "environments": [item["name"] for item in visit.get("/environments")["items"]],
+        "may_test": visit.may(Permission.PROVIDER_TEST),
         "trial": None,
     }
 
 
-def _credentials(named: str | Mapping[str, str] | None, secrets: Mapping[str, str]) -> list[dict[str, Any]]:
+def _secrets(visit: Visit) -> dict[str, str] | None:
+    """When each secret was set; None for who may not read that."""
+    try:
+        return {secret["name"]: secret["set_at"] for secret in visit.get("/secrets")["secrets"]}
+    except Refused as refused:
+        if refused.code is not AdminCode.FORBIDDEN:
+            raise
+        return None
+
+
+def _credentials(named: str | Mapping[str, str] | None, secrets: Mapping[str, str] | None) -> list[dict[str, Any]]:
     """Each reference with what is known of its value: when a secret was set; a variable's value is control's alone."""
     if named is None:
         return []
@@ -52,12 +65,13 @@ def _credentials(named: str | Mapping[str, str] | None, secrets: Mapping[str, st
     for environment, reference in sorted(each.items()):
         name = reference.removeprefix(SECRET)
         is_secret = reference.startswith(SECRET)
+        known = "untold" if secrets is None else "set" if name in secrets else "missing"
         found.append(
             {
                 "environment": environment,
                 "reference": reference,
-                "state": "variable" if not is_secret else "set" if name in secrets else "missing",
-                "set_at": secrets.get(name) if is_secret else None,
+                "state": known if is_secret else "variable",
+                "set_at": secrets.get(name) if is_secret and secrets is not None else None,
             }
         )
     return found

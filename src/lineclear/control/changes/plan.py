@@ -79,6 +79,8 @@ class ReleaseChange:
     """Release id; None for a first deployment. The same as `after` where files follow a rollback."""
     after: str | None
     """Release id; None if the deployment goes."""
+    rollout: str = ""
+    """The Rollout by whose steps it reaches callers; empty = all of them at once."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def prepare(
     plan = _plan(
         before,
         tuple(changes),
-        (*_moves(before, moving), *(_removal(before, key) for key in removed)),
+        (*_moves(before, taken.wanted, moving), *(_removal(before, key) for key in removed)),
         tuple(sorted(rotated)),
         (
             *taken.stays,
@@ -359,10 +361,15 @@ def _new_releases(before: Before, moving: Mapping[tuple[str, str], Release]) -> 
     return [key for key, release in moving.items() if release.digest not in known.get(key, ())]
 
 
-def _moves(before: Before, moving: Mapping[tuple[str, str], Release]) -> Iterator[ReleaseChange]:
+def _moves(before: Before, wanted: Desired, moving: Mapping[tuple[str, str], Release]) -> Iterator[ReleaseChange]:
     for (environment, route), release in moving.items():
         row = before.deployments.get((environment, route))
-        yield ReleaseChange(environment, route, release_id(row.stable) if row else None, release.id)
+        if row is None:
+            yield ReleaseChange(environment, route, None, release.id)
+            continue
+        named = wanted.routes[route].environments[environment].rollout
+        has_steps = named in wanted.rollouts and row.stable != release.digest
+        yield ReleaseChange(environment, route, release_id(row.stable), release.id, named if has_steps else "")
 
 
 def _removal(before: Before, key: tuple[str, str]) -> ReleaseChange:
