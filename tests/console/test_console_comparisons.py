@@ -139,9 +139,10 @@ def test_a_run_says_its_verdict_what_it_rests_on_and_where_answers_differ(
 def test_a_replay_shows_its_money_its_kinds_and_each_case(visitor: Visitor, run: Mapping[str, Any]) -> None:
     page = f"/replays/{run['run']['replay']}"
     twin, seen = visitor.get(f"{page}.json").json(), visitor.get(page).text
-    assert (twin["done"], twin["kinds"]["changed"], len(twin["cases"])) == (1.0, CASES, CASES)
+    assert (twin["done"], twin["kinds"]["changed"], len(twin["cases"])) == (1.0, CASES, 25)
     assert 0 <= twin["spent"] <= 1
     assert twin["sentence"][1:] in seen
+    assert len(visitor.get(f"{page}.json?kind=changed").json()["cases"]) == CASES
     assert visitor.get(f"{page}.json?kind=same").json()["cases"] == []
     assert visitor.get(f"{page}?kind=nothing").status == 400
     case = visitor.get(f"{page}/cases/2.json").json()

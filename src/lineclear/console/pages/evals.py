@@ -11,7 +11,7 @@ from urllib.parse import quote
 from lineclear.console.comparison_words import STATES, check_words
 from lineclear.console.page import Action, Feed, Onward, Page, Visit
 from lineclear.console.pages import replay_cases
-from lineclear.console.pages.replays import may_run, reason_of
+from lineclear.console.pages.replays import may_run, progress, reason_of
 from lineclear.control.endpoint import AdminCode, Refused
 
 PATH = "/evals"
@@ -19,7 +19,7 @@ RUNS = "/eval-runs"
 FILTERS = ("environment", "route", "eval", "state")
 RUN_STATES = tuple(state for state in STATES if state != "waiting")
 LIMIT = "200"
-CASES_SHOWN = 20
+CASES_SHOWN = 10
 
 
 def load(visit: Visit) -> dict[str, Any]:
@@ -69,6 +69,7 @@ def _now(visit: Visit, detail: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **detail,
         "is_open": is_open,
+        "done": 0.0 if replay is None else progress(replay["replay"])["done"],
         "spent": float(Decimal(run["spent_usd"]) / cap) if cap else 0.0,
         "defined": _defined(visit, run["eval"]),
         "replay": replay,

@@ -17,7 +17,8 @@ from lineclear.domain.permissions import Permission
 PATH = "/replays"
 FILTERS = ("environment", "route", "state")
 LIMIT = "200"
-CASES_SHOWN = 50
+CASES_SHOWN = 25
+CASES_SHOWN_OF_KIND = 200
 
 
 def load(visit: Visit) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def _now(visit: Visit, detail: Mapping[str, Any], kind: str = "") -> dict[str, A
     listed = [] if cases is None else [one for one in cases if kind or one["kind"] in DIFFERENT]
     if not kind:
         listed = replay_cases.differing(listed)
+    most = CASES_SHOWN_OF_KIND if kind else CASES_SHOWN
     return {
         **detail,
         **progress(facts),
@@ -69,8 +71,8 @@ def _now(visit: Visit, detail: Mapping[str, Any], kind: str = "") -> dict[str, A
         "kind": kind,
         "may_read": is_open or cases is not None,
         "may_stop": is_open and may_run(visit, facts),
-        "cases": listed[:CASES_SHOWN],
-        "more": max(0, len(listed) - CASES_SHOWN),
+        "cases": listed[:most],
+        "more": max(0, len(listed) - most),
         "told": [] if kind else replay_cases.told(visit, facts["id"], listed),
     }
 
