@@ -1,6 +1,7 @@
 """Hosted models on the running platform: a file of one's own, an altered file, hangs, several replicas."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ import pytest
 from lineclear.config.settings import read_settings
 from lineclear.serving.bundled import MAGIKA, VENDOR_DIR, find_artifact
 from lineclear.testing import manifests, proc
-from lineclear.testing.load import Call, LoadReport, chat_call, classify_call, closed_loop
+from lineclear.testing.load import Call, LoadReport, chat_call, classify_call, closed_loop, messages_call
 from lineclear.testing.platform import Platform
 from lineclear.testing.stage import one_call
 
@@ -134,6 +135,21 @@ def test_every_replica_takes_its_share_and_a_rolling_restart_fails_nothing(platf
         lambda: all(part["facts"].get("answered", 0) >= 50 for part in parts(platform, "trio@1")),
         f"an even share for each, and not {shares}",
     )
+
+
+def test_an_error_inside_a_stream_is_told_as_the_ledger_has_it_and_hurts_nobody_else(platform: Platform) -> None:
+    for dialect in (chat_call, messages_call) * 4:
+        call = dialect(platform.keys["test"], "simulated", "hello", stream=True)
+        fault = replace(call, headers={**call.headers, "x-lineclear-simulate": "error-after=2"})
+        answer = one_call(platform.gateway_url, fault)
+        assert answer.status == 200
+        assert b"This" in answer.body
+        said = json.loads(answer.body.rpartition(b"data: ")[2])["error"]
+        explained = platform.cli_json("explain", said["request_id"])
+        assert (explained["id"], explained["error_code"]) == (answer.request_id, said["code"])
+        assert explained["usage"]["output_tokens"] > 0
+    assert platform.cli_json("explain", f"{answer.request_id}.1")["id"] == answer.request_id
+    assert one_call(platform.gateway_url, chat(platform, "simulated")).status == 200
 
 
 def test_a_silent_process_is_killed_and_replaced(platform: Platform) -> None:

@@ -148,12 +148,14 @@ def test_callers_do_not_wait_in_turn_for_an_accountant_that_is_away(tmp_path: Pa
 
 def test_a_request_is_told_to_its_own_app_in_its_own_environment(tmp_path: Path) -> None:
     async def play(house: House) -> None:
-        assert await ask(house, f"/v1/requests/{REQUEST}") == (200, {"id": REQUEST, "app": "app"})
+        for named in (REQUEST, f"{REQUEST}.1"):
+            assert await ask(house, f"/v1/requests/{named}") == (200, {"id": REQUEST, "app": "app"})
         for path, key in (
             (f"/v1/requests/{REQUEST}", TEST_KEY),
             (f"/v1/requests/{REQUEST}", make_key("k3")),
             ("/v1/requests/" + REQUEST[:-1] + "2", KEY),
             ("/v1/requests/callers-own-id", KEY),
+            (f"/v1/requests/{REQUEST}.", KEY),
             ("/v1/requests/", KEY),
         ):
             status, body = await ask(house, path, key, x_lineclear_app="app", x_lineclear_environment="live")

@@ -200,6 +200,18 @@ def test_what_is_open_or_lost_is_explained_too(desk: LedgerDesk, spool: Spool) -
     assert "how it ended is not known" in found["summary"][0]
 
 
+def test_an_attempts_id_leads_to_its_exchange(desk: LedgerDesk, spool: Spool) -> None:
+    principal = with_every_role("admin", PrincipalKind.ADMIN_TOKEN)
+    spool.write(intent(1), settle(1), intent(2), intent(3, inbound_id=f"{exchange_id(9)}.1"), settle(3))
+    assert explained(desk, 1)["id"] == exchange_id(1)
+    for request, exchange in (
+        (f"{exchange_id(1)}.2", exchange_id(1)),
+        (f"{exchange_id(2)}.1", exchange_id(2)),
+        (f"{exchange_id(9)}.1", exchange_id(3)),
+    ):
+        assert desk.explain(Call(principal, {"request_id": request}))["id"] == exchange
+
+
 def test_callers_are_told_of_their_own_and_without_what_is_the_operators(desk: LedgerDesk, spool: Spool) -> None:
     spool.write(intent(1, inbound_id="theirs"), settle(1), intent(2))
     assert desk.explain_own("shop", "live", exchange_id(1))["id"] == exchange_id(1)

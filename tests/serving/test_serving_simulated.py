@@ -1,6 +1,7 @@
 """The simulated engine through its own process: answers, faults, and what its documentation promises."""
 
 import http.client
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,21 @@ def test_a_stream_fails_after_the_asked_pieces(simulated: HostedModel, path: str
     assert not any(isinstance(event, Terminated | Finished) for event in events)
     assert was_cut == fault.startswith("cut")
     assert any(isinstance(event, Failed) for event in events) == fault.startswith("error")
+
+
+@pytest.mark.parametrize(("path", "codec"), DIALECTS)
+def test_an_error_event_names_the_callers_request_and_whose_fault_it_is(
+    simulated: HostedModel, path: str, codec: Codec
+) -> None:
+    exchange = "req_" + "0" * 27 + "1"
+    answer = simulated.call(
+        path, body(stream=True), {**simulate("tokens=3,error-after=1"), "x-request-id": f"{exchange}.1"}
+    )
+    event = answer.body.rpartition(b"data: ")[2]
+    error = json.loads(event)["error"]
+    assert (error["code"], error["request_id"]) == ("upstream_error", exchange)
+    assert b"internal_error" not in answer.body
+    assert f"{exchange}.1".encode() not in answer.body
 
 
 def test_a_whole_answer_fails_too(simulated: HostedModel) -> None:

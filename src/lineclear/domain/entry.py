@@ -18,6 +18,7 @@ HOUR_US = 3_600_000_000
 DETAIL_VERSION = 1
 
 _EXCHANGE_ID = re.compile(r"req_[0-9a-f]{28}")
+_ATTEMPT_ID = re.compile(r"(req_[0-9a-f]{28})\.[0-9]{1,3}")
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -76,6 +77,12 @@ def exchange_day(exchange: str) -> int | None:
     if not _EXCHANGE_ID.fullmatch(exchange):
         return None
     return day_of(int(exchange[4:16], 16) * 1000)
+
+
+def exchange_of(request: str) -> str:
+    """The exchange that an attempt's id names, as targets know it: `req_….2` is `req_…`. Any other text as it is."""
+    attempt = _ATTEMPT_ID.fullmatch(request)
+    return request if attempt is None else attempt[1]
 
 
 def first_exchange_id(at_us: int) -> str:

@@ -23,7 +23,8 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024
 FORWARDS_MAX: Final = 32
 """At once per worker, so that a control that hangs costs little."""
 
-_REQUEST_ID = re.compile(rb"req_[0-9a-f]{28}")
+_REQUEST_ID = re.compile(rb"(req_[0-9a-f]{28})(?:\.[0-9]{1,3})?")
+"""Ours, or an attempt's, as a target may have told it."""
 _LANE = "control"
 """The pool's name for connections to control, beside the ids of credentials."""
 
@@ -38,11 +39,12 @@ async def forward_request(parts: Parts, request: Request, reply: Reply, request_
     """
     caller = identify_caller(parts, request, request_id)
     wanted = request.path.removeprefix(REQUEST_PREFIX)
-    if not _REQUEST_ID.fullmatch(wanted):
+    named = _REQUEST_ID.fullmatch(wanted)
+    if named is None:
         raise _not_found(wanted)
     # The app is asserted here, from the key; nothing that the caller sent travels on but the checked id.
     head = (
-        f"GET /v1/requests/{wanted.decode('ascii')} HTTP/1.1\r\nhost: control\r\nconnection: close\r\n"
+        f"GET /v1/requests/{named[1].decode('ascii')} HTTP/1.1\r\nhost: control\r\nconnection: close\r\n"
         f"x-lineclear-app: {caller.app.name}\r\nx-lineclear-environment: {caller.environment}\r\n\r\n"
     )
     status, body = await _ask_control(parts, head.encode("ascii"), reply)

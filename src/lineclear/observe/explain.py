@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from lineclear.domain.entry import EntryDetail, EntryKind
+from lineclear.domain.entry import EntryDetail, EntryKind, exchange_of
 from lineclear.domain.explained import BUCKETS, advice_on, attempt_words, basis_words, outcome_words
 from lineclear.domain.ledger import STEPS, AttemptRecord, Intent
 from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, CostBasis, Price, Usage, cost_nano_usd, usd_text
@@ -28,8 +28,8 @@ STILL_OPEN = "open"
 
 
 def find_request(ledger: Ledger, request: str) -> Entry | None:
-    """A request's entry, by our id or by an id that the caller or the vendor gave it; None if there is none."""
-    found = find_entries(ledger, request) or find_by_other_id(ledger, request)
+    """A request's entry, by our id, an attempt's or one that the caller or the vendor gave it; None if none is."""
+    found = find_entries(ledger, exchange_of(request)) or find_by_other_id(ledger, request)
     return found[0] if found else None
 
 

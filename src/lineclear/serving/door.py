@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from lineclear.domain.entry import exchange_of
 from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_PATH, Dialect, Operation
 from lineclear.domain.runtimes import RuntimeState
@@ -50,7 +51,8 @@ class Door:
             await self._tell(request, reply)
             return
         codec = CODECS[operation]
-        request_id = request.headers.get(b"x-request-id", b"").decode("latin-1")
+        # The gateway names the attempt; what the caller is told names the exchange, as every other answer does.
+        request_id = exchange_of(request.headers.get(b"x-request-id", b"").decode("latin-1"))
         try:
             await self._serve(request, reply, operation, codec, request_id)
         except LineclearError as error:

@@ -12,7 +12,15 @@ from typing import Any, assert_never
 
 import msgspec
 
-from lineclear.domain.errors import CallerError, ErrorCode, LineclearError, PlatformFault
+from lineclear.domain.errors import (
+    AttemptClass,
+    CallerError,
+    ErrorCode,
+    LineclearError,
+    PlatformFault,
+    Sent,
+    UpstreamError,
+)
 from lineclear.domain.exchange import (
     Dialect,
     Event,
@@ -254,13 +262,25 @@ def _write_error(call: EngineCall, outlet: Outlet, status: int) -> None:
 
 def _error(status: int, retry_after_s: int | None) -> LineclearError:
     """The error of ours that is nearest to an HTTP status; the status itself goes out as it was asked for."""
+    retry_after_ms = None if retry_after_s is None else retry_after_s * 1000
     if status in (401, 403):
         code = ErrorCode.INVALID_API_KEY
     elif status == 429:
         code = ErrorCode.RATE_LIMITED
     elif status in (503, 529):
         code = ErrorCode.OVERLOADED
+    elif status >= 500:
+        # A target's failure, as the ledger has it: not a defect of ours.
+        return UpstreamError(
+            ErrorCode.UPSTREAM_ERROR,
+            ASKED_FOR,
+            attempt_class=AttemptClass.REJECTED,
+            sent=Sent.YES,
+            status=status,
+            hint="leave the header out",
+            retry_after_ms=retry_after_ms,
+        )
     else:
-        code = ErrorCode.INVALID_REQUEST if status < 500 else ErrorCode.INTERNAL_ERROR
+        code = ErrorCode.INVALID_REQUEST
     kind = CallerError if status < 500 else PlatformFault
-    return kind(code, ASKED_FOR, retry_after_ms=None if retry_after_s is None else retry_after_s * 1000)
+    return kind(code, ASKED_FOR, retry_after_ms=retry_after_ms)

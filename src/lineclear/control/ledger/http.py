@@ -23,7 +23,7 @@ from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.background import BackgroundDesk
 from lineclear.control.scopes import scope_of_exchange
 from lineclear.domain.access import PLATFORM, Scope
-from lineclear.domain.entry import exchange_day
+from lineclear.domain.entry import exchange_day, exchange_of
 from lineclear.domain.ledger import Intent
 from lineclear.domain.money import Price
 from lineclear.domain.permissions import Permission
@@ -158,7 +158,7 @@ class LedgerDesk:
                 "reviews": reviews,
                 "demo": self.is_demo,
             }
-        intent = self._ingest.open_exchanges().get(request)
+        intent = self._ingest.open_exchanges().get(exchange_of(request))
         call.require(Permission.LEDGER_READ, _scope_of_intent(intent), _unknown(request))
         if intent is not None:
             return explain_open(intent)
