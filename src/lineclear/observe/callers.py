@@ -4,7 +4,7 @@ In: the ledger's rollups and facets of some days. Out: callers by model version.
 last day the hours.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from lineclear.domain.entry import HOUR_US, day_of
 from lineclear.domain.ledger import INNER_KEY_PREFIX
 from lineclear.domain.shadow import SHADOW_APP
+from lineclear.observe.asked import asked_by_control
 from lineclear.store.day_rollups import hours_of, read_day
 from lineclear.store.ledger import Ledger
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS, facets
@@ -57,24 +58,26 @@ def callers_by_model(ledger: Ledger, now_us: int, only: str = "") -> dict[str, l
         if not today - CALLERS_DAYS <= day <= today:
             continue
         with ledger.read(day) as connection:
-            new = _add_day(connection, day, today, {"model": only} if only else {}, found)
+            wanted = {"model": only} if only else {}
+            # What control asked itself in an app's name, in replays and evals, is no reason to keep a version.
+            left_out = asked_by_control(connection, wanted)
+            rollups = ((key, one) for key, one in _rollups(connection, day, wanted) if key[1:] not in left_out)
+            new = _add_day(rollups, day, today, found)
             if new:
-                _date(connection, day, {"model": only} if only else {}, now_us, {key: found[key] for key in new})
+                _date(connection, day, wanted, now_us, {key: found[key] for key in new}, left_out)
             _name_keys(connection, only, found)
     result: dict[str, list[Caller]] = {}
-    # What control asked itself in an app's name, in replays and evals, is no reason to keep a version.
-    called = {key: one for key, one in found.items() if any(not id_.startswith(INNER_KEY_PREFIX) for id_ in one.keys)}
-    for (model, _, _), caller in sorted(called.items(), key=lambda item: (-item[1].requests, item[0])):
+    for (model, _, _), caller in sorted(found.items(), key=lambda item: (-item[1].requests, item[0])):
         result.setdefault(model, []).append(caller)
     return result
 
 
 def _add_day(
-    connection: Connection, day: int, today: int, only: Mapping[str, str], found: dict[CallerKey, Caller]
+    rollups: Iterable[tuple[RollupKey, Rollup]], day: int, today: int, found: dict[CallerKey, Caller]
 ) -> set[CallerKey]:
     """Add a day's sums; days come newest first, so who is new here called last on this day."""
     new: set[CallerKey] = set()
-    for key, rollup in _rollups(connection, day, only):
+    for key, rollup in rollups:
         caller_key = (key[_MODEL], key[_ENVIRONMENT], key[_APP])
         if not caller_key[0] or caller_key[2] == SHADOW_APP:
             continue  # refused before a model was chosen, or a copy that nobody gets the answer of
@@ -96,11 +99,16 @@ def _rollups(connection: Connection, day: int, only: Mapping[str, str]) -> Itera
 
 
 def _date(
-    connection: Connection, day: int, only: Mapping[str, str], now_us: int, new: Mapping[CallerKey, Caller]
+    connection: Connection,
+    day: int,
+    only: Mapping[str, str],
+    now_us: int,
+    new: Mapping[CallerKey, Caller],
+    left_out: Collection[RollupKey],
 ) -> None:
     for key, _ in read_rollups(connection, *hours_of(day), only):
         caller = new.get((key[_MODEL], key[_ENVIRONMENT], key[_APP]))
-        if caller is not None:
+        if caller is not None and key[1:] not in left_out:
             caller.last_us = max(caller.last_us, min(now_us, (key[0] + 1) * HOUR_US))
 
 
@@ -111,5 +119,6 @@ def _name_keys(connection: Connection, only: str, found: Mapping[CallerKey, Call
         statement = statement.where(facets.c.model == only)
     for model, environment, app, key_id in connection.execute(statement):
         caller = found.get((model, environment, app))
-        if caller is not None and key_id and len(caller.keys) < KEYS_SHOWN_MAX:
+        is_own = key_id and not key_id.startswith(INNER_KEY_PREFIX)
+        if caller is not None and is_own and len(caller.keys) < KEYS_SHOWN_MAX:
             caller.keys.add(key_id)

@@ -10,6 +10,7 @@ from lineclear.domain.entry import DAY_US, HOUR_US
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import Usage
 from lineclear.domain.shadow import SHADOW_APP
+from lineclear.observe.asked import asked_by_control
 from lineclear.store.day_rollups import hours_of, read_day
 from lineclear.store.ledger import Ledger
 from lineclear.store.ledger_tables import DIMENSIONS, ROLLUP_SUMS
@@ -52,9 +53,7 @@ class RouteTraffic:
 def sum_traffic(ledger: Ledger, days: int, now_us: int) -> dict[tuple[str, str], RouteTraffic]:
     """The traffic of the last days up to now, by (environment, route)."""
     found: dict[tuple[str, str], RouteTraffic] = {}
-    for key, rollup in rollups_of(ledger, days, now_us, {}):
-        if key[_PLACES["app"]] == SHADOW_APP:
-            continue  # a copy that nobody gets the answer of
+    for key, rollup in rollups_of(ledger, days, now_us, {}, is_of_apps=True):
         place = (key[_PLACES["environment"]], key[_PLACES["route"]])
         traffic = found.setdefault(place, RouteTraffic())
         traffic.add(key[_PLACES["app"]], key[_PLACES["outcome"]], rollup)
@@ -64,16 +63,19 @@ def sum_traffic(ledger: Ledger, days: int, now_us: int) -> dict[tuple[str, str],
 def count_callers(ledger: Ledger, days: int, now_us: int, only: Mapping[str, str]) -> dict[str, int]:
     """Requests by app of the last days, of entries with these values in these dimensions."""
     found: dict[str, int] = {}
-    for key, rollup in rollups_of(ledger, days, now_us, only):
+    for key, rollup in rollups_of(ledger, days, now_us, only, is_of_apps=True):
         app = key[_PLACES["app"]]
-        if app == SHADOW_APP:
-            continue
         found[app] = found.get(app, 0) + rollup.sums[_SUMS["requests"]]
     return found
 
 
-def rollups_of(ledger: Ledger, days: int, now_us: int, only: Mapping[str, str]) -> Iterator[tuple[RollupKey, Rollup]]:
-    """Those of the last days up to now, of entries with these values in these dimensions."""
+def rollups_of(
+    ledger: Ledger, days: int, now_us: int, only: Mapping[str, str], *, is_of_apps: bool = False
+) -> Iterator[tuple[RollupKey, Rollup]]:
+    """Those of the last days up to now, of entries with these values in these dimensions.
+
+    With `is_of_apps` without copies that nobody gets the answer of, and without what control alone asked (`asked`).
+    """
     first_hour, last_hour = (now_us - days * DAY_US) // HOUR_US, now_us // HOUR_US
     for day in ledger.days():
         start, end = hours_of(day)
@@ -82,4 +84,8 @@ def rollups_of(ledger: Ledger, days: int, now_us: int, only: Mapping[str, str]) 
             continue
         with ledger.read(day) as connection:
             whole = read_day(connection, day, only) if (first, last) == (start, end) else None
-            yield from whole if whole is not None else list(read_rollups(connection, first, last, only))
+            found = whole if whole is not None else list(read_rollups(connection, first, last, only))
+            left_out = asked_by_control(connection, only) if is_of_apps else frozenset()
+        for key, rollup in found:
+            if not (is_of_apps and (key[_PLACES["app"]] == SHADOW_APP or key[1:] in left_out)):
+                yield key, rollup
