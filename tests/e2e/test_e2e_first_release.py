@@ -69,7 +69,7 @@ def test_a_first_release_goes_live_only_after_it_passed_by_itself(stage: Stage) 
     code, words = apply(stage, live=True)
     assert code == NOT_PASSED, words
     assert "asks for eval 'capitals': this release was not judged by it" in words
-    assert "lineclear evals run capitals --route chat -e live" in words
+    assert "lineclear evals run capitals --route chat -e live --candidate-from test --wait" in words
     assert not is_live(stage)
     stage.upstream.script("good", always="text=Lyon,tokens=1")
     code, words = judge(stage)

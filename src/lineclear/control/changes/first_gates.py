@@ -41,7 +41,9 @@ def first_gates(tx: Connection, prepared: Prepared) -> tuple[FirstGate, ...]:
         if rollout is None or (environment, route) in prepared.move.deployments:
             continue
         protection = prepared.move.before.environments.get(environment) or wanted.environments[environment]
-        first = _First(environment, route, release.digest, rollout, is_protected=protection.approvals > 0)
+        serving = prepared.move.deployments.items()
+        tried_in = next((where for (where, name), row in serving if name == route and row.stable == release.digest), "")
+        first = _First(environment, route, release.digest, rollout, tried_in, is_protected=protection.approvals > 0)
         found += _gates(tx, first, [wanted.evals[step.eval] for step in rollout.steps if step.eval is not None])
     return tuple(found)
 
@@ -65,6 +67,8 @@ class _First:
     route: str
     digest: str
     rollout: Rollout
+    tried_in: str
+    """An environment where it serves already; empty if it serves nowhere."""
     is_protected: bool
 
     @property
@@ -80,8 +84,7 @@ def _gates(tx: Connection, first: _First, evals: list[Eval]) -> Iterator[FirstGa
             yield FirstGate(
                 f"{first.words}, and its rollout {first.rollout.name!r} asks for eval {one.name!r}: {passed}",
                 is_in_the_way=True,
-                hint=f"deploy it where it may be tried and judge it there: `lineclear evals run {one.name} "
-                f"--route {first.route} -e {first.environment} --candidate-from test --wait`, then apply this again",
+                hint=_hint(first, one.name),
             )
     named = [kind for kind in ("shadow", "replay") if any(getattr(step, kind) for step in first.rollout.steps)]
     named += [f"eval {one.name}" for one in evals if one not in judging]
@@ -99,6 +102,16 @@ def _gates(tx: Connection, first: _First, evals: list[Eval]) -> Iterator[FirstGa
         is_in_the_way=True,
         hint="give an Eval of the rollout `at_least`, so that a release can be judged by itself; "
         "or let the route name its rollout with its second release",
+    )
+
+
+def _hint(first: _First, name: str) -> str:
+    run = f"lineclear evals run {name} --route {first.route} -e {first.environment} --candidate-from"
+    if first.tried_in:
+        return f"judge it: `{run} {first.tried_in} --wait`; apply this again once it has passed"
+    return (
+        f"apply the Eval and the route without {first.environment} first, so that exactly this release serves in "
+        f"another environment; judge it from there: `{run} ENVIRONMENT --wait`"
     )
 
 

@@ -213,7 +213,7 @@ class OverridesDesk:
         )
 
     def list_drills(self, call: Call) -> DrillList:
-        found = self._drills.listed(row_limit(call, LIST_DEFAULT, LIST_MAX))
+        limit, found = row_limit(call, LIST_DEFAULT, LIST_MAX), self._drills.listed(LIST_MAX)
         seen = call.only(Permission.ROUTE_READ, found, lambda row: self._route_scope(row.environment, row.route))
         return DrillList(
             [
@@ -229,7 +229,7 @@ class OverridesDesk:
                     row.in_s,
                     row.reason,
                 )
-                for row in seen
+                for row in seen[:limit]
             ]
         )
 
