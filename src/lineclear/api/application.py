@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 
 import lineclear
 from lineclear.api.body import read_body
-from lineclear.api.openapi import describe_application, described
+from lineclear.api.openapi import describe_application
 from lineclear.control.endpoint import (
     HTTP_STATUS,
     AdminCode,
@@ -68,7 +68,6 @@ def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate,
             operation_id=_operation_id(endpoint),
             status_code=endpoint.status,
             response_model=None,
-            openapi_extra=described(endpoint),
         )
     application.router.routes.extend(routes)
     application.add_exception_handler(HTTPException, _no_route)
