@@ -11,6 +11,8 @@ from lineclear.testing.browser_pages import visit
 from lineclear.testing.platform import Platform
 
 TABS_MAX = 60
+COMPARED = ("Evals", "Replays", "Policies")
+"""Pages about what a candidate is held to."""
 
 
 def tab_to(page: Page, name: str) -> None:
@@ -109,7 +111,16 @@ def test_console_below_a_prefix(browser: Browser, tmp_path: Path, child_environm
         with visit(browser, str(platform.facts["console_url"])) as one:
             (cookie,) = one.page.context.cookies()
             assert cookie["path"] == "/a/b"
-            for word in ("Get started", "Requests", "Routes", "Models and runtimes", "Cost", "Catalogue", "Keys"):
+            for word in (
+                "Get started",
+                "Requests",
+                "Routes",
+                "Models and runtimes",
+                "Cost",
+                "Catalogue",
+                "Keys",
+                *COMPARED,
+            ):
                 one.page.get_by_role("link", name=word, exact=True).first.click()
                 expect(one.page.get_by_role("heading", name=word, exact=True, level=1)).to_be_visible()
                 leads_to = one.page.evaluate(

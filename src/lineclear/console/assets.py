@@ -11,7 +11,7 @@ from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
 DIGITS = 12
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 """Counted up when pages come to look different: `make pictures` is due then."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 

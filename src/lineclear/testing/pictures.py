@@ -24,7 +24,7 @@ Scheme = Literal["light", "dark"]
 SCHEMES: Final[tuple[Scheme, ...]] = get_args(Scheme)
 PAGES: Final[Mapping[str, ViewportSize]] = {
     "home": {"width": 1280, "height": 800},
-    "request": {"width": 1280, "height": 860},
+    "request": {"width": 1280, "height": 800},
     "cost": {"width": 1280, "height": 800},
 }
 """Pages that have pictures, and how much of each is shown."""
