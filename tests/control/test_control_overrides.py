@@ -9,13 +9,14 @@ from sqlalchemy import Connection
 from lineclear.base.clock import SystemClock
 from lineclear.control.audit import verify
 from lineclear.control.endpoint import Refused
-from lineclear.domain.overrides import Block, Revoke, Rollback
+from lineclear.domain.overrides import Block, Revoke, Rollback, Start
 from lineclear.domain.snapshot import RouteSection
 from lineclear.handover.override_desk import OverrideRefused
 from lineclear.handover.overrides import append_override, journal_path
 from lineclear.store import control_rows as rows
 from lineclear.store import override_rows
 from lineclear.store.control_rows import AuditRow, DeploymentRow
+from lineclear.testing.clock import TestClock
 from lineclear.testing.control_plane import MASTER_KEY, ControlPlane
 from lineclear.testing.manifests import ACME, SUPPORT
 
@@ -262,3 +263,22 @@ def test_ending_open_answers_is_said_again_and_recorded_without_moving_what_stan
     # What does not ask for it is written as it always was, so that a journal of before keeps its digests.
     assert lines[0] == {"kind": "revoke", "key_id": key.id}
     assert lines[1] == {"kind": "revoke", "key_id": key.id, "cut_streams": True}
+
+
+LONG_AGO_US = 1_700_000_000_000_000
+
+
+def test_a_long_journal_that_was_taken_over_begins_anew_with_a_later_change(shop: ControlPlane) -> None:
+    path = journal_path(shop.directory)
+    for _ in range(600):
+        append_override(path, Start("all"), "ops", "r" * 1_900, TestClock(LONG_AGO_US))
+    assert shop.publisher.fold() == 600
+    assert path.exists()
+    shop.keys.create("ann", "shop", "live")
+    assert not path.exists()
+    assert path.with_name("journal.until-600").exists()
+    shop.overrides.do(lambda desk: desk.stop("all", "ops", "fire"))
+    assert shop.load().manifest.overrides_folded == 601
+    shop.keys.create("ann", "shop", "live")
+    # A gateway may not have read it yet, and be told by it alone which answers end.
+    assert path.exists()

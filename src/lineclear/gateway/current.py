@@ -98,14 +98,14 @@ class Current:
 
     def _swap(self, loaded: LoadedSnapshot) -> None:
         folded = loaded.manifest.overrides_folded
-        # What control took over before this worker read it is part of the snapshot, and still ends open answers.
-        known = self._journal.read(min(folded, self.exchanges.seen))
-        entries = tuple(entry for entry in known if entry.sequence > folded)
+        entries = self._journal.read(folded)
         self._snapshot = self._compile(loaded, entries)
         if self._loaded is None:
             # Whoever asked for drills of before this worker was there waits for it no more.
             self._drilled = folded
         self._loaded = loaded
+        # What control took over before this worker read it is part of the snapshot, and still ends open answers.
+        known = self._journal.known(self.exchanges.seen)
         ended = self.exchanges.cut(known)
         if ended:
             log.warning("an override ended %d answers that were under way", ended)

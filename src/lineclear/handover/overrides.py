@@ -191,10 +191,14 @@ class JournalReader:
                 self.problem = f"the override journal cannot be read: {error}"
             else:
                 self._stamp = stamp
-        entries = sorted((entry for entry in self._known.values() if entry.sequence > after), key=_by_sequence)
+        entries = self.known(after)
         if stamp is None and entries:
             self.problem = f"the override journal {self._path} is gone; what was read of it holds"
-        return tuple(entries)
+        return entries
+
+    def known(self, after: int) -> tuple[OverrideEntry, ...]:
+        """The same of what was read so far: it does not look at the file."""
+        return tuple(sorted((entry for entry in self._known.values() if entry.sequence > after), key=_by_sequence))
 
     def forget(self, folded: int) -> None:
         """Drop the entries up to `folded`: what is in force holds them, so they are not asked for again."""
