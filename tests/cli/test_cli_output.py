@@ -137,6 +137,8 @@ def test_every_code_of_the_admin_api_has_its_exit_code() -> None:
                 wanted = ExitCode.NOT_AUTHORISED
             case 404:
                 wanted = ExitCode.NOT_FOUND
+            case 409 if code is AdminCode.GATE_NOT_PASSED:
+                wanted = ExitCode.GATE_FAILED
             case 409:
                 wanted = ExitCode.CONFLICT
             case 408 | 429 | 503:
