@@ -215,8 +215,8 @@ def test_what_an_environment_does_not_take_is_told_with_a_way_out_and_put_on_rec
         assert (error["param"], error["rules"]) == ("x-lineclear-data-class", ["environment.data-class"])
         assert "a key of an environment that takes such data" in error["hint"]
         record = house.refusal_of(answer)
-        assert (record.error_code, record.rules, record.candidates) == (
-            "data_class_refused", ("environment.data-class",), (),
+        assert (record.error_code, record.rules, record.data_class, record.candidates) == (
+            "data_class_refused", ("environment.data-class",), "confidential", (),
         )  # fmt: skip
         tried = await house.call(chat_call(LAB_KEY, "lab-secret", "hi"))
         assert tried.json["error"]["rules"] == ["environment.data-class"], "the route's own class counts as well"

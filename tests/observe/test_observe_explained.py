@@ -253,3 +253,11 @@ def test_an_app_that_was_configured_by_another_release_is_told_of(desk: LedgerDe
     same = explained(desk, 2)
     assert same["echoed_release"] == same["release"]
     assert not any("configured by" in sentence for sentence in same["summary"])
+
+
+def test_a_refusal_for_its_data_says_which_data_it_was(desk: LedgerDesk, spool: Spool) -> None:
+    rules = ("environment.data-class",)
+    spool.write(refusal(1, error_code="data_class_refused", rules=rules, status=403, data_class="restricted"))
+    (row,) = [row for row in explained(desk)["checks"] if row["check"] == "data_class"]
+    assert (row["about"], row["verdict"], row["rule"]) == ("restricted", "refused", "environment.data-class")
+    assert row["detail"] == "the environment takes no data as sensitive as this"

@@ -119,6 +119,7 @@ def refusal(
         task=task,
         duration_us=duration_us,
         inbound_id="",
+        data_class="" if route is None else _data_class(route, caller),
     )
 
 

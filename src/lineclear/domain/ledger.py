@@ -194,6 +194,8 @@ class Refusal(RecordBase, frozen=True, tag="r"):
     rollout: str = ""
     weight_bp: int = 0
     unit_hash: str = ""
+    data_class: str = ""
+    """Of the call, once its route was found; "" before that."""
 
 
 class Review(RecordBase, frozen=True, tag="v"):

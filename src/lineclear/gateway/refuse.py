@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lineclear.base.clock import Clock
+from lineclear.domain.admission import data_class_of
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord, Refusal
@@ -144,4 +145,5 @@ def _record(
         rollout=assigned.rollout if assigned is not None else "",
         weight_bp=assigned.weight_bp if assigned is not None else 0,
         unit_hash=assigned.unit_hash if assigned is not None else "",
+        data_class=data_class_of(route.data_class, head.data_class).value if route is not None else "",
     )

@@ -157,7 +157,7 @@ def refused_row(refusal: Refusal, numbers: FacetNumbers) -> tuple[EntryRow, Face
         refusal.revision,
         refusal.operation,
         refusal.dialect,
-        "",
+        refusal.data_class,
         False,
         refusal.status,
         refusal.error_code,
