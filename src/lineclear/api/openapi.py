@@ -57,7 +57,7 @@ def describe_application(application: FastAPI, endpoints: Sequence[Endpoint]) ->
     operations = {(endpoint.path, endpoint.method): endpoint for endpoint in endpoints}
     for route in application.routes:
         if isinstance(route, APIRoute):
-            route.openapi_extra = described(operations[route.path, next(iter(route.methods))])
+            route.openapi_extra = described(operations[route.path, min(route.methods or ())])
     document = get_openapi(title=application.title, version=application.version, routes=application.routes)
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
