@@ -77,6 +77,7 @@ def test_a_budget_takes_what_fits_and_says_when_it_begins_anew() -> None:
     assert (denied.account, denied.binding, denied.limit) == ("app:shop", "budget", 25)
     assert denied.resets_at == 1_801_440_000
     assert denied.retry_after_ms == (1_801_440_000 - START_S) * 1000
+    assert denied.left == Granted("c", 5)
     world.granted(reserve("d", nano=5))
     world.do(SettleAccount("a", 100, 4))
     world.do(Void("b"))

@@ -157,6 +157,8 @@ def test_a_long_request_over_a_limit_is_told_so_before_it_is_read_through(tmp_pa
         assert (await house.call(call(dialect, "hello", False))).status == 200
         over = await house.call(long)
         assert (over.status, over.headers["x-lineclear-policy"]) == (429, "limit.requests:app:app")
+        name = "x-ratelimit-remaining-requests" if dialect == "openai" else "anthropic-ratelimit-requests-remaining"
+        assert over.headers[name] == "0"
         assert 0 < int(over.headers["retry-after"]) <= 60
         short = await house.call(call(dialect, TOKEN, False))
         assert short.status == 403

@@ -26,6 +26,7 @@ FRAMES = (
 )
 REPLIES = (
     Replies(1, (Granted("r", 1, 2, 3, 4, 5, 6, 7), Granted("r"), None, Denied("r", "app:a", "budget", 1, None, 2))),
+    Replies(2, (Denied("r", "app:a", "tokens", 1, 7, 0, Granted("r", 1, 2, 3, 4, 5, 6, 7)),)),
     Replies(0, ()),
 )
 

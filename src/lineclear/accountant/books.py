@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Final
 
+from msgspec import structs
+
 from lineclear.accountant.account import NO_LIMITS, Account, Row
 from lineclear.accountant.account_set import AccountSet
 from lineclear.accountant.reservation import Moment, Opened, Resolved, Source, set_slots
@@ -107,7 +109,7 @@ class Books:
         tokens, nano_usd, now_us = op.tokens, op.nano_usd, at.mono_us
         self.steps += 1
         if not among.has_room(tokens, nano_usd, now_us):
-            denial = _denial(op, 1, among.accounts, among.rows, at)
+            denial = _denial(op, 1, among, among.rows, at)
             if denial is not None:
                 self.counters["accounts_denied"] += 1
                 return denial
@@ -139,7 +141,7 @@ class Books:
         opened = self.open.get(op.txn)
         if opened is None:
             return _denied_unknown(op.txn)
-        denial = _denial(op, 0, opened.among.accounts, opened.rows, at)
+        denial = _denial(op, 0, opened.among, opened.rows, at)
         if denial is not None:
             self.counters["accounts_denied"] += 1
             return denial
@@ -444,16 +446,28 @@ class Books:
                 del table[txn]
 
 
-def _denial(
-    op: Reserve | Extend, requests: int, accounts: tuple[Account, ...], rows: tuple[Row, ...], at: Moment
-) -> Denied | None:
-    """The first account that says no: money before rates, for no waiting brings money back."""
-    nano_usd, tokens, now_us = op.nano_usd, op.tokens, at.mono_us
-    for account, row in zip(accounts, rows, strict=True):
-        if account.budget is not None and row.posted + row.pending + nano_usd > account.budget:
-            return account.budget_denial(op.txn, account.budget, at.wall_s)
-    for account in accounts:
-        denial = account.rate_denial(op.txn, requests, tokens, now_us)
+def _denial(op: Reserve | Extend, requests: int, among: AccountSet, rows: tuple[Row, ...], at: Moment) -> Denied | None:
+    """Which account says no, and what is left: money before rates, for no waiting brings money back."""
+    denial = _budget_denial(op, among, rows, at) or _rate_denial(op, requests, among, at)
+    # A grant of nothing takes nothing, and tells what is left.
+    return None if denial is None else structs.replace(denial, left=among.grant(op.txn, 0, 0, at.mono_us))
+
+
+def _budget_denial(op: Reserve | Extend, among: AccountSet, rows: tuple[Row, ...], at: Moment) -> Denied | None:
+    """Of the budgets that do not cover it, the one with least left: what is told to be left is left in it."""
+    tightest: tuple[int, Account, int] | None = None
+    for account, row in zip(among.accounts, rows, strict=True):
+        if account.budget is not None:
+            left = account.budget - row.posted - row.pending
+            if left < op.nano_usd and (tightest is None or left < tightest[0]):
+                tightest = left, account, account.budget
+    return None if tightest is None else tightest[1].budget_denial(op.txn, tightest[2], at.wall_s)
+
+
+def _rate_denial(op: Reserve | Extend, requests: int, among: AccountSet, at: Moment) -> Denied | None:
+    """The first account whose rate or concurrency says no."""
+    for account in among.accounts:
+        denial = account.rate_denial(op.txn, requests, op.tokens, at.mono_us)
         if denial is not None:
             return denial
     return None

@@ -96,7 +96,8 @@ class Player:
         records: list[Record] = [self._intent(asked)]
         reply = self._reserved(asked)
         if isinstance(reply, Denied):
-            return [*records, self._unanswered(asked, denial(reply), Tried([], [], sum(asked.steps_us)))]
+            why = denial(reply, asked.nano_usd)
+            return [*records, self._unanswered(asked, why, Tried([], [], sum(asked.steps_us)))]
         tried = self._tries(asked)
         records += tried.checkpoints
         if tried.candidate is None:

@@ -88,6 +88,8 @@ class Denied(AccountOp, frozen=True, tag="d"):
     """Exact wait for a rate; for a budget the time to the next period; None for concurrency."""
     resets_at: int
     """Unix seconds at which the binding period ends; 0 if it is not a period."""
+    left: Granted | None = None
+    """What is left, as a grant would have told it; None where that is not known."""
 
 
 Reply: TypeAlias = Granted | Denied

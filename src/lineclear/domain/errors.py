@@ -10,6 +10,8 @@ A code is stable and documented in docs/errors.md. HTTP statuses and bodies are 
 
 from enum import StrEnum
 
+from lineclear.domain.accounts import Granted
+
 
 class Fault(StrEnum):
     """Who has to act."""
@@ -98,6 +100,7 @@ class LineclearError(Exception):
         is_spent: we have tried as often as one request may; the caller's client should not multiply that.
         successor: what replaces a retired model.
         known_names: names the caller may use instead, for `model_not_found`.
+        left: what is left of limits and budget, where one of them refused and it is known.
     """
 
     fault: Fault = Fault.PLATFORM
@@ -113,6 +116,7 @@ class LineclearError(Exception):
         param: str | None = None,
         successor: str | None = None,
         known_names: tuple[str, ...] = (),
+        left: Granted | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -124,6 +128,7 @@ class LineclearError(Exception):
         self.successor = successor
         self.is_spent = False
         self.known_names = known_names
+        self.left = left
 
 
 class CallerError(LineclearError):

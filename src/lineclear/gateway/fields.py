@@ -89,14 +89,18 @@ def limit_fields(granted: Granted, dialect: Dialect, given_back_nano_usd: int, n
     return fields
 
 
+def instant(unix_s: int) -> str:
+    """A second in ISO 8601, in UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _rate_lines(dialect: Dialect, unit: str, limit: int, remaining: int, reset_ms: int, now_us: int) -> str:
     if dialect is OPENAI:
         return (
             f"x-ratelimit-limit-{unit}: {limit}\r\nx-ratelimit-remaining-{unit}: {remaining}\r\n"
             f"x-ratelimit-reset-{unit}: {reset_ms}ms\r\n"
         )
-    reset_us = now_us + reset_ms * 1_000
-    reset = datetime.fromtimestamp(-(-reset_us // 1_000_000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    reset = instant(-(-(now_us + reset_ms * 1_000) // 1_000_000))
     return (
         f"anthropic-ratelimit-{unit}-limit: {limit}\r\nanthropic-ratelimit-{unit}-remaining: {remaining}\r\n"
         f"anthropic-ratelimit-{unit}-reset: {reset}\r\n"

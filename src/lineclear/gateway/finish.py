@@ -88,9 +88,12 @@ def _whole_fields(planned: Planned, opened: Opened | None, relayed: Relayed, set
     fields = exchange_fields(planned, len(trace.attempts), candidate, duration_us, trace.upstream_us) + cost_fields(
         settled.charge.cost_nano_usd, settled.charge.basis
     )
-    if settled.granted is not None:
+    granted = settled.granted
+    if granted is None and relayed.error is not None:
+        granted = relayed.error.left
+    if granted is not None:
         now_us = trace.started_us + duration_us
-        fields += limit_fields(settled.granted, parsed.codec.dialect, settled.given_back_nano_usd, now_us)
+        fields += limit_fields(granted, parsed.codec.dialect, settled.given_back_nano_usd, now_us)
     fields += policy_fields(rules_of(planned, opened, relayed.error)) + waste_field(planned, trace)
     if opened is not None and relayed.error is None:
         upstream_fields = upstream_rate_fields(opened.call.headers)

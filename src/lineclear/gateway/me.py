@@ -4,7 +4,6 @@ In: the snapshot in hand and the accountant's books. Out: JSON. Where the accoun
 what is left is said to be unknown. Control is not asked.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from lineclear.domain.limits import month_period, zone_named
 from lineclear.domain.money import usd_text
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit
 from lineclear.gateway.admit import callable_names
-from lineclear.gateway.fields import snapshot_fields
+from lineclear.gateway.fields import instant, snapshot_fields
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.local import JSON_FIELDS, Answer, identify_caller
 from lineclear.gateway.parts import Parts
@@ -78,7 +77,7 @@ def _key(snapshot: Snapshot, caller: Identified) -> dict[str, Any]:
     # Any: as msgspec encodes it.
     entry = snapshot.known_keys.get(caller.head.key)
     expires_at = entry.expires_at if entry is not None else None
-    return {"id": caller.key_id, "expires_at": None if expires_at is None else _iso(expires_at)}
+    return {"id": caller.key_id, "expires_at": None if expires_at is None else instant(expires_at)}
 
 
 def _route(route: RouteView) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def _budget(parts: Parts, account: str, budget: BudgetLimit, left: Granted | Non
         "remaining": UNKNOWN if remaining is None else KNOWN,
         "month": period.id,
         "time_zone": budget.time_zone,
-        "resets_at": _iso(period.end_s),
+        "resets_at": instant(period.end_s),
     }
 
 
@@ -130,7 +129,3 @@ def _limits(account: str, limits: AccountLimits, left: Granted | None) -> list[d
         for name, value, remaining in counts
         if value is not None
     ]
-
-
-def _iso(unix_s: int) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

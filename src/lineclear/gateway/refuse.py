@@ -14,7 +14,7 @@ from lineclear.domain.ledger import CandidateRecord, Refusal
 from lineclear.gateway.admit import Admitted, arm_view, excluded_targets
 from lineclear.gateway.deprecation import brownout_end_s, brownout_words, successor_link
 from lineclear.gateway.entry import Parsed
-from lineclear.gateway.fields import id_fields, policy_fields, snapshot_fields
+from lineclear.gateway.fields import id_fields, limit_fields, policy_fields, snapshot_fields
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.snapshot import Candidate, RouteView, Snapshot
@@ -54,6 +54,8 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
         fields += route.fields
     elif reached.identified is not None and reached.snapshot is not None:
         fields += snapshot_fields(reached.snapshot.revision, reached.identified.environment)
+    if error.left is not None:
+        fields += limit_fields(error.left, OPERATION_DIALECT[reached.operation], 0, parts.clock.unix_us())
     if error.successor is not None:
         fields += f"link: {successor_link(error.successor)}\r\n"
     reply.whole(told.status, told.head + fields.encode(), told.body)

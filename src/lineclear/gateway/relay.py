@@ -241,7 +241,7 @@ async def _pay_next_slice(opened: Opened, line: Line, paid_tokens: int) -> int:
     if isinstance(reply, Denied):
         if opened.watch.output_bytes < paid_tokens:
             return paid_tokens  # what is paid for is not used up yet; ask again with the next event
-        raise denial(reply)
+        raise denial(reply, nano_usd)
     return paid_tokens + slice_tokens
 
 

@@ -15,6 +15,7 @@ from lineclear.domain.explained import limit_rule
 from lineclear.domain.ledger import Intent, LedgerSink
 from lineclear.domain.money import TOKENS_PER_PRICE_UNIT, estimated_tokens, usd_text
 from lineclear.gateway.accounts import AccountantClient
+from lineclear.gateway.fields import instant
 from lineclear.gateway.plan import Planned
 from lineclear.gateway.snapshot import Snapshot
 from lineclear.gateway.split import Assigned
@@ -72,7 +73,7 @@ async def reserve(
         trace.has_intent = False
         raise
     if isinstance(reply, Denied):
-        raise denial(reply)
+        raise denial(reply, reserved.nano_usd)
     return reserved if reply is ALONE else with_grant(reserved, reply)
 
 
@@ -180,17 +181,28 @@ def user_hash(snapshot: Snapshot, user: str) -> str:
     return hmac.digest(snapshot.pepper, b"user:" + user.encode(), "sha256").hex()[:32] if user else ""
 
 
-def denial(denied: Denied) -> LineclearError:
-    """The refusal that a denied reservation means to the caller. Source: decision 28."""
+def denial(denied: Denied, needed_nano_usd: int | None = None) -> LineclearError:
+    """The refusal that a denied reservation means to the caller, who may not know what was to be reserved.
+
+    Source: decision 28.
+    """
     kind, _, name = denied.account.partition(":")
     where = f"{kind} {name!r}"
     rules = (limit_rule(denied.binding, denied.account),)
+    left = denied.left
+    if left is not None and left.budget_remaining_nano_usd is not None and left.budget_remaining_nano_usd < 0:
+        left = msgspec.structs.replace(left, budget_remaining_nano_usd=0)  # a call may cost more than was reserved
     if denied.binding == Binding.BUDGET:
+        rest = left.budget_remaining_nano_usd if left is not None else None
+        needs = "" if needed_nano_usd is None else f", which needs up to {usd_text(needed_nano_usd)} USD"
+        has = "" if rest is None else f"{usd_text(rest)} USD are left of "
+        smaller = "a lower max_tokens needs less; " if rest and needed_nano_usd is not None else ""
         return CallerError(
             ErrorCode.BUDGET_EXCEEDED,
-            f"the budget of {where} does not cover this call: {usd_text(denied.limit)} USD this month",
-            hint=f"it starts anew at unix time {denied.resets_at}; an operator can raise it",
+            f"the budget of {where} does not cover this call{needs}: {has}{usd_text(denied.limit)} USD this month",
+            hint=f"{smaller}the budget starts anew at {instant(denied.resets_at)}; an operator can raise it",
             rules=rules,
+            left=left,
         )
     if denied.binding == Binding.CONCURRENCY:
         return CallerError(
@@ -198,6 +210,7 @@ def denial(denied: Denied) -> LineclearError:
             f"{where} already has {denied.limit} calls under way",
             hint="wait for one to end",
             rules=rules,
+            left=left,
             retry_after_ms=denied.retry_after_ms or 1_000,
         )
     return CallerError(
@@ -205,5 +218,6 @@ def denial(denied: Denied) -> LineclearError:
         f"{where} may use {denied.limit} {denied.binding} a minute",
         hint="try again after the time in retry-after",
         rules=rules,
+        left=left,
         retry_after_ms=denied.retry_after_ms,
     )

@@ -49,9 +49,9 @@ def _denied(request_id: str, account: str, limits: AccountLimits, left: Granted,
         (Binding.TOKENS, limits.tokens_per_minute, left.tokens_remaining),
     ):
         if per_minute and remaining is not None and remaining <= 0:
-            return Denied(request_id, account, binding.value, per_minute, -(-MINUTE_MS // per_minute), 0)
+            return Denied(request_id, account, binding.value, per_minute, -(-MINUTE_MS // per_minute), 0, left)
     budget, remaining = limits.budget, left.budget_remaining_nano_usd
     if budget is None or remaining is None or remaining > 0:
         return None
     ends_s = month_period(now_s, zone_named(budget.time_zone)).end_s
-    return Denied(request_id, account, Binding.BUDGET.value, budget.nano_usd_per_month, None, ends_s)
+    return Denied(request_id, account, Binding.BUDGET.value, budget.nano_usd_per_month, None, ends_s, left)

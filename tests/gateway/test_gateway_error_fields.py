@@ -1,0 +1,83 @@
+"""The header fields of errors: those of answers (architecture §6), as far as they are known."""
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from gateway_house import KEY, PRICE, House, Plan, in_house, model
+
+from lineclear.domain.snapshot import AccountLimits, BudgetLimit
+from lineclear.testing.load import CallResult, chat_call, messages_call
+
+Play = Callable[[House], Awaitable[None]]
+BOTH = pytest.mark.parametrize("make", [chat_call, messages_call])
+MAKE = Any  # one of the two makers of calls
+FREE_INPUT = msgspec.structs.replace(PRICE, input_per_mtok=0)
+
+
+def error_of(answer: CallResult) -> dict[str, Any]:
+    found: dict[str, Any] = answer.json["error"]
+    return found
+
+
+@BOTH
+def test_a_rate_that_refuses_says_what_is_left(tmp_path: Path, make: MAKE) -> None:
+    async def play(house: House) -> None:
+        first, second = [await house.call(make(KEY, "good", "x", max_tokens=16)) for _ in range(2)]
+        assert (first.status, second.status) == (200, 429)
+        names = [name for name in first.headers if "ratelimit" in name] + ["x-lineclear-budget-remaining-usd"]
+        assert len(names) == 7
+        assert set(names) <= second.headers.keys()
+        remaining = "x-ratelimit-remaining-{}" if make is chat_call else "anthropic-ratelimit-{}-remaining"
+        assert second.headers[remaining.format("requests")] == "0"
+        assert 0 < int(second.headers[remaining.format("tokens")]) < 100_000
+        name = "x-lineclear-budget-remaining-usd"
+        assert second.headers[name] == first.headers[name]
+
+    limits = AccountLimits(1, 100_000, 5, BudgetLimit(10**9, "UTC"))
+    in_house(tmp_path, Plan(limits={"app:app": limits}), play)
+
+
+@BOTH
+def test_a_budget_that_refuses_says_what_is_left_what_was_needed_and_when_it_begins_anew(
+    tmp_path: Path, make: MAKE
+) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(make(KEY, "good", "x", max_tokens=16))
+        assert answer.status == 402
+        assert answer.headers["x-lineclear-budget-remaining-usd"] == "0.000020000"
+        error = error_of(answer)
+        # Both accounts refuse; the one with less left is told, as what is left is its.
+        assert "the budget of app 'app'" in error["message"]
+        assert "needs up to 0.000032000 USD: 0.000020000 USD are left of 0.000020000 USD this month" in error["message"]
+        assert re.search(r"anew at \d{4}-\d\d-01T00:00:00Z;", error["hint"])
+        assert "max_tokens" in error["hint"]
+
+    plan = Plan(
+        models=(model("good", price=FREE_INPUT),),
+        limits={
+            "team:team": AccountLimits(None, None, None, BudgetLimit(30_000, "UTC")),
+            "app:app": AccountLimits(None, None, None, BudgetLimit(20_000, "UTC")),
+        },
+    )
+    in_house(tmp_path, plan, play)
+
+
+def test_a_spent_budget_is_told_as_nothing_and_never_as_less(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        # More than was reserved: a target that does not keep to the cap.
+        house.vendor.set_script("good", always="tokens=50")
+        assert (await house.call(chat_call(KEY, "good", "x", max_tokens=16))).status == 200
+        answer = await house.call(chat_call(KEY, "good", "x", max_tokens=16))
+        assert (answer.status, answer.headers["x-lineclear-budget-remaining-usd"]) == (402, "0.000000000")
+        assert ": 0.000000000 USD are left of" in error_of(answer)["message"]
+        assert "max_tokens" not in error_of(answer)["hint"]
+
+    plan = Plan(
+        models=(model("good", price=FREE_INPUT),),
+        limits={"app:app": AccountLimits(None, None, None, BudgetLimit(40_000, "UTC"))},
+    )
+    in_house(tmp_path, plan, play)
