@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lineclear.console.pages.replay_cases import CASES_MAX
 from lineclear.testing import manifests
 from lineclear.testing.browser_calls import ask, chat
 from lineclear.testing.console_stream import Stream
@@ -153,6 +154,20 @@ def test_a_replay_shows_its_money_its_kinds_and_each_case(visitor: Visitor, run:
     assert visitor.get(f"{page}/cases/{CASES + 1}").status == 404
     assert visitor.get("/replays/rp_unknown").status == 404
     assert visitor.get(f"{page}/cases/{CASES}.json").json()["after"] is None
+
+
+def test_of_many_cases_the_few_that_differ_are_found(stage: Stage, house: Platform, visitor: Visitor) -> None:
+    count = CASES_MAX + 60
+    content = "\n".join(json.dumps({"text": f"question {at}"}) for at in range(count))
+    house.admin("POST", "/api/v1/datasets", {"name": "many", "team": TEAM, "content": content})
+    # Four are asked at a time, so that those that come last are not quite the last cases.
+    stage.upstream.script("other", following=[GOOD] * (count - 3), always=BAD)
+    replay = house.admin("POST", "/api/v1/replays", {**asked(), "dataset": "many", "app": "shop"})["id"]
+    house.wait_for(lambda: shown(house, f"replays/{replay}")["replay"]["ended_at"] is not None, "its end", 120)
+    twin = visitor.get(f"/replays/{replay}.json").json()
+    assert (twin["kinds"]["changed"], len(twin["cases"]), twin["more"], len(twin["told"])) == (3, 3, 0, 3), twin
+    assert all(case["number"] > CASES_MAX for case in twin["cases"])
+    assert len(visitor.get(f"/replays/{replay}.json?kind=same").json()["cases"]) < count - 3
 
 
 def test_who_sees_the_route_sees_figures_and_who_may_evaluate_sees_answers(

@@ -63,7 +63,7 @@ def _now(visit: Visit, detail: Mapping[str, Any]) -> dict[str, Any]:
     replay = _replay(visit, run)
     cases = None
     if replay is not None and not is_open:
-        cases = replay_cases.read_cases(visit, run["replay"])
+        cases = replay_cases.read_differing(visit, replay)
     differ = [] if cases is None else replay_cases.differing(cases, _lost(detail["checks"]))
     cap = Decimal(run["spend_cap_usd"])
     return {

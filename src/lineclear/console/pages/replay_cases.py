@@ -11,7 +11,7 @@ from lineclear.console.page import Page, Visit
 from lineclear.control.endpoint import AdminCode, Refused
 
 PATH = "/replays/{replay_id}/cases"
-CASES_MAX = "1000"
+CASES_MAX = 1_000
 DIFFS_SHOWN = 3
 """Cases whose answers a page shows side by side; the others are a click away."""
 GONE = (AdminCode.NOT_FOUND, AdminCode.FORBIDDEN)
@@ -20,11 +20,26 @@ GONE = (AdminCode.NOT_FOUND, AdminCode.FORBIDDEN)
 def read_cases(visit: Visit, replay_id: str, kind: str = "") -> list[dict[str, Any]] | None:
     """Cases, each in a line; None for who may not read answers, or where the replay is kept no longer."""
     try:
-        found: list[dict[str, Any]] = visit.get(PATH, {"kind": kind, "limit": CASES_MAX}, replay_id=replay_id)["cases"]
+        found = visit.get(PATH, {"kind": kind, "limit": str(CASES_MAX)}, replay_id=replay_id)
     except Refused as refused:
         if refused.code not in GONE:
             raise
         return None
+    cases: list[dict[str, Any]] = found["cases"]
+    return cases
+
+
+def read_differing(visit: Visit, detail: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Every case of a replay; of a large one those alone whose answers differ. None as in `read_cases`."""
+    replay_id, counts = detail["replay"]["id"], detail["kinds"]
+    if detail["replay"]["cases"] <= CASES_MAX:
+        return read_cases(visit, replay_id)
+    found: list[dict[str, Any]] = []
+    for kind in [kind for kind in DIFFERENT if counts[kind]] or DIFFERENT[:1]:
+        cases = read_cases(visit, replay_id, kind)
+        if cases is None:
+            return None
+        found += cases
     return found
 
 

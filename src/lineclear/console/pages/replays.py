@@ -59,11 +59,13 @@ def _now(visit: Visit, detail: Mapping[str, Any], kind: str = "") -> dict[str, A
     """The replay as it stands at this look; its answers once it has ended."""
     facts = detail["replay"]
     is_open = facts["state"] in OPEN
-    cases = None if is_open else replay_cases.read_cases(visit, facts["id"], kind)
-    listed = [] if cases is None else [one for one in cases if kind or one["kind"] in DIFFERENT]
-    if not kind:
-        listed = replay_cases.differing(listed)
-    most = CASES_SHOWN_OF_KIND if kind else CASES_SHOWN
+    cases = None
+    if not is_open:
+        id_ = facts["id"]
+        cases = replay_cases.read_cases(visit, id_, kind) if kind else replay_cases.read_differing(visit, detail)
+    listed = [] if cases is None else cases if kind else replay_cases.differing(cases)
+    shown = listed[: CASES_SHOWN_OF_KIND if kind else CASES_SHOWN]
+    fit = sum(detail["kinds"][one] for one in ([kind] if kind else DIFFERENT))
     return {
         **detail,
         **progress(facts),
@@ -71,8 +73,8 @@ def _now(visit: Visit, detail: Mapping[str, Any], kind: str = "") -> dict[str, A
         "kind": kind,
         "may_read": is_open or cases is not None,
         "may_stop": is_open and may_run(visit, facts),
-        "cases": listed[:most],
-        "more": max(0, len(listed) - most),
+        "cases": shown,
+        "more": 0 if cases is None else fit - len(shown),
         "told": [] if kind else replay_cases.told(visit, facts["id"], listed),
     }
 
