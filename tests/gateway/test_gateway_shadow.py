@@ -312,6 +312,20 @@ def test_a_stop_that_comes_while_a_copy_is_checked_holds_for_it(tmp_path: Path) 
     in_house(tmp_path, shaded_plan(shaded("good", "other"), mandatory=(words,)), play)
 
 
+@pytest.mark.parametrize("fact", [Stop("app:app", cut_streams=True), Revoke("k1", cut_streams=True)])
+def test_what_ends_a_callers_open_answers_ends_the_copies_of_their_calls(tmp_path: Path, fact: Override) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("other", always="hang")
+        assert (await house.call(chat_call(KEY, "chat", "hello"))).status == 200
+        await until(lambda: len(of_shadow(house)[0]) == 1)
+        override(house, fact)
+        await until(lambda: len(of_shadow(house)[1]) == 1)
+        assert of_shadow(house)[1][0].error_code in ("stopped", "invalid_api_key")
+        assert mirrored(house) == []
+
+    play_with(tmp_path, shaded_plan(shaded("good", "other")), play)
+
+
 def test_what_is_refused_to_the_candidate_by_a_rule_counts(tmp_path: Path) -> None:
     async def play(house: House) -> None:
         override(house, Block("other@1"))

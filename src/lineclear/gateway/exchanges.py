@@ -96,6 +96,8 @@ def _target(fact: Cutting) -> str:
 def _is_about(fact: Cutting, planned: Planned) -> bool:
     admitted = planned.admitted
     identified = admitted.parsed.identified
+    # What ends the calls of an app or a key ends the copies of them.
+    identified = identified.copied or identified
     match fact:
         case Revoke(key_id=key_id):
             return identified.key_id == key_id

@@ -32,6 +32,8 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
     environment: str
     inner: InnerPrincipal | None = None
     """Set for a call that control makes through the inner door."""
+    copied: "Identified | None" = None
+    """Set for a copy that is asked in nobody's name: who made the call."""
 
 
 def identify(snapshot: Snapshot, head: Head, clock: Clock) -> Identified:

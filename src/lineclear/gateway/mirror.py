@@ -183,7 +183,7 @@ class Mirror:
         parsed = msgspec.structs.replace(parsed, identified=identified)
         admitted = admit_copy(route.candidate, parsed, self._parts.clock)
         app = msgspec.structs.replace(identified.app, name=SHADOW_APP, team=route.team, accounts=NO_ACCOUNTS)
-        nobody = msgspec.structs.replace(identified, app=app, key_id=SHADOW_KEY)
+        nobody = msgspec.structs.replace(identified, app=app, key_id=SHADOW_KEY, copied=identified)
         admitted = msgspec.structs.replace(
             admitted,
             parsed=msgspec.structs.replace(parsed, identified=nobody),
@@ -204,8 +204,8 @@ class Mirror:
     def _record(
         self, copy: Copy, request_id: str, carried: Carried | None, trace: Trace, error: LineclearError | None
     ) -> None:
-        if isinstance(error, PlatformFault) and error.code not in OF_TARGETS:
-            return  # a stop or a fault of ours says nothing of the candidate
+        if trace.cut is not None or (isinstance(error, PlatformFault) and error.code not in OF_TARGETS):
+            return  # an override or a fault of ours says nothing of the candidate
         stable = copy.carried
         admitted = stable.planned.admitted
         self._parts.ledger.append(
