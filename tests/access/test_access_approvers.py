@@ -1,6 +1,7 @@
 """Whom an environment wants to approve: others are refused at every door, and nothing leads around it."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,13 @@ from click.testing import CliRunner, Result
 from lineclear.cli.main import root
 from lineclear.cli.output import ExitCode
 from lineclear.client.admin import AdminClient, path_of
+from lineclear.control.lifecycle import http as lifecycle_http
+from lineclear.control.lifecycle.callers import Callers
 from lineclear.store import change_rows
 from lineclear.store import control_rows as rows
+from lineclear.store.ledger import Ledger
 from lineclear.testing.access_house import AccessHouse, refusal
+from lineclear.testing.control_plane import ServedAPI
 
 WANTED = "with the role operator and with a role on team:risk"
 ENVIRONMENT = """
@@ -153,20 +158,53 @@ def test_what_waits_when_the_wish_is_made_is_held_to_it(house: AccessHouse) -> N
     assert WANTED in refused(zoe, waiting)
 
 
-def test_a_status_of_a_model_waits_for_the_same_people(protected: AccessHouse) -> None:
-    text = """
+FRESH = """
 kind: Model
 name: fresh
 owner: support
 versions: [{version: "1", engine: simulated, status: test}]
 """
-    protected.plane.apply(text)
-    ann, bob = protected.person("ann", "author", "approver"), protected.person("bob", *WRONG["of no team"], "approver")
-    change = opened(ann, text.replace("test", "approved"))
-    refused(ann, change)
+
+
+@pytest.fixture
+def with_models(house: AccessHouse, tmp_path: Path) -> Iterator[AccessHouse]:
+    """The same door with the verbs of a model's status."""
+    ledger, plane = Ledger.open(tmp_path / "ledger"), house.plane
+    callers = Callers(ledger, house.clock, lambda: None)
+    verbs = lifecycle_http.endpoints(plane.changes, plane.publisher, callers, house.clock)
+    house.served.close()
+    house.served = ServedAPI((*plane.endpoints(), *verbs), plane.authenticate)
+    house.admin = house.served.client()
+    plane.apply(FRESH)
+    yield house
+    ledger.close()
+
+
+def test_a_status_of_a_model_waits_for_the_same_people(with_models: AccessHouse) -> None:
+    with_models.plane.apply(PROTECTED)
+    ann = with_models.person("ann", "author", "approver", "operator", "viewer team:risk")
+    bob = with_models.person("bob", *WRONG["of no team"], "approver")
+    done = command(ann, "models", "approve", "fresh@1", "--reason", "it did well", "-o", "json")
+    assert done.exit_code == ExitCode.APPROVAL_PENDING, done.output
+    change = json.loads(done.stdout)["change"]
+    assert "somebody else has to approve" in refused(ann, change), "who asks for it does not give it"
     assert WANTED in refused(bob, change)
-    rea = protected.person("rea", "approver", *RIGHT[1:], "operator")
+    by_file = opened(ann, FRESH.replace("test", "approved"))
+    assert WANTED in refused(bob, by_file)
+    rea = with_models.person("rea", "approver", "operator", "viewer team:risk")
     assert rea.post(path_of("changes", change, "approvals"), {})["change"]["state"] == "approved"
+    assert command(ann, "apply", change).exit_code == ExitCode.OK
+
+
+def test_where_live_is_not_protected_an_approver_moves_it_alone_and_the_trail_says_so(
+    with_models: AccessHouse,
+) -> None:
+    ann, eve = with_models.person("ann", "author", "approver"), with_models.person("eve", "author")
+    assert command(eve, "models", "approve", "fresh@1").exit_code == ExitCode.NOT_AUTHORISED
+    assert command(ann, "models", "approve", "fresh@1").exit_code == ExitCode.OK
+    events = with_models.admin.get(path_of("audit-events"))["events"]
+    (event,) = [item for item in events if item["action"] == "change.applied" and item["actor"] == "ann"]
+    assert event["before"] == "self-approved"
 
 
 def test_a_narrowed_token_makes_nobody_one_of_a_team(house: AccessHouse) -> None:
