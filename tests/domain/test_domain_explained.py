@@ -24,7 +24,9 @@ TABLES: tuple[tuple[type[StrEnum], Collection[StrEnum]], ...] = (
     (ErrorCode, explained.ADVICE.keys()),
 )
 CELL_CHARS_MAX = 60
-_RULE = re.compile(r'"((?:key|task|status|use|data-class|operation|dialect|route|guardrail|rollout)\.[a-z-]+)"')
+_RULE = re.compile(
+    r'"((?:key|task|status|use|data-class|environment|operation|dialect|route|guardrail|rollout)\.[a-z-]+)"'
+)
 
 
 @pytest.mark.parametrize(("members", "words"), TABLES, ids=lambda value: getattr(value, "__name__", ""))

@@ -63,7 +63,7 @@ CHECKS: Final[dict[Check, str]] = {
     Check.BODY: "the body can be read and names a route",
     Check.GRANT: "the app may call this route in this environment",
     Check.TASK: "the task is one of the route's",
-    Check.DATA_CLASS: "the data class is the route's or a higher one, and the environment takes it",
+    Check.DATA_CLASS: "the data class is the route's or higher, and allowed there",
     Check.CANDIDATE: "its card and the policies allow the call",
     Check.GUARDRAIL: "no guardrail objects to what was sent",
     Check.HEALTH: "a model that may serve is neither throttled nor ejected",
