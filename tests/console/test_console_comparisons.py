@@ -20,7 +20,7 @@ CASES = 30
 GOOD, BAD = "text=the last word,tokens=3", "text=<b>cut</b> short,tokens=3"
 EVAL = {
     "kind": "Eval", "name": "whole", "team": TEAM, "app": "shop", "dataset": "questions",
-    "checks": [{"id": "ends", "regex": "the last word"}], "verdict": {"margin": 0.2},
+    "checks": [{"id": "ends", "regex": "the last word"}], "verdict": {"margin": 0.2}, "at_least": 0.9,
 }  # fmt: skip
 
 
@@ -34,6 +34,10 @@ def documents(port: int) -> list[manifests.Document]:
         {
             "kind": "Route", "name": "chat", "team": TEAM,
             "environments": {"live": {"targets": [{"model": "good@1"}]}, "test": {"targets": [{"model": "other@1"}]}},
+        },
+        {
+            "kind": "Route", "name": "fresh", "team": TEAM,
+            "environments": {"test": {"targets": [{"model": "other@1"}]}},
         },
         EVAL,
         {
@@ -154,6 +158,19 @@ def test_a_replay_shows_its_money_its_kinds_and_each_case(visitor: Visitor, run:
     assert visitor.get(f"{page}/cases/{CASES + 1}").status == 404
     assert visitor.get("/replays/rp_unknown").status == 404
     assert visitor.get(f"{page}/cases/{CASES}.json").json()["after"] is None
+
+
+def test_a_first_release_is_shown_by_itself(house: Platform, visitor: Visitor) -> None:
+    begun = house.admin("POST", "/api/v1/eval-runs", {**asked(), "route": "fresh", "eval": "whole"})["run"]["id"]
+    house.wait_for(lambda: shown(house, f"eval-runs/{begun}")["run"]["ended_at"] is not None, "a verdict", 60)
+    twin, seen = visitor.get(f"/evals/{begun}.json").json(), visitor.get(f"/evals/{begun}").text
+    assert (twin["run"]["verdict"], twin["run"]["stable"], twin["cases"][0]["lost"]) == ("fail", "", ["ends"]), twin
+    assert "The release failed" in seen
+    assert "Where it lost" in seen
+    assert "against stable" not in seen
+    assert "0.9" in seen
+    assert "&lt;b&gt;cut&lt;/b&gt; short" in seen, "what it answered"
+    assert "One release was asked" in visitor.get(f"/replays/{twin['run']['replay']}").text
 
 
 def test_of_many_cases_the_few_that_differ_are_found(stage: Stage, house: Platform, visitor: Visitor) -> None:

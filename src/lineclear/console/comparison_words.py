@@ -46,7 +46,7 @@ def state_chip(state: str) -> tuple[str, str]:
 
 def kind_chip(kind: str | None) -> tuple[str, str]:
     """In what both answers to one case differ."""
-    return ("one side is missing", "calm") if kind is None else KINDS.get(kind, (kind, "calm"))
+    return ("asked of one release", "calm") if kind is None else KINDS.get(kind, (kind, "calm"))
 
 
 def check_words(check: Mapping[str, Any]) -> str:
@@ -86,6 +86,8 @@ def decision(run: Mapping[str, Any]) -> tuple[str, str]:
 
 def follows(run: Mapping[str, Any]) -> str:
     """What a verdict is followed by."""
+    if not run["stable"]:
+        return "A route that names a rollout with this eval gets its first release there only after it passed."
     if run["rollout"] is None:
         return "It was run by hand; nobody's calls depend on it."
     if run["verdict"] is None:

@@ -47,6 +47,7 @@ def _eval(manifest: Mapping[str, Any], runs: list[dict[str, Any]]) -> dict[str, 
         **{name: manifest[name] for name in names},
         "checks": [{"id": check["id"], "words": check_words(check)} for check in manifest["checks"]],
         "margin": manifest["verdict"]["margin"],
+        "at_least": manifest["at_least"],
         "last": next((run for run in runs if run["eval"] == manifest["name"]), None),
     }
 

@@ -30,9 +30,9 @@ def read_cases(visit: Visit, replay_id: str, kind: str = "") -> list[dict[str, A
 
 
 def read_differing(visit: Visit, detail: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Every case of a replay; of a large one those alone whose answers differ. None as in `read_cases`."""
+    """Every case of a replay; of a large one only those whose answers differ. None as in `read_cases`."""
     replay_id, counts = detail["replay"]["id"], detail["kinds"]
-    if detail["replay"]["cases"] <= CASES_MAX:
+    if detail["replay"]["cases"] <= CASES_MAX or len(detail["replay"]["sides"]) == 1:
         return read_cases(visit, replay_id)
     found: list[dict[str, Any]] = []
     for kind in [kind for kind in DIFFERENT if counts[kind]] or DIFFERENT[:1]:
