@@ -43,7 +43,7 @@ def test_hostile_text_is_edited_as_it_is(
         expect(one.page.get_by_role("heading", name="mistake").first).to_be_visible()
         assert hostile.SCRIPT in one.page.inner_text(".mistakes")
         assert looked(one, axe) == []
-        text.fill(before.replace("end", f"{hostile.SCRIPT} {scheme} {width_px}"))
+        text.fill(before.replace("end", f"{hostile.SCRIPT}\u202e {scheme} {width_px}"))
         one.page.get_by_role("button", name="See what it would do").click()
         expect(one.page.get_by_role("heading", name="What it would do")).to_be_visible()
         shown = one.page.inner_text(".decide")
@@ -56,7 +56,7 @@ def test_hostile_text_is_edited_as_it_is(
         expect(one.page.get_by_role("heading", name="What it did")).to_be_visible()
         assert looked(one, axe) == []
     (stands,) = planted.admin("GET", "/api/v1/manifests?kind=Prompt&name=edited")["manifests"]
-    assert stands["manifest"]["description"] == f"\n{hostile.TEXT}\n{hostile.SCRIPT} {scheme} {width_px}\n"
+    assert stands["manifest"]["description"] == f"\n{hostile.TEXT}\n{hostile.SCRIPT}\u202e {scheme} {width_px}\n"
     assert stands["managed_by"] == "console"
 
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lineclear.console.shown import of, plain, usd
+from lineclear.console.shown import middle, of, passages_of, plain, usd
 
 NAMES_TOLD = 3
 FIELDS_TOLD = 4
+VALUE_CHARS_TOLD = 80
 STATE_MARKS: Mapping[str, str] = {
     "open": "warn",
     "approved": "good",
@@ -160,10 +161,12 @@ def _nouns(plan: Mapping[str, Any]) -> Iterator[str]:
 
 def _field(field: Mapping[str, Any]) -> str:
     name = field["path"].rpartition(".")[2].replace("_", " ")
-    after = "nothing" if field["after"] is None else plain(field["after"])
+    after = "nothing" if field["after"] is None else middle(str(plain(field["after"])), VALUE_CHARS_TOLD)
     if field["words"] or field["before"] is None:
         return f"{name} {field['words'] or after}"
-    return f"{name} {plain(field['before'])} → {after}"
+    if passages_of(field["before"], field["after"]):
+        return f"{name} is another"
+    return f"{name} {middle(str(plain(field['before'])), VALUE_CHARS_TOLD)} → {after}"
 
 
 def touched(plan: Mapping[str, Any]) -> str:

@@ -69,6 +69,7 @@ class Renderer:
             axis_usd=shown.axis_usd, moment_short=shown.moment_short, pretty=shown.pretty,
             span_words=shown.span_words, several=shown.several, usd_digits=shown.usd_digits,
             of=shown.of, sentence=shown.sentence, percent=shown.percent, plain=shown.plain, middle=shown.middle,
+            passages_of=shown.passages_of,
             as_written=shown.AsWritten, lasting=rollout_words.lasting, shell=shlex.quote, groupby_day=shown.groupby_day,
         )  # fmt: skip
         self._environment = environment

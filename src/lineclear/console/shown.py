@@ -10,6 +10,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from lineclear.control.release_diff import Passage, diff_texts
+
+TEXT_CHARS_SHORT = 80
+TEXT_CHARS_COMPARED = 40_000
 NOTHING = "\N{EN DASH}"
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """Characters that change how others are shown without being seen themselves: controls, direction marks."""
@@ -237,6 +241,14 @@ def plain(value: Any) -> Any:
 def middle(text: str, most: int = 160) -> str:
     """Text that did not change, without its middle where it is long."""
     return text if len(text) <= most else f"{text[: most // 2]} \N{HORIZONTAL ELLIPSIS} {text[-most // 2 :]}"
+
+
+def passages_of(before: Any, after: Any) -> Sequence[Passage]:
+    """Two long texts word by word; nothing for short ones, which are read faster side by side, and for endless ones."""
+    if not isinstance(before, str) or not isinstance(after, str):
+        return ()
+    is_long = "\n" in before + after or max(len(before), len(after)) > TEXT_CHARS_SHORT
+    return diff_texts(before, after) if is_long and len(before) + len(after) <= TEXT_CHARS_COMPARED else ()
 
 
 def groupby_day(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
