@@ -1,6 +1,7 @@
 """The walk through real sockets, in this process: answers, refusals, recovery, records."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,25 @@ def test_text_that_comes_with_an_error_in_one_read_is_delivered_and_charged(tmp_
         assert (answer.failure, house.settle_of(answer).model) == ("", "good@1")
 
     run(tmp_path, Plan(models=(model("ill"),), routes=(route("pair", "ill", fallback=("good@1",)),)), play)
+
+
+@BOTH
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("script", ["delay-ms=120", "event-delay-ms=120,tokens=1"])
+def test_the_timing_of_an_answer_gives_the_target_its_share(
+    tmp_path: Path, dialect: str, stream: bool, script: str
+) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("good", following=["delay-ms=60,status=500"], always=script)
+        answer = await house.call(MAKERS[dialect](KEY, "good", "x", stream=stream))
+        found = re.fullmatch(r"gateway;dur=([\d.]+), upstream;dur=([\d.]+)", answer.headers["server-timing"])
+        assert found is not None
+        ours_ms, upstream_ms = map(float, found.groups())
+        assert upstream_ms >= (180 if stream or script.startswith("delay") else 60)
+        # The rest: our own work, and up to 50 ms of pause before the second attempt.
+        assert ours_ms < upstream_ms
+
+    run(tmp_path, Plan(), play)
 
 
 def test_a_malformed_event_is_dropped_and_counted(tmp_path: Path) -> None:

@@ -264,8 +264,9 @@ def _head(opened: Opened, line: Line, content_fields: bytes) -> bytes:
     reserved = opened.reserved
     parsed = reserved.planned.admitted.parsed
     elapsed_us = line.trace.elapsed_us()
+    upstream_us = line.trace.upstream_until_us(elapsed_us)
     fields = exchange_fields(
-        reserved.planned, opened.attempt, opened.candidate, elapsed_us, line.trace.upstream_us
+        reserved.planned, opened.attempt, opened.candidate, elapsed_us, upstream_us
     ) + limit_fields(reserved.granted, parsed.codec.dialect, 0, line.trace.started_us + elapsed_us)
     fields += policy_fields(rules_of(reserved.planned, opened, None)) + waste_field(reserved.planned, line.trace)
     return content_fields + fields.encode() + upstream_rate_fields(opened.call.headers)

@@ -143,6 +143,12 @@ class Trace:
         now_ns = self._now_ns
         return (now_ns() - self.started_ns) // 1_000
 
+    def upstream_until_us(self, elapsed_us: int) -> int:
+        """Time spent in attempts by then, the one under way among them."""
+        if self.candidate is None:
+            return self.upstream_us
+        return self.upstream_us + elapsed_us - (self._attempt_ns - self.started_ns) // 1_000
+
     def steps_us(self) -> tuple[int, ...]:
         """Microseconds of each step done so far, in the order of `domain.ledger.STEPS`."""
         marks_ns = self._marks_ns
