@@ -64,3 +64,32 @@ def test_what_is_said_before_is_done_and_counted(tmp_path: Path) -> None:
         assert {(one["route"], one["outcome"]) for one in outage} == {
             ("chat", "nothing_serves"), ("dear", "nothing_serves"),
         }  # fmt: skip
+
+
+def test_data_that_an_environment_does_not_take_is_refused_from_the_next_call_on(tmp_path: Path) -> None:
+    with Stage(tmp_path, documents) as stage:
+        body = tmp_path / "request.json"
+        body.write_bytes(chat_call("", "chat", "hello").body)
+        plain = chat_call(stage.key, "chat", "hello")
+        secret = replace(plain, headers={**plain.headers, "x-lineclear-data-class": "restricted"})
+        assert stage.call(secret).status == 200
+        live = {"kind": "Environment", "name": "live", "class": "live", "allowed_data_classes": ["internal"]}
+        wish = tmp_path / "live.yaml"
+        wish.write_text(manifests.text_of([live]))
+        assert stage.platform.cli("apply", "-f", str(wish)).returncode == 0
+        refused = stage.call(secret)
+        error = json.loads(refused.body)["error"]
+        assert (refused.status, error["code"], error["rules"]) == (
+            403,
+            "data_class_refused",
+            ["environment.data-class"],
+        )
+        assert stage.call(plain).status == 200
+        asked = stage.platform.cli(
+            "routes", "explain", str(body), "--app", "default", "--data-class", "restricted", "-o", "json"
+        )
+        said = json.loads(asked.stdout)
+        assert (asked.returncode, said["message"], said["rules"]) == (8, error["message"], error["rules"])
+        told = stage.platform.cli_json("explain", error["request_id"])
+        (row,) = [row for row in told["checks"] if row["verdict"] == "refused"]
+        assert (row["check"], row["about"], row["rule"]) == ("data_class", "restricted", "environment.data-class")
