@@ -4,6 +4,8 @@ import http.client
 import json
 import re
 import socket
+import subprocess
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -169,6 +171,24 @@ def test_the_description_names_every_endpoint_and_resolves(plane: ControlPlane, 
     assert '"$ref": "#/$defs' not in text
     key = document["paths"]["/api/v1/keys"]["post"]
     assert (key["x-permission"], key["security"]) == ("key:create", [{"bearer": []}])
+
+
+def test_an_endpoint_has_no_method_but_its_own(served: ServedAPI) -> None:
+    for method, path in (
+        ("HEAD", "/livez"),
+        ("POST", "/livez"),
+        ("POST", "/api/openapi.json"),
+        ("HEAD", "/api/v1/keys"),
+    ):
+        assert ask(served, method, path)[0] == 405, (method, path)
+
+
+def test_control_starts_without_what_only_a_few_calls_need() -> None:
+    # A start is slow by what it loads; each of these took a thirtieth of it or more.
+    heavy = ("fastapi", "alembic", "joserfc")
+    script = f"import sys, lineclear.compose.control\nprint([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_health_needs_no_token(served: ServedAPI) -> None:

@@ -1,7 +1,8 @@
-"""The admin API as a FastAPI application: one route per endpoint of control, nothing decided here.
+"""The admin API as an ASGI application: one route per endpoint of control, nothing decided here.
 
-In: control's endpoints, a function that knows principals. Out: an ASGI application. Bodies are bounded and checked
-before a handler runs; handlers run in threads; every refusal is one JSON shape.
+In: control's endpoints, a function that knows principals. Out: the application. Bodies are bounded and checked
+before a handler runs; handlers run in threads; every refusal is one JSON shape. Routes are Starlette's own: what
+FastAPI makes of each is for its description alone, and loading it is a seventh of a start.
 """
 
 import functools
@@ -10,16 +11,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request, Response
 from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
-import lineclear
 from lineclear.api.body import read_body
-from lineclear.api.openapi import describe_application
+from lineclear.api.openapi import describe
 from lineclear.control.endpoint import (
     HTTP_STATUS,
     AdminCode,
@@ -37,51 +38,44 @@ from lineclear.domain.permissions import Permission
 _log = logging.getLogger(__name__)
 
 QUERY_VALUE_CHARS_MAX = 4_096
+DESCRIPTION_PATH = "/api/openapi.json"
 
 Authenticate = Callable[[str], Principal | None]
 """Who a bearer token belongs to; None if nobody."""
+Serve = Callable[[Request], Awaitable[Response]]
 Routes = Sequence[BaseRoute]
 """What another door of this port serves itself."""
 
 
-def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Routes = ()) -> FastAPI:
+def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Routes = ()) -> Starlette:
     """The application that serves `endpoints`, and beside them what another door of this port serves itself.
 
     Raises:
         ValueError: if an endpoint may not be served, e.g. because it declares no permission.
     """
     check_endpoints(endpoints)
-    application = FastAPI(
-        title="Lineclear admin API",
-        version=lineclear.__version__,
-        openapi_url="/api/openapi.json",
-        # The interactive pages load scripts from outside; the description is for tools.
-        docs_url=None,
-        redoc_url=None,
-    )
-    for endpoint in endpoints:
-        application.add_api_route(
-            endpoint.path,
-            _door(endpoint, authenticate),
-            methods=[endpoint.method],
-            summary=endpoint.summary,
-            operation_id=_operation_id(endpoint),
-            status_code=endpoint.status,
-            response_model=None,
-        )
-    application.router.routes.extend(routes)
-    application.add_exception_handler(HTTPException, _no_route)
-    # FastAPI's own way to give a description of one's own is to replace this method.
-    application.openapi = functools.cache(lambda: describe_application(application, endpoints))  # type: ignore[method-assign]  # documented hook
-    return application
+    served = [_route(endpoint.path, _door(endpoint, authenticate), endpoint.method) for endpoint in endpoints]
+    description = _route(DESCRIPTION_PATH, _description(endpoints), "GET")
+    return Starlette(routes=[description, *served, *routes], exception_handlers={HTTPException: _no_route})
 
 
-def _operation_id(endpoint: Endpoint) -> str:
-    words = endpoint.path.replace("{", "").replace("}", "").replace("-", "_").strip("/").split("/")
-    return "_".join([endpoint.method.lower(), *words])
+def _route(path: str, serve: Serve, method: str) -> Route:
+    route = Route(path, serve, methods=[method])
+    # Starlette answers HEAD wherever there is a GET; an endpoint has the one method that it declares.
+    route.methods = {method}
+    return route
 
 
-def _door(endpoint: Endpoint, authenticate: Authenticate) -> Callable[[Request], Awaitable[Response]]:
+def _description(endpoints: Sequence[Endpoint]) -> Serve:
+    make = functools.cache(lambda: msgspec.json.encode(describe(endpoints)))
+
+    async def serve(_request: Request) -> Response:
+        return Response(await run_in_threadpool(make), media_type="application/json")
+
+    return serve
+
+
+def _door(endpoint: Endpoint, authenticate: Authenticate) -> Serve:
     adapter: TypeAdapter[Any] | None = TypeAdapter(endpoint.body) if endpoint.body is not None else None
 
     async def serve(request: Request) -> Response:

@@ -1,6 +1,6 @@
 """Reads a request's body up to a limit, without ever holding more than that."""
 
-from fastapi import Request
+from starlette.requests import Request
 
 from lineclear.control.endpoint import AdminCode, Refused
 
