@@ -2,11 +2,13 @@
 
 In: `--days` of simulated history (180 are about half a million requests), `--times` that each stands in the ledger,
 `--runs` per page. Out: a table with the median of each page. Run it on a machine that does nothing else:
-`.venv/bin/python benchmarks/console.py --times 3`.
+`.venv/bin/python benchmarks/console.py --times 3`. Where something else runs, the server's CPU time still says what a
+page costs; the aim is 150 ms to the first paint.
 """
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -104,7 +106,7 @@ def measure(facts: dict[str, Any], runs: int) -> None:
         home = page.url.rstrip("/")
         total = page.request.get(f"{home}/cost.json?since=400d").json()["total"]
         print(f"{total['requests']:,} requests in the ledger; median of {runs} runs after one that fills caches")
-        print(f"{'page':<36} {'first byte':>11} {'first paint':>12}")
+        print(f"{'page':<36} {'server CPU':>11} {'first byte':>11} {'first paint':>12}")
         for path in PAGES:
             page.goto(home + path)
             found = []
@@ -112,8 +114,20 @@ def measure(facts: dict[str, Any], runs: int) -> None:
                 page.goto(home + path)
                 found.append(page.evaluate(PAINT))
             paint, first = (statistics.median(one[place] for one in found) for place in (0, 1))
-            print(f"{path:<36} {first:8.0f} ms {paint:9.0f} ms")
+            before = cpu_ms(int(facts["pid"]))
+            for _ in range(runs):
+                page.request.get(home + path)
+            served = (cpu_ms(int(facts["pid"])) - before) / runs
+            print(f"{path:<36} {served:8.0f} ms {first:8.0f} ms {paint:9.0f} ms")
         browser.close()
+
+
+def cpu_ms(pid: int) -> float:
+    """CPU time of a process and all it started that still runs. What the platform does by itself is in it too."""
+    spent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(spent[11]) + int(spent[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+    children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return own + sum(cpu_ms(int(child)) for child in children.split())
 
 
 if __name__ == "__main__":

@@ -363,15 +363,35 @@ def check_books(bench: Bench) -> None:
 
 
 def measure_start(directory: Path, figures: Figures) -> None:
-    """From `lineclear up` until the data port says that it is ready: a first start, then one on its data."""
-    (directory / "start").mkdir()
-    platform = Platform(directory / "start")
-    for key, name in (("start_first_s", "serving after, first start"), ("start_s", "serving after, later start")):
-        began = time.monotonic()
-        platform.launch()
-        platform.wait_for(lambda: is_serving(platform), "the data port to be ready", 60.0)
-        figures.add(name, key, time.monotonic() - began, "s", "models load meanwhile; aim 3 s")
-        platform.stop()
+    """From `lineclear up` until the data port says that it is ready: a first start, then one on its data.
+
+    As installed, with the bytecode that pip writes: the start before the measured ones compiles what has none yet.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(directory / "bytecode")
+    seconds = [
+        seconds_of_start(platform)
+        for name, starts in (("compile", 1), ("start", 2))
+        for platform in [platform_in(directory / name, environment)]
+        for _ in range(starts)
+    ]
+    names = (("start_first_s", "serving after, first start"), ("start_s", "serving after, later start"))
+    for (key, name), found_s in zip(names, seconds[1:], strict=True):
+        figures.add(name, key, found_s, "s", "models load meanwhile; aim 3 s")
+
+
+def platform_in(directory: Path, environment: dict[str, str]) -> Platform:
+    directory.mkdir()
+    return Platform(directory, environment=environment)
+
+
+def seconds_of_start(platform: Platform) -> float:
+    began = time.monotonic()
+    platform.launch()
+    platform.wait_for(lambda: is_serving(platform), "the data port to be ready", 60.0)
+    took_s = time.monotonic() - began
+    platform.stop()
+    return took_s
 
 
 def is_serving(platform: Platform) -> bool:
