@@ -1,6 +1,7 @@
 """Calls that cannot be carried out: each ends with words and an exit code, none with a traceback or a token."""
 
 import http.server
+import json
 import os
 import subprocess
 import sys
@@ -140,7 +141,10 @@ def test_the_token_of_a_data_directory_goes_to_its_own_server_alone(place: Path)
     for url in (f"http://127.0.0.1:{port}", f"http://localhost:{port}"):
         done = call(place, "plan", "-f", "team.yaml", "--url", url)
         assert (done.returncode, done.stderr) == (0, "")
-    for url in (f"http://other.example:{port}", "http://127.0.0.1:9", f"https://192.0.2.1:{port}"):
+    # An address of this machine where somebody answers, and neither host nor port is the directory's own.
+    foreign = http.server.ThreadingHTTPServer(("127.0.0.1", 0), PlanServer)
+    threading.Thread(target=foreign.serve_forever, daemon=True).start()
+    for url in (f"http://127.0.0.1:{foreign.server_port}", f"http://127.0.0.1:{foreign.server_port}/"):
         for given in ({"LINECLEAR_URL": url}, {}):
             words = ("status",) if given else ("status", "--url", url)
             done = call(place, *words, **given)
@@ -148,8 +152,54 @@ def test_the_token_of_a_data_directory_goes_to_its_own_server_alone(place: Path)
             assert "give --token" in done.stderr
         looked = call(place, "doctor", "--url", url)
         assert f"✗ control: no admin token for {url}" in looked.stdout
-    named = call(place, "status", "--url", "http://127.0.0.1:9", "--token", "t")
-    assert named.returncode == ExitCode.UNAVAILABLE
+    foreign.shutdown()
+    foreign.server_close()
+    for token in ((), ("--token", "t")):
+        named = call(place, "status", "--url", "http://127.0.0.1:9", *token)
+        assert (named.returncode, "no answer from http://127.0.0.1:9" in named.stderr) == (ExitCode.UNAVAILABLE, True)
+
+
+def test_where_no_server_has_run_the_command_says_so(place: Path, tmp_path: Path) -> None:
+    done = call(place, "status", "--data", str(tmp_path / "new"), "-o", "json")
+    error = json.loads(done.stderr)["error"]
+    assert (done.returncode, error["code"]) == (ExitCode.UNAVAILABLE, "unreachable")
+    assert "no server has run in" in error["message"]
+    assert "lineclear up" in error["hint"]
+    held = call(place, "rollback", "x", "-e", "prod", "--data", str(tmp_path / "new"))
+    assert (held.returncode, "no server has run in" in held.stderr) == (ExitCode.UNAVAILABLE, True)
+
+
+class OtherServer(PlanServer):
+    """A data port or a page of the console: it answers, and not as the admin API does."""
+
+    def do_GET(self) -> None:
+        is_page = self.path.startswith("/console")
+        kind = "text/html; charset=utf-8" if is_page else "application/json"
+        body = b"<p>Sign in</p>" if is_page else b'{"error": {"message": "no such path", "code": "not_found"}}'
+        self.send_response(502 if self.path.startswith("/away") else 200 if is_page else 404)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_an_address_that_is_no_admin_port_is_called_that(place: Path) -> None:
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OtherServer)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    url = f"127.0.0.1:{other.server_port}"
+    try:
+        for path, code in (("", ExitCode.USAGE), ("/console", ExitCode.USAGE), ("/away", ExitCode.UNAVAILABLE)):
+            done = call(place, "status", "--url", f"http://{url}{path}", "--token", "t", "-o", "json")
+            error = json.loads(done.stderr)["error"]
+            assert (done.returncode, error["code"]) == (code, "invalid_answer"), path
+            assert f"http://{url}{path} is no admin port" in error["message"]
+            assert "--url and LINECLEAR_URL take the address of the admin port" in error["hint"]
+        secured = call(place, "status", "--url", f"https://{url}", "--token", "t")
+        assert (secured.returncode, "WRONG_VERSION" in secured.stderr) == (ExitCode.UNAVAILABLE, False)
+        assert "it does not speak TLS there; give the address with http://" in secured.stderr
+    finally:
+        other.shutdown()
+        other.server_close()
 
 
 def test_nobody_gets_the_token_while_no_server_of_the_directory_runs(place: Path, tmp_path: Path) -> None:

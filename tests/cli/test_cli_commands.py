@@ -174,6 +174,12 @@ def test_the_environment_can_name_the_server(terminal: Any) -> None:
     assert (without.exit_code, "no admin token" in without.stderr) == (ExitCode.NOT_AUTHORISED, True)
 
 
+def test_a_wrong_token_is_told_by_the_option_that_gave_it(terminal: Any) -> None:
+    wrong = terminal.run("status", "--token", "wrong")
+    assert (wrong.exit_code, "pass --token or LINECLEAR_TOKEN" in wrong.stderr) == (ExitCode.NOT_AUTHORISED, True)
+    assert "Bearer" not in wrong.stderr
+
+
 def test_a_mistyped_command_is_told_the_near_one(terminal: Any) -> None:
     assert "Did you mean 'apply'?" in terminal.run("aply").stderr
 

@@ -11,11 +11,12 @@ from typing import Any, Concatenate, ParamSpec
 
 import click
 
+from lineclear.base.secret import Secret
 from lineclear.cli.environment import command_settings
 from lineclear.cli.output import ExitCode, Format, Output
 from lineclear.cli.waiting import sign_of_life
-from lineclear.client.admin import AdminClient, AdminError, AdminUnreachable, CallInvalid
-from lineclear.client.find import ServerInvalid, ServerNotFound, ServerNotRunning, find_server
+from lineclear.client.admin import INVALID_ANSWER, AdminClient, AdminError, AdminUnreachable, CallInvalid, Server
+from lineclear.client.find import ServerInvalid, ServerNotFound, ServerNotRunning, TokenNotKnown, find_server
 
 P = ParamSpec("P")
 
@@ -48,6 +49,11 @@ NEXT_BY_CODE: Mapping[str, str] = {
 }
 """What to do next where the server said nothing better."""
 
+PROBE_S = 4.0
+"""How long somebody may take to answer at an address for which no token is known."""
+PROXY_STATUS_MIN = 500
+NOBODY = Secret("nobody")
+"""In place of a token where nobody asks for one."""
 NOT_RUNNING = "is it running? `lineclear up` starts it, `lineclear doctor` looks for the cause"
 
 output_option = click.option(
@@ -151,16 +157,34 @@ def server_errors(output: Output) -> Iterator[None]:
     except ServerNotRunning as error:
         output.fail(ExitCode.UNAVAILABLE, str(error), hint=NOT_RUNNING, kind="unreachable")
     except ServerNotFound as error:
+        if isinstance(error, TokenNotKnown):
+            _demand_answer(output, error)
         hint = "start one with `lineclear up`, or give --token and --url, or --data"
         output.fail(ExitCode.NOT_AUTHORISED, str(error), hint=hint, kind="no_server")
     except AdminUnreachable as error:
         output.fail(ExitCode.UNAVAILABLE, str(error), hint=NOT_RUNNING, kind="unreachable")
     except AdminError as error:
-        fail_refused(output, error)
+        # The server speaks of the header that a token travels in; who types commands gives an option or a variable.
+        is_token = error.code == "unauthenticated"
+        fail_refused(output, error, hint=NEXT_BY_CODE[error.code] if is_token else "")
 
 
-def fail_refused(output: Output, error: AdminError) -> None:
-    """Exit with what the server said, and with the next command."""
+def _demand_answer(output: Output, error: TokenNotKnown) -> None:
+    """Exit as unreachable if nobody answers at the address: a token would not help there."""
+    try:
+        AdminClient(Server(error.url.rstrip("/"), NOBODY, error.ca_file), PROBE_S).get("/livez")
+    except AdminUnreachable as away:
+        output.fail(ExitCode.UNAVAILABLE, str(away), hint=NOT_RUNNING, kind="unreachable")
+    except AdminError:
+        # Somebody answers; that there is no token for them is what the command says.
+        return
+
+
+def fail_refused(output: Output, error: AdminError, hint: str = "") -> None:
+    """Exit with what the server said, and with the next command: `hint`, else what the server says."""
     code = EXIT_BY_CODE.get(error.code, ExitCode.FAILURE)
-    hint = error.hint or NEXT_BY_CODE.get(error.code, "")
+    if error.code == INVALID_ANSWER:
+        # Whoever answers for an admin port that is away is a proxy; anybody else was named by mistake.
+        code = ExitCode.UNAVAILABLE if error.status >= PROXY_STATUS_MIN else ExitCode.USAGE
+    hint = hint or error.hint or NEXT_BY_CODE.get(error.code, "")
     output.fail(code, error.message, hint=hint, details=error.findings, kind=error.code)

@@ -48,7 +48,8 @@ def login(
     except AdminUnreachable as error:
         output.fail(ExitCode.UNAVAILABLE, str(error), hint="is it running? `lineclear status`", kind="unreachable")
     except AdminError as error:
-        fail_refused(output, error)
+        forgotten = f"forgotten? an administrator makes a link for a new one: `lineclear access invite {name}`"
+        fail_refused(output, error, hint=forgotten if error.code == "unauthenticated" else "")
     else:
         output.value(answer, [f"export LINECLEAR_TOKEN={answer['token']}"])
         output.note(f'good until {answer["expires_at"]}; `eval "$(lineclear login {name})"` sets it in this shell')

@@ -17,6 +17,9 @@ from lineclear.base.certificate import pinned_context
 from lineclear.base.secret import Secret
 
 TIMEOUT_S = 30.0
+ADMIN_EXAMPLE = "http://127.0.0.1:4101"
+INVALID_ANSWER = "invalid_answer"
+"""Code of a refusal that is none of the admin API's."""
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 """An answer above this is refused rather than read into memory."""
 
@@ -32,6 +35,11 @@ class Server:
     """PEM file of the authorities to trust instead of the system's."""
     certificate: str | None = None
     """The one certificate to accept, PEM, whatever name it bears; None = whoever an authority vouches for."""
+
+
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
+"""OpenSSL's reasons where what came back is no TLS at all."""
+NO_TLS = "it does not speak TLS there; give the address with http://"
 
 
 class AdminError(Exception):
@@ -108,14 +116,17 @@ class AdminClient:
         if body is not None:
             headers["content-type"] = "application/json"
         with self._around(f"waiting for {self._server.url}"):
-            status, answer = self._exchange(method, target, body, headers)
+            status, media_type, answer = self._exchange(method, target, body, headers)
         value = _decode(answer)
-        if 200 <= status < 300:
+        # The admin API has no pages; the console beside it, and proxies, have.
+        if 200 <= status < 300 and media_type != "text/html":
             return value
         problem = value if isinstance(value, dict) else {}
+        if not isinstance(problem.get("code"), str):
+            raise _not_an_admin_port(self._server.url, f"{method} {path}", status)
         raise AdminError(
             status,
-            str(problem.get("code", "invalid_answer")),
+            problem["code"],
             str(problem.get("message") or f"{method} {path} answered {status}"),
             str(problem.get("hint", "")),
             tuple(problem.get("findings", ())),
@@ -130,7 +141,10 @@ class AdminClient:
         except OSError as error:  # ssl.SSLError is one
             raise AdminUnreachable(f"the authorities in {server.ca_file} cannot be read: {error}") from error
 
-    def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, target: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, str, bytes]:
+        """Status, media type and body of the answer."""
         url = urlsplit(self._server.url)
         host = url.hostname or ""
         if url.scheme == "https":
@@ -144,12 +158,24 @@ class AdminClient:
             response = connection.getresponse()
             answer = response.read(ANSWER_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:
-            raise AdminUnreachable(f"no answer from {self._server.url}: {error}") from error
+            why = NO_TLS if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS else error
+            raise AdminUnreachable(f"no answer from {self._server.url}: {why}") from error
         finally:
             connection.close()
         if len(answer) > ANSWER_BYTES_MAX:
             raise AdminUnreachable(f"{self._server.url} answered more than {ANSWER_BYTES_MAX} bytes")
-        return response.status, answer
+        return response.status, response.headers.get_content_type(), answer
+
+
+def _not_an_admin_port(url: str, asked: str, status: int) -> AdminError:
+    return AdminError(
+        status,
+        INVALID_ANSWER,
+        f"{url} is no admin port: {asked} answered {status}, and not as the admin API does",
+        "--url and LINECLEAR_URL take the address of the admin port, without a path behind it unless a proxy has one;"
+        f" the data port is another one. `lineclear up` prints both; by itself it is {ADMIN_EXAMPLE}",
+        (),
+    )
 
 
 def path_of(*parts: str) -> str:

@@ -8,14 +8,15 @@ import ipaddress
 import json
 import re
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lineclear.base.secret import Secret
-from lineclear.client.admin import Server
+from lineclear.client.admin import ADMIN_EXAMPLE, Server
 from lineclear.config.settings import Settings
 
-DEFAULT_ADMIN_URL = "http://127.0.0.1:4101"
+DEFAULT_ADMIN_URL = ADMIN_EXAMPLE
 FACTS_FILE = "up.json"
 TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name
 
@@ -34,7 +35,18 @@ class ServerNotFound(Exception):
 
 
 class ServerNotRunning(ServerNotFound):
-    """The data directory has a token, and no server of it says where it is."""
+    """Only a data directory was named, and no server of it says where it is, if one ever ran there."""
+
+
+class TokenNotKnown(ServerNotFound):
+    """An address was named, and nothing that may be sent there lets anybody in."""
+
+    def __init__(self, words: str, url: str, ca_file: Path | None) -> None:
+        super().__init__(words)
+        self.url = url
+        """The address that was named."""
+        self.ca_file = ca_file
+        """The authorities that would be trusted there; None = the system's."""
 
 
 class ServerInvalid(ServerNotFound):
@@ -52,7 +64,8 @@ def find_server(
     authorities.
 
     Raises:
-        ServerNotFound: if no token is known, or none that may be sent there.
+        ServerNotFound: if the token of the data directory cannot be read.
+        TokenNotKnown: if an address was named, and no token that may be sent there is known.
         ServerNotRunning: if only the data directory was named, and no server of it runs.
         ServerInvalid: if address, token or authorities cannot be used.
     """
@@ -68,12 +81,10 @@ def find_server(
         _demand_authorities(authorities)
     own_token = None if named_token else _token(directory)
     if own_token and not is_own:
-        raise _kept_back(directory, named_url)
+        raise _kept_back(directory, named_url, authorities)
     found_token = named_token or own_token
     if found_token is None:
-        raise ServerNotFound(
-            f"no admin token: --token and LINECLEAR_TOKEN are not set and {directory / TOKEN_FILE} cannot be read"
-        )
+        raise _no_token(directory, facts, named_url, authorities)
     if not _VISIBLE.fullmatch(found_token):
         raise ServerInvalid(
             "the admin token cannot be sent: it holds a space, a line break or a character that is not ASCII; "
@@ -82,13 +93,22 @@ def find_server(
     return Server(found_url, Secret(found_token), authorities, None if named_url else facts.get("certificate"))
 
 
-def _kept_back(directory: Path, named_url: str | None) -> ServerNotFound:
+def _kept_back(directory: Path, named_url: str | None, ca_file: Path | None) -> ServerNotFound:
     if named_url is None:
         return ServerNotRunning(f"no server of {directory} is running: it holds no {FACTS_FILE}")
-    return ServerNotFound(
+    return TokenNotKnown(
         f"no admin token for {named_url}: --token and LINECLEAR_TOKEN are not set, and the one in {directory} goes to "
-        "the server of that directory alone"
+        "the server of that directory alone",
+        named_url,
+        ca_file,
     )
+
+
+def _no_token(directory: Path, facts: Mapping[str, str], named_url: str | None, ca_file: Path | None) -> ServerNotFound:
+    if named_url is None and "admin_url" not in facts and not _is_there(directory / TOKEN_FILE):
+        return ServerNotRunning(f"no server has run in {directory}: it holds no {TOKEN_FILE}")
+    words = f"no admin token: --token and LINECLEAR_TOKEN are not set and {directory / TOKEN_FILE} cannot be read"
+    return ServerNotFound(words) if named_url is None else TokenNotKnown(words, named_url, ca_file)
 
 
 def _place(url: str) -> Place:
@@ -145,6 +165,17 @@ def _facts(directory: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return {name: fact for name, fact in facts.items() if isinstance(fact, str)} if isinstance(facts, dict) else {}
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, as far as this user may know."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _token(directory: Path) -> str | None:
