@@ -170,7 +170,10 @@ def test_a_first_release_is_shown_by_itself(house: Platform, visitor: Visitor) -
     assert "against stable" not in seen
     assert "0.9" in seen
     assert "&lt;b&gt;cut&lt;/b&gt; short" in seen, "what it answered"
-    assert "One release was asked" in visitor.get(f"/replays/{twin['run']['replay']}").text
+    replay = f"/replays/{twin['run']['replay']}"
+    assert "One release alone was asked" in visitor.get(replay).text
+    asked_all = visitor.get(f"{replay}.json").json()
+    assert (len(asked_all["cases"]), asked_all["more"]) == (25, CASES - 25)
 
 
 def test_of_many_cases_the_few_that_differ_are_found(stage: Stage, house: Platform, visitor: Visitor) -> None:

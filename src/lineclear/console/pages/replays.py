@@ -63,9 +63,12 @@ def _now(visit: Visit, detail: Mapping[str, Any], kind: str = "") -> dict[str, A
     if not is_open:
         id_ = facts["id"]
         cases = replay_cases.read_cases(visit, id_, kind) if kind else replay_cases.read_differing(visit, detail)
-    listed = [] if cases is None else cases if kind else replay_cases.differing(cases)
+    is_alone = len(facts["sides"]) == 1
+    listed = [] if cases is None else cases if kind or is_alone else replay_cases.differing(cases)
     shown = listed[: CASES_SHOWN_OF_KIND if kind else CASES_SHOWN]
     fit = sum(detail["kinds"][one] for one in ([kind] if kind else DIFFERENT))
+    if is_alone and not kind:
+        fit = facts["sides"][0]["asked"]
     return {
         **detail,
         **progress(facts),
