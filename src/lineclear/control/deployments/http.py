@@ -4,12 +4,11 @@ import json
 from dataclasses import dataclass
 
 from lineclear.base.clock import Clock
-from lineclear.control.deployments.history import Stretch, in_force_at, read_history
-from lineclear.control.deployments.seen import sees_route
+from lineclear.control.deployments.history import Stretch, in_force_at
+from lineclear.control.deployments.seen import seen_history, sees_route
 from lineclear.control.endpoint import API_ROOT, AdminCode, Call, Endpoint, QueryParameter, Reach, Refused
 from lineclear.control.publish import read_desired
 from lineclear.control.release_diff import ComponentDiff, diff_releases
-from lineclear.domain.access import Scope
 from lineclear.domain.permissions import Permission
 from lineclear.observe.period import instant_us, time_text
 from lineclear.store import control_rows as rows
@@ -94,16 +93,8 @@ class DeploymentDesk:
 
     def history(self, call: Call) -> History:
         environment, route = asked(call, "environment"), asked(call, "route")
-        unknown = Refused(
-            AdminCode.NOT_FOUND, f"route {route!r} was never deployed in {environment!r}",
-            hint="`lineclear routes list` shows where routes are",
-        )  # fmt: skip
         with self._database.read() as tx:
-            known = read_desired(tx).routes.get(route)
-            call.require(Permission.ROUTE_READ, Scope(known.team if known else "", environment, route), unknown)
-            found = read_history(tx, environment, route)
-        if not found:
-            raise unknown
+            found = seen_history(call, tx, environment, route)
         at = call.query.get("at")
         if at is None:
             return History(route, environment, None, [_stretch(item) for item in found])

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lineclear.base.clock import Clock
-from lineclear.control.deployments.history import read_history
 from lineclear.control.deployments.http import asked
+from lineclear.control.deployments.seen import seen_history
 from lineclear.control.endpoint import (
     API_ROOT,
     AdminCode,
@@ -266,16 +266,8 @@ class NoticeDesk:
     def changelog(self, call: Call) -> Changelog:
         environment, route = asked(call, "environment"), asked(call, "route")
         limit = row_limit(call, CHANGELOG_DEFAULT, CHANGELOG_MAX)
-        unknown = Refused(
-            AdminCode.NOT_FOUND, f"route {route!r} was never deployed in {environment!r}",
-            hint="`lineclear routes list` shows where routes are",
-        )  # fmt: skip
         with self._database.read() as tx:
-            known = read_desired(tx).routes.get(route)
-            call.require(Permission.ROUTE_READ, Scope(known.team if known else "", environment, route), unknown)
-            found = read_history(tx, environment, route)
-            if not found:
-                raise unknown
+            found = seen_history(call, tx, environment, route)
             entries = changelog(tx, found[: limit + 1], self._behaviour(environment, route))
         return Changelog(route, environment, entries[:limit])
 
