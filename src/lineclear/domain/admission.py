@@ -31,8 +31,13 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
     also: tuple[str, ...] = ()
     """Further rules that say no."""
 
-    def error(self, route: str) -> LineclearError:
-        """The refusal of a call for which no model was left."""
+    def error(self, route: str, instead: Sequence[str] = ()) -> LineclearError:
+        """The refusal of a call for which no model was left.
+
+        Args:
+            route: that was called.
+            instead: routes of the caller that serve the successor; a version's own name cannot be called.
+        """
         if self.code is ErrorCode.STOPPED:
             return PlatformFault(
                 self.code,
@@ -48,7 +53,7 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
             )  # fmt: skip
         paths = ", ".join(OPERATION_PATH[operation] for operation in self.offered)
         hint = {
-            ErrorCode.MODEL_RETIRED: f"use {self.successor} instead" if self.successor else "ask the route's team",
+            ErrorCode.MODEL_RETIRED: self._after_retirement(instead),
             ErrorCode.USE_NOT_APPROVED: "use a route whose models are approved for this task",
             ErrorCode.OPERATION_NOT_SUPPORTED: f"this route answers POST {paths}" if paths else "ask the route's team",
             ErrorCode.POLICY_DENIED: f"call route {self.route!r}"
@@ -56,13 +61,21 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
             else "ask whose policy it is; the rule's id names it",
             ErrorCode.DATA_CLASS_REFUSED: "use a route whose models may see this data, or send less sensitive data",
         }.get(self.code, "ask the route's team or its operator")
+        message = f"route {route!r} has no model that may serve this call: {self.reason}"
         return CallerError(
             self.code,
-            f"route {route!r} has no model that may serve this call: {self.reason}",
+            f"{message}; {hint}" if self.code is ErrorCode.MODEL_RETIRED else message,
             hint=hint,
             rules=(self.rule, *self.also),
             successor=self.successor,
         )
+
+    def _after_retirement(self, instead: Sequence[str]) -> str:
+        if self.successor is None:
+            return "ask the route's team"
+        if instead:
+            return f"call route {instead[0]!r} instead, which serves its successor {self.successor}"
+        return f"ask the route's team for a route that serves its successor {self.successor}"
 
 
 def task_of(route: str, tasks: Sequence[str], asked: str) -> str:

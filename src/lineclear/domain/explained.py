@@ -264,11 +264,13 @@ ADVICE: Final[dict[ErrorCode, Advice]] = {
         Check.CANDIDATE,
     ),
     ErrorCode.MODEL_RETIRED: Advice(
-        "every model of the route is retired", "call the successor that the answer named", Check.CANDIDATE
+        "every model of the route is retired",
+        "call a route that serves the successor that the answer named",
+        Check.CANDIDATE,
     ),
     ErrorCode.BROWNOUT: Advice(
         "a deprecated model was not served for a while, so that its callers notice before it is gone",
-        "call the successor that the answer named, or `lineclear models replace` on the route",
+        "call a route that serves the successor that the answer named, or `lineclear models replace` on the route",
         Check.CANDIDATE,
     ),
     ErrorCode.MODEL_NOT_FOUND: Advice(

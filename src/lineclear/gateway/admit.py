@@ -5,6 +5,8 @@ names its rule. Which models may serve was judged when the snapshot was compiled
 `domain.policy`); a call is a lookup, unless a policy of its route looks at the caller.
 """
 
+import difflib
+from collections.abc import Sequence
 from typing import Never
 
 import msgspec
@@ -26,6 +28,11 @@ SHADOW = "rollout.shadow"
 """The rule by which a copy of a call is asked of a candidate; nobody gets its answer."""
 KNOWN_NAMES_SHOWN = 20
 """How many callable route names a `model_not_found` lists."""
+NAMES_TOLD = 3
+"""How many of them stand in its message, which is all that some clients show."""
+NAMES_COMPARED = 200
+NAME_CHARS_COMPARED = 100
+"""What is looked at for a name that was nearly right."""
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
@@ -60,15 +67,15 @@ def admit(snapshot: Snapshot, parsed: Parsed, clock: Clock) -> Admitted:
     if identified.inner is not None:
         route = inner_route(route, identified.inner)
     elif route.split is not None:
-        return _admit_dealt(parsed, route, route.split, clock)
-    task, data_class, admission = _admission(route, parsed, clock)
+        return _admit_dealt(snapshot, parsed, route, route.split, clock)
+    task, data_class, admission = _admission(route, parsed, clock, snapshot)
     return Admitted(parsed, route, task, data_class, admission, admission.rules)
 
 
-def _admit_dealt(parsed: Parsed, route: RouteView, split: Split, clock: Clock) -> Admitted:
+def _admit_dealt(snapshot: Snapshot, parsed: Parsed, route: RouteView, split: Split, clock: Clock) -> Admitted:
     assigned = assign(split, parsed.identified.head)
     arm = arm_view(route, assigned)
-    task, data_class, admission = _admission(arm, parsed, clock)
+    task, data_class, admission = _admission(arm, parsed, clock, snapshot)
     flags = admission.rules if assigned.weight_bp else (*admission.rules, UNMONITORED)
     return Admitted(parsed, arm, task, data_class, admission, flags, assigned)
 
@@ -82,7 +89,7 @@ def admit_copy(candidate: RouteView, parsed: Parsed, clock: Clock) -> Admitted:
     """
     if candidate.stop is not None:
         raise stopped_error(candidate.stop)
-    task, data_class, admission = _admission(candidate, parsed, clock)
+    task, data_class, admission = _admission(candidate, parsed, clock, None)
     return Admitted(parsed, candidate, task, data_class, admission, (*admission.rules, SHADOW))
 
 
@@ -91,7 +98,10 @@ def arm_view(route: RouteView, assigned: Assigned) -> RouteView:
     return route.candidate if assigned.arm is CANDIDATE and route.candidate is not None else route
 
 
-def _admission(route: RouteView, parsed: Parsed, clock: Clock) -> tuple[str, DataClass, Admission]:
+def _admission(
+    route: RouteView, parsed: Parsed, clock: Clock, snapshot: Snapshot | None
+) -> tuple[str, DataClass, Admission]:
+    """The snapshot is for what a refusal advises; None where nobody reads it."""
     head = parsed.identified.head
     task = head.task if head.task in route.tasks else task_of(route.name, route.tasks, head.task)
     data_class = head.data_class
@@ -101,8 +111,25 @@ def _admission(route: RouteView, parsed: Parsed, clock: Clock) -> tuple[str, Dat
     if admission.varying is not None:
         admission = admission.varying.admission(_caller(parsed.identified, clock))
     if admission.refusal is not None:
-        raise admission.refusal.error(route.name)
+        successor = admission.refusal.successor
+        instead = () if successor is None or snapshot is None else _serving(snapshot, parsed, successor)
+        raise admission.refusal.error(route.name, instead)
     return task, data_class, admission
+
+
+def _serving(snapshot: Snapshot, parsed: Parsed, model: str) -> tuple[str, ...]:
+    """The routes of this caller that name a model version and answer such a call."""
+    identified = parsed.identified
+    operation = identified.head.operation
+    routes = (snapshot.routes[identified.environment, name] for name in callable_names(snapshot, identified))
+    return tuple(
+        route.name
+        for route in routes
+        if model in route.models
+        and route.name != parsed.view.model
+        and route.stop is None
+        and any(route.admissions[operation, task, route.data_class].refusal is None for task in route.tasks or ("",))
+    )
 
 
 def _caller(identified: Identified, clock: Clock) -> Caller:
@@ -129,12 +156,25 @@ def callable_names(snapshot: Snapshot, identified: Identified) -> tuple[str, ...
 
 def _refuse_unknown(snapshot: Snapshot, identified: Identified, name: str) -> Never:
     # A route the key may not call looks exactly like one that does not exist (decision 28).
-    names = callable_names(snapshot, identified)[:KNOWN_NAMES_SHOWN]
+    may = callable_names(snapshot, identified)
+    names = may[:KNOWN_NAMES_SHOWN]
     known = ", ".join(names) if names else "none yet; ask for a grant on a route"
     raise CallerError(
         ErrorCode.MODEL_NOT_FOUND,
-        f"no route named {name!r} that this key may call in environment {identified.environment!r}",
+        f"no route named {name!r} that this key may call in environment {identified.environment!r}; "
+        + instead_words(name, may),
         hint=f"routes this key may call: {known}",
         param="model",
         known_names=names,
     )
+
+
+def instead_words(name: str, may: Sequence[str]) -> str:
+    """What to call instead of a route that is not there, in a few words."""
+    near = difflib.get_close_matches(name[:NAME_CHARS_COMPARED], may[:NAMES_COMPARED], n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    if not may:
+        return "it may call none yet"
+    more = len(may) - NAMES_TOLD
+    return f"it may call {', '.join(may[:NAMES_TOLD])}" + (f" and {more} more" if more > 0 else "")

@@ -101,11 +101,11 @@ def _unknown_key(key: str) -> CallerError:
     if not key:
         return CallerError(
             ErrorCode.INVALID_API_KEY,
-            "no API key was sent",
+            "no API key was sent; send one in Authorization: Bearer lc_… or in x-api-key",
             hint="send `Authorization: Bearer lc_…` or `x-api-key: lc_…`; `lineclear keys create` makes one",
         )
     return CallerError(
         ErrorCode.INVALID_API_KEY,
-        "this API key is not known here, or it has expired or been revoked",
+        "this API key is not known here, or it has expired or been revoked; ask for a new one",
         hint="`lineclear keys list` shows the keys that exist; `lineclear keys create` makes one",
     )

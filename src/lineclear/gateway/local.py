@@ -11,7 +11,7 @@ import msgspec
 
 from lineclear.domain.errors import CallerError, ErrorCode
 from lineclear.domain.exchange import Operation
-from lineclear.gateway.admit import callable_names
+from lineclear.gateway.admit import callable_names, instead_words
 from lineclear.gateway.deprecation import VERSION_PREFIX, version_facts
 from lineclear.gateway.head import read_head
 from lineclear.gateway.identify import Identified, identify
@@ -97,7 +97,7 @@ def callable_route(parts: Parts, identified: Identified, name: str) -> RouteView
     if name not in names:
         raise CallerError(
             ErrorCode.MODEL_NOT_FOUND,
-            f"no route named {name!r} that this key may call",
+            f"no route named {name!r} that this key may call; {instead_words(name, names)}",
             hint="GET /v1/models lists those it may",
             known_names=names,
         )

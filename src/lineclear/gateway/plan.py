@@ -135,7 +135,7 @@ def _in_brownout(route: RouteView, candidate: Candidate, ends_s: int, wait_ms: i
     return PlatformFault(
         ErrorCode.BROWNOUT,
         f"route {route.name!r} has no other model: {candidate.model} is {brownout_words(ends_s)}",
-        hint=f"move to {candidate.successor}; the version itself is served again after the time in retry-after",
+        hint=f"move to a route that serves {candidate.successor}; the version is served again after retry-after",
         rules=("status.brownout",),
         retry_after_ms=wait_ms,
         successor=candidate.successor,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lineclear.control.policies.standing import Standing
-from lineclear.domain.admission import Exclusion, data_class_of, refusal_of, refused_there, task_of
+from lineclear.domain.admission import Exclusion, data_class_of, refusal_of, refused_there, release_models, task_of
 from lineclear.domain.catalogue import DataClass, instant_text
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.evidence import Arm
@@ -153,13 +153,31 @@ class _Course:
                 self._rules += self._asked_rules(model, asked, caller, {rule.id for rule in decided})
         self._models = [_model_verdict(model, exclusion) for model, exclusion in judged.items()]
         if all(exclusion is not None for exclusion in judged.values()):
-            raise refusal_of([one for one in judged.values() if one is not None]).error(section.route)
+            refusal = refusal_of([one for one in judged.values() if one is not None])
+            raise refusal.error(section.route, tuple(self._serving(refusal.successor)))
         for model, exclusion in judged.items():
             judged[model] = exclusion or _in_brownout(standing.versions[model], question.at_us)
         self._models = [_model_verdict(model, exclusion) for model, exclusion in judged.items()]
         if all(exclusion is not None for exclusion in judged.values()):
             ends = [one for one in judged.values() if one is not None and one.code is ErrorCode.BROWNOUT]
             raise ends[0].error(section.route)
+
+    def _serving(self, model: str | None) -> Iterator[str]:
+        """The routes of the app that name a model version and answer such a call, as `admit` tells them."""
+        standing, asked = self._standing, self._question
+        for (environment, name), section in sorted(standing.routes.items()):
+            may = "*" in self._app.routes or name in self._app.routes
+            if (environment, may) != (asked.environment, True) or name == asked.route:
+                continue
+            if model not in release_models(section.stable):
+                continue
+            if {STOP_ALL, f"route:{environment}/{name}"} & standing.stops.keys():
+                continue
+            judged = (
+                standing.judged(section, asked.operation, task, section.data_class) for task in section.tasks or ("",)
+            )
+            if any(None in verdicts.values() for verdicts in judged):
+                yield name
 
     def _asked_rules(self, model: str, asked: Asked, caller: Caller, decided: set[str]) -> Iterator[RuleVerdict]:
         version = self._standing.versions[model]

@@ -1,0 +1,81 @@
+"""What a refusal advises, in the message too: some clients show nothing else."""
+
+from pathlib import Path
+
+from gateway_house import KEY, House, Plan, in_house, key_entry, make_key, model, route
+
+from lineclear.domain.catalogue import ModelStatus
+from lineclear.domain.snapshot import AppEntry
+from lineclear.testing.load import Call, CallResult, chat_call, embeddings_call
+
+PLAN = Plan(
+    models=(
+        model("gone", status=ModelStatus.RETIRED, successor="heir@1"),
+        model("heir"),
+        model("lost", status=ModelStatus.RETIRED),
+    ),
+    routes=(
+        route("gone", "gone"),
+        route("heir-of-gone", "heir"),
+        route("lost", "lost"),
+        route("summaries", "heir"),
+    ),
+    keys=(key_entry("poor", "poor", "live"), key_entry("none", "none", "live")),
+    apps=(AppEntry("poor", "team", ("gone", "lost")), AppEntry("none", "team", ())),
+)
+
+
+def told(answer: CallResult) -> tuple[str, str]:
+    error = answer.json["error"]
+    return error["message"], error["hint"]
+
+
+def test_a_retired_model_leads_to_a_route_that_can_be_called(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        refused = await house.call(chat_call(KEY, "gone", "hi"))
+        message, hint = told(refused)
+        assert hint == "call route 'heir-of-gone' instead, which serves its successor heir@1"
+        assert message.endswith(f"gone@1 is retired; {hint}")
+        assert refused.json["error"]["successor"] == "heir@1"
+        assert (await house.call(chat_call(KEY, "heir-of-gone", "hi"))).status == 200
+        assert (await house.call(chat_call(KEY, "heir@1", "hi"))).status == 404
+
+    in_house(tmp_path, PLAN, play)
+
+
+def test_where_no_route_serves_the_successor_its_name_is_no_promise(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        message, hint = told(await house.call(chat_call(make_key("poor"), "gone", "hi")))
+        assert hint == "ask the route's team for a route that serves its successor heir@1"
+        assert message.endswith(hint)
+        assert told(await house.call(chat_call(make_key("poor"), "lost", "hi")))[1] == "ask the route's team"
+        assert "instead" not in told(await house.call(embeddings_call(make_key("poor"), "gone", "hi")))[0]
+
+    in_house(tmp_path, PLAN, play)
+
+
+def test_an_unknown_route_is_answered_with_what_there_is(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        near, _ = told(await house.call(chat_call(KEY, "sumaries", "hi")))
+        assert near.endswith("; did you mean 'summaries'?")
+        far, hint = told(await house.call(chat_call(KEY, "x" * 500, "hi")))
+        assert far.endswith("; it may call gone, good, heir-of-gone and 2 more")
+        assert hint.startswith("routes this key may call: gone, good, heir-of-gone")
+        none, _ = told(await house.call(chat_call(make_key("none"), "good", "hi")))
+        assert none.endswith("; it may call none yet")
+        _, listed = await house.get("/v1/models/sumaries", authorization=f"Bearer {KEY}")
+        assert listed["error"]["message"].endswith("; did you mean 'summaries'?")
+
+    in_house(tmp_path, PLAN, play)
+
+
+def test_a_wrong_key_says_what_to_send(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        wrong, _ = told(await house.call(chat_call("sk-1234", "good", "hi")))
+        assert wrong.endswith("; ask for a new one")
+        plain = chat_call(KEY, "good", "hi")
+        headers = {name: value for name, value in plain.headers.items() if name.lower() != "authorization"}
+        missing, _ = told(await house.call(Call(plain.path, headers, plain.body)))
+        assert "Authorization: Bearer lc_" in missing
+
+    in_house(tmp_path, PLAN, play)
