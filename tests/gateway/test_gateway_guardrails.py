@@ -285,7 +285,8 @@ def test_a_whole_answer_with_a_secret_is_withheld_and_billed(tmp_path: Path, dia
         assert answer.headers["x-lineclear-policy"] == "guardrail.detect:house/secrets"
         settle = house.settle_of(answer)
         assert (settle.outcome, settle.status, settle.error_code) == ("refused", 403, "guardrail_blocked")
-        assert settle.cost_nano_usd > 0
+        # Evidence and usage sum both: what is charged must not be waste as well.
+        assert (settle.cost_nano_usd > 0, settle.waste_nano_usd) == (True, 0)
         assert answer.headers["x-lineclear-cost-usd"] == f"{settle.cost_nano_usd / 1e9:.9f}"
         assert settle.rules == ("guardrail.detect:house/secrets",)
         assert settle.attempts[0].attempt_class == "policy"

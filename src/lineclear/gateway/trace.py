@@ -101,7 +101,12 @@ class Trace:
         self.candidate = None
         duration_us = (self._now_ns() - self._attempt_ns) // 1_000
         self.upstream_us += duration_us
-        if attempt_class is not DELIVERED and attempt_class is not AttemptClass.PARTIAL:
+        # What the caller is charged for is no waste, though guardrails withheld it.
+        if (
+            attempt_class is not DELIVERED
+            and attempt_class is not AttemptClass.PARTIAL
+            and attempt_class is not AttemptClass.POLICY
+        ):
             self.waste_nano_usd += cost_nano_usd
         self.attempts.append(
             # By place: naming this many fields costs ten times the rest of making the record.
