@@ -30,10 +30,17 @@ LEAVING = model(
     context=8192,
 )
 ENDING = model("ending", end_of_life=END_S)
-GONE = model("gone", status=ModelStatus.RETIRED, successor="good@1")
+GONE = model("gone", status=ModelStatus.RETIRED, successor="good@1", deprecated_at=SINCE_S, sunset=SUNSET_S)
+DATELESS = model("dateless", status=ModelStatus.RETIRED, successor="good@1")
 PLAN = Plan(
-    models=[LEAVING, ENDING, GONE],
-    routes=[route("leaving", "leaving"), route("ending", "ending"), route("gone", "gone")],
+    models=[LEAVING, ENDING, GONE, DATELESS],
+    routes=[
+        route("leaving", "leaving"),
+        route("ending", "ending"),
+        route("gone", "gone"),
+        route("dateless", "dateless"),
+        route("both", "dateless", "gone"),
+    ],
     apps=[AppEntry("other", "team", ("ending",))],
     keys=[key_entry("k3", "other", "live")],
 )
@@ -90,8 +97,20 @@ def test_a_retired_version_is_gone_and_names_its_successor(tmp_path: Path, form:
         assert answer.status == 410
         assert answer.json["error"]["successor"] == "good@1"
         assert answer.headers["link"].startswith('</v1/model-versions/good@1>; rel="successor-version"')
+        assert answer.headers["deprecation"] == f"@{SINCE_S}"
+        assert answer.headers["sunset"] == "Tue, 01 Jun 2027 00:00:00 GMT"
         assert answer.headers["x-lineclear-policy"] == "status.retired"
         assert house.vendor.dispatches == 0
+
+    in_house(tmp_path, PLAN, play)
+
+
+@pytest.mark.parametrize("name", ["dateless", "both"])
+def test_a_refusal_tells_no_date_but_that_of_the_version_that_it_names(tmp_path: Path, name: str) -> None:
+    async def play(house: House) -> None:
+        answer = await house.call(chat_call(KEY, name, "hi"))
+        assert answer.status == 410
+        assert ("sunset" in answer.headers) == ("gone@1 is retired" in answer.json["error"]["message"])
 
     in_house(tmp_path, PLAN, play)
 

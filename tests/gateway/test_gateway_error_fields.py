@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from gateway_house import KEY, PRICE, House, Plan, in_house, model
+from gateway_house import KEY, PRICE, House, Plan, in_house, model, route
 
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit
-from lineclear.testing.load import CallResult, chat_call, messages_call
+from lineclear.testing.load import Call, CallResult, chat_call, messages_call
 
 Play = Callable[[House], Awaitable[None]]
 BOTH = pytest.mark.parametrize("make", [chat_call, messages_call])
@@ -81,3 +81,40 @@ def test_a_spent_budget_is_told_as_nothing_and_never_as_less(tmp_path: Path) -> 
         limits={"app:app": AccountLimits(None, None, None, BudgetLimit(40_000, "UTC"))},
     )
     in_house(tmp_path, plan, play)
+
+
+@BOTH
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("asked", ["alone", "pair"])
+@pytest.mark.parametrize(("fault", "status"), [("status=500", 502), ("status=429,retry-after=9", 429), ("hang", 504)])
+def test_an_error_after_attempts_says_whether_a_fallback_was_tried(
+    tmp_path: Path, make: MAKE, stream: bool, asked: str, fault: str, status: int
+) -> None:
+    async def play(house: House) -> None:
+        for name in ("ill", "worse"):
+            house.vendor.set_script(name, always=fault)
+        call = make(KEY, asked, "x", stream=stream)
+        answer = await house.call(Call(call.path, {**call.headers, "x-lineclear-timeout-ms": "400"}, call.body))
+        attempts = house.settle_of(answer).attempts
+        assert (answer.status, answer.headers["x-lineclear-attempts"]) == (status, str(len(attempts)))
+        # Where a target hangs, the caller's time is over before another can be asked.
+        has_fallback = asked == "pair" and fault != "hang"
+        assert has_fallback == ("worse@1" in [attempt.model for attempt in attempts])
+        assert answer.headers["x-lineclear-fallback"] == ("true" if has_fallback else "false")
+        assert "x-lineclear-model" not in answer.headers
+
+    plan = Plan(
+        models=(model("ill"), model("worse")),
+        routes=(route("alone", "ill"), route("pair", "ill", fallback=("worse@1",))),
+    )
+    in_house(tmp_path, plan, play)
+
+
+def test_a_call_that_is_refused_before_any_attempt_names_no_fallback(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        await house.call(chat_call(KEY, "good", "x"))
+        refused = await house.call(chat_call(KEY, "good", "x"))
+        assert (refused.status, refused.headers["x-lineclear-attempts"]) == (429, "0")
+        assert "x-lineclear-fallback" not in refused.headers
+
+    in_house(tmp_path, Plan(limits={"app:app": AccountLimits(1, None, None, None)}), play)

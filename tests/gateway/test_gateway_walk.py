@@ -162,7 +162,12 @@ def test_every_refusal_has_its_status_code_hint_and_record(tmp_path: Path) -> No
             assert error["code"] == code, name
             assert error["message"], name
             assert error["request_id"] == answer.request_id, name
-            if status != 401 and code not in {"conflicting_credentials", "simulate_forbidden", "invalid_header"}:
+            assert answer.headers["x-lineclear-attempts"] == "0", name
+            assert answer.headers["server-timing"].endswith(", upstream;dur=0.000"), name
+            is_known = status != 401 and code != "conflicting_credentials"
+            assert ("x-lineclear-environment" in answer.headers) == is_known, name
+            assert ("x-lineclear-revision" in answer.headers) == is_known, name
+            if is_known:
                 assert house.refusal_of(answer).error_code == code, name
         assert not [record for record in house.records() if isinstance(record, Intent)]
 

@@ -30,6 +30,8 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
     """The route that a policy asks for."""
     also: tuple[str, ...] = ()
     """Further rules that say no."""
+    version: str = ""
+    """The version that is retired."""
 
     def error(self, route: str, instead: Sequence[str] = ()) -> LineclearError:
         """The refusal of a call for which no model was left.
@@ -238,7 +240,11 @@ def _judge_status(version: ModelVersionEntry, environment_class: EnvironmentClas
             )
         case ModelStatus.RETIRED:
             return Exclusion(
-                ErrorCode.MODEL_RETIRED, "status.retired", f"{version.id} is retired", successor=version.successor
+                ErrorCode.MODEL_RETIRED,
+                "status.retired",
+                f"{version.id} is retired",
+                successor=version.successor,
+                version=version.id,
             )
         case ModelStatus.BLOCKED:
             return Exclusion(ErrorCode.MODEL_BLOCKED, "status.blocked", f"{version.id} is blocked")

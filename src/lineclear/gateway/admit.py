@@ -138,14 +138,20 @@ def _caller(identified: Identified, clock: Clock) -> Caller:
 
 def excluded_targets(route: RouteView | None, parsed: Parsed, clock: Clock) -> tuple[CandidateRecord, ...]:
     """Every target of a route that had none left for this call, with its reason; empty if it ended before that."""
+    admission = judged(route, parsed, clock)
+    return () if admission is None else admission.excluded
+
+
+def judged(route: RouteView | None, parsed: Parsed, clock: Clock) -> Admission | None:
+    """What was judged of a call that was refused; None if it ended before that."""
     head = parsed.identified.head
     task = head.task or (route.tasks[0] if route is not None and len(route.tasks) == 1 else "")
     if route is None or task not in (route.tasks or ("",)):
-        return ()
+        return None
     admission = route.admissions[head.operation, task, data_class_of(route.data_class, head.data_class)]
     if admission.varying is not None:
         admission = admission.varying.admission(_caller(parsed.identified, clock))
-    return admission.excluded
+    return admission
 
 
 def callable_names(snapshot: Snapshot, identified: Identified) -> tuple[str, ...]:

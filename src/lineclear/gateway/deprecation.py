@@ -13,6 +13,7 @@ from lineclear.domain.catalogue import ModelStatus, instant_text
 from lineclear.domain.snapshot import ModelVersionEntry
 
 VERSION_PREFIX = "/v1/model-versions/"
+LEAVING = frozenset({ModelStatus.DEPRECATED, ModelStatus.RETIRED})
 
 
 def deprecation_fields(version: ModelVersionEntry) -> str:
@@ -20,23 +21,33 @@ def deprecation_fields(version: ModelVersionEntry) -> str:
 
     A vendor's date counts as the sunset where no earlier one was set.
     """
-    is_deprecated = version.status is ModelStatus.DEPRECATED
-    ends_s = version.sunset if is_deprecated and version.sunset is not None else version.end_of_life
-    fields = ""
     relations = []
-    if is_deprecated:
+    if version.status is ModelStatus.DEPRECATED:
         relations.append("deprecation")
-        if version.deprecated_at is not None:
-            fields += f"deprecation: @{version.deprecated_at}\r\n"
-    if ends_s is not None:
+    if _ends_s(version) is not None:
         relations.append("sunset")
-        fields += f"sunset: {format_datetime(datetime.fromtimestamp(ends_s, UTC), usegmt=True)}\r\n"
     if not relations:
         return ""
     links = [f'<{VERSION_PREFIX}{version.id}>; rel="{" ".join(relations)}"; type="application/json"']
     if version.successor is not None:
         links.append(successor_link(version.successor))
-    return f"{fields}link: {', '.join(links)}\r\n"
+    return f"{date_fields(version)}link: {', '.join(links)}\r\n"
+
+
+def date_fields(version: ModelVersionEntry) -> str:
+    """Since when it is deprecated and when its end is or was, as far as its card says."""
+    fields = ""
+    if version.status in LEAVING and version.deprecated_at is not None:
+        fields += f"deprecation: @{version.deprecated_at}\r\n"
+    ends_s = _ends_s(version)
+    if ends_s is not None:
+        fields += f"sunset: {format_datetime(datetime.fromtimestamp(ends_s, UTC), usegmt=True)}\r\n"
+    return fields
+
+
+def _ends_s(version: ModelVersionEntry) -> int | None:
+    is_leaving = version.status in LEAVING
+    return version.sunset if is_leaving and version.sunset is not None else version.end_of_life
 
 
 def successor_link(successor: str) -> str:

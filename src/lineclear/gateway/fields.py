@@ -4,12 +4,13 @@ In: what the walk knows. Out: header lines as text, encoded once by whoever send
 left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from lineclear.domain.accounts import Granted
 from lineclear.domain.exchange import Dialect
+from lineclear.domain.ledger import AttemptRecord
 from lineclear.domain.money import CostBasis, usd_text
 from lineclear.gateway.plan import Planned
 from lineclear.gateway.snapshot import Candidate
@@ -56,6 +57,18 @@ def exchange_fields(
         f"{admitted.route.fields}{model}x-lineclear-attempts: {attempts}\r\n"
         f"server-timing: gateway;dur={ours_us / 1000:.3f}, upstream;dur={upstream_us / 1000:.3f}\r\n"
     )
+
+
+def unanswered_fields(planned: Planned, attempts: Iterable[AttemptRecord]) -> str:
+    """Of an exchange that no target answered: whether a fallback was tried."""
+    first = planned.candidates[0].model
+    has_fallback = any(attempt.model != first for attempt in attempts)
+    return f"x-lineclear-fallback: {'true' if has_fallback else 'false'}\r\n"
+
+
+def refusal_fields(total_us: int) -> str:
+    """Of a call that was turned away before any attempt: there was none, and all of the time is ours."""
+    return f"x-lineclear-attempts: 0\r\nserver-timing: gateway;dur={total_us / 1000:.3f}, upstream;dur=0.000\r\n"
 
 
 def policy_fields(rules: tuple[str, ...]) -> str:

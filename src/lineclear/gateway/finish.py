@@ -14,6 +14,7 @@ from lineclear.gateway.fields import (
     exchange_fields,
     limit_fields,
     policy_fields,
+    unanswered_fields,
     upstream_rate_fields,
 )
 from lineclear.gateway.plan import Planned
@@ -88,6 +89,8 @@ def _whole_fields(planned: Planned, opened: Opened | None, relayed: Relayed, set
     fields = exchange_fields(planned, len(trace.attempts), candidate, duration_us, trace.upstream_us) + cost_fields(
         settled.charge.cost_nano_usd, settled.charge.basis
     )
+    if opened is None and trace.attempts:
+        fields += unanswered_fields(planned, trace.attempts)
     granted = settled.granted
     if granted is None and relayed.error is not None:
         granted = relayed.error.left

@@ -98,6 +98,15 @@ def read_head(request: Request, operation: Operation, request_id: str) -> Head:
     )
 
 
+def read_key(request: Request, operation: Operation, request_id: str) -> Head:
+    """The key alone, of a head whose other facts cannot be read or are not allowed.
+
+    Raises:
+        CallerError: CONFLICTING_CREDENTIALS, INVALID_API_KEY, or INVALID_REQUEST for a key in the URL.
+    """
+    return Head(request_id, operation, caller_key(request), "", None)
+
+
 def _others(fields: dict[bytes, bytes]) -> tuple[tuple[tuple[str, str], ...], bytes]:
     """Variables, and the lines for the vendor."""
     variables: list[tuple[str, str]] = []

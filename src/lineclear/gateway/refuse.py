@@ -11,19 +11,22 @@ from lineclear.domain.admission import data_class_of
 from lineclear.domain.errors import CallerError, ErrorCode, LineclearError
 from lineclear.domain.exchange import OPERATION_DIALECT, Operation
 from lineclear.domain.ledger import CandidateRecord, Refusal
-from lineclear.gateway.admit import Admitted, arm_view, excluded_targets
-from lineclear.gateway.deprecation import brownout_end_s, brownout_words, successor_link
+from lineclear.gateway.admit import Admitted, arm_view, excluded_targets, judged
+from lineclear.gateway.deprecation import brownout_end_s, brownout_words, date_fields, successor_link
 from lineclear.gateway.entry import Parsed
-from lineclear.gateway.fields import id_fields, limit_fields, policy_fields, snapshot_fields
+from lineclear.gateway.fields import id_fields, limit_fields, policy_fields, refusal_fields, snapshot_fields
+from lineclear.gateway.head import read_key
 from lineclear.gateway.identify import Identified
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.snapshot import Candidate, RouteView, Snapshot
 from lineclear.gateway.split import Assigned, assign
 from lineclear.gateway.trace import Trace
 from lineclear.handover.inner_door import InnerPrincipal
-from lineclear.net.server import Reply
+from lineclear.net.server import Reply, Request
 from lineclear.wire.problems import problem
 
+OF_THE_HEAD: Final = frozenset({ErrorCode.INVALID_HEADER, ErrorCode.SIMULATE_FORBIDDEN})
+"""Refusals of a head whose key may be known all the same."""
 BEFORE_ARMS: Final = frozenset({ErrorCode.STOPPED, ErrorCode.TASK_REQUIRED, ErrorCode.TASK_NOT_ALLOWED})
 """Refusals of a route that its releases have no part in, so that they belong to no arm."""
 
@@ -34,6 +37,7 @@ class Reached:
 
     operation: Operation
     request_id: str
+    request: Request
     snapshot: Snapshot | None = None
     identified: Identified | None = None
     parsed: Parsed | None = None
@@ -43,12 +47,14 @@ class Reached:
 def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, reply: Reply) -> None:
     """Tell the caller, and put a known caller's refusal on record."""
     told = problem(OPERATION_DIALECT[reached.operation], error, reached.request_id)
+    if reached.snapshot is not None and error.code in OF_THE_HEAD:
+        reached.identified = _caller(parts, reached, reached.snapshot)
     if reached.identified is None:
         kind = "unidentified_refused" if isinstance(error, CallerError) else "unidentified_failed"
         parts.counters[kind] += 1
     else:
         parts.ledger.append(_record(reached, reached.identified, error, told.status, trace, parts.clock))
-    fields = id_fields(reached.request_id) + policy_fields(error.rules)
+    fields = id_fields(reached.request_id) + refusal_fields(trace.elapsed_us()) + policy_fields(error.rules)
     route = _route(reached, error)
     if route is not None:
         fields += route.fields
@@ -56,9 +62,30 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
         fields += snapshot_fields(reached.snapshot.revision, reached.identified.environment)
     if error.left is not None:
         fields += limit_fields(error.left, OPERATION_DIALECT[reached.operation], 0, parts.clock.unix_us())
+    if error.code is ErrorCode.MODEL_RETIRED and route is not None:
+        fields += _retirement(reached, route, parts.clock)
     if error.successor is not None:
         fields += f"link: {successor_link(error.successor)}\r\n"
     reply.whole(told.status, told.head + fields.encode(), told.body)
+
+
+def _caller(parts: Parts, reached: Reached, snapshot: Snapshot) -> Identified | None:
+    """Who sent a head that was refused before anybody asked; None if the key is none either."""
+    try:
+        head = read_key(reached.request, reached.operation, reached.request_id)
+        return parts.identify(snapshot, head, parts.clock)
+    except CallerError:
+        return None
+
+
+def _retirement(reached: Reached, route: RouteView, clock: Clock) -> str:
+    """Since when the version is deprecated and when its end was, as far as its card says."""
+    if reached.snapshot is None or reached.parsed is None:
+        return ""
+    admission = judged(route, reached.parsed, clock)
+    refusal = admission.refusal if admission is not None else None
+    version = reached.snapshot.versions.get(refusal.version) if refusal is not None else None
+    return "" if version is None else date_fields(version)
 
 
 def _asked_route(reached: Reached, error: LineclearError) -> RouteView | None:

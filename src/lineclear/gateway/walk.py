@@ -31,7 +31,7 @@ async def walk(parts: Parts, operation: Operation, request: Request, reply: Repl
     """Answer one request. What goes wrong is answered, recorded, or both; a defect of ours is raised."""
     trace = Trace(parts.clock, request.started_ns)
     reply.on_gone = trace.on_gone
-    reached = Reached(operation, request_id)
+    reached = Reached(operation, request_id, request)
     try:
         snapshot = reached.snapshot = parts.current.snapshot()
         head = read_head(request, operation, reached.request_id)
