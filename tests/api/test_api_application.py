@@ -234,3 +234,32 @@ def test_an_answer_about_objects_that_asked_for_nothing_is_a_defect() -> None:
     status, answer, _ = ask(served, "GET", "/api/v1/careless", authorization=f"Bearer {TOKEN}")
     served.close()
     assert (status, answer["code"]) == (500, "internal_error")
+
+
+def test_a_method_that_a_path_does_not_take_is_told_those_it_takes(served: ServedAPI) -> None:
+    for method, path, allowed in (
+        ("PUT", "/api/v1/keys", "GET, POST"),
+        ("POST", "/livez", "GET"),
+        ("POST", "/api/openapi.json", "GET"),
+    ):
+        status, answer, headers = ask(served, method, path)
+        assert (status, answer["code"], headers["allow"]) == (405, "method_not_allowed", allowed)
+        assert answer["message"] == f"there is no {method} {path}; that path takes {allowed}"
+
+
+def test_a_call_meant_for_the_data_port_is_told_where_that_is(plane: ControlPlane, served: ServedAPI) -> None:
+    status, answer, _ = ask(served, "POST", "/v1/chat/completions", b"{}")
+    assert (status, answer["code"]) == (404, "not_found")
+    assert "this is the admin port" in answer["message"]
+    assert "`lineclear status` tells where the data port is" in answer["hint"]
+    told = ServedAPI(plane.endpoints(), gateway_url="https://ai.example.com")
+    for path in ("/v1/messages", "/v1"):
+        _, answer, _ = ask(told, "POST", path, b"{}")
+        assert answer["hint"].startswith("the data port is https://ai.example.com;"), path
+    assert ask(told, "GET", "/v1beta")[1]["hint"] == "see /api/openapi.json"
+    told.close()
+
+
+def test_a_page_taken_for_the_address_is_left_out(served: ServedAPI) -> None:
+    status, answer, _ = ask(served, "GET", "/console/api/v1/status")
+    assert (status, answer["hint"]) == (404, "the admin API begins at /api/v1: leave /console out")

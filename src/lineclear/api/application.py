@@ -17,11 +17,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from lineclear.api.body import read_body
 from lineclear.api.openapi import describe
 from lineclear.control.endpoint import (
+    API_ROOT,
     HTTP_STATUS,
     AdminCode,
     Call,
@@ -38,6 +39,8 @@ from lineclear.domain.permissions import Permission
 _log = logging.getLogger(__name__)
 
 QUERY_VALUE_CHARS_MAX = 4_096
+CALLS_PATH = "/v1"
+"""What the paths of the data port begin with."""
 DESCRIPTION_PATH = "/api/openapi.json"
 
 Authenticate = Callable[[str], Principal | None]
@@ -47,8 +50,16 @@ Routes = Sequence[BaseRoute]
 """What another door of this port serves itself."""
 
 
-def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Routes = ()) -> Starlette:
+def build_application(
+    endpoints: Sequence[Endpoint], authenticate: Authenticate, routes: Routes = (), gateway_url: str = ""
+) -> Starlette:
     """The application that serves `endpoints`, and beside them what another door of this port serves itself.
+
+    Args:
+        endpoints: what control offers.
+        authenticate: knows the principal of a token.
+        routes: of the other door.
+        gateway_url: where callers reach the data port, for those who took this one for it; empty = not known.
 
     Raises:
         ValueError: if an endpoint may not be served, e.g. because it declares no permission.
@@ -56,7 +67,8 @@ def build_application(endpoints: Sequence[Endpoint], authenticate: Authenticate,
     check_endpoints(endpoints)
     served = [_route(endpoint.path, _door(endpoint, authenticate), endpoint.method) for endpoint in endpoints]
     description = _route(DESCRIPTION_PATH, _description(endpoints), "GET")
-    return Starlette(routes=[description, *served, *routes], exception_handlers={HTTPException: _no_route})
+    all_routes = [description, *served, *routes]
+    return Starlette(routes=all_routes, exception_handlers={HTTPException: _no_route(all_routes, gateway_url)})
 
 
 def _route(path: str, serve: Serve, method: str) -> Route:
@@ -170,11 +182,41 @@ def problem(refused: Refused) -> Response:
     return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
+def _no_route(routes: Routes, gateway_url: str) -> Callable[[Request, Exception], Awaitable[Response]]:
     """What the framework itself refuses: no such path, no such method."""
-    status = error.status_code if isinstance(error, HTTPException) else HTTP_STATUS[AdminCode.INTERNAL_ERROR]
-    response = problem(
-        Refused(AdminCode.NOT_FOUND, f"there is no {request.method} {request.url.path}", hint="see /api/openapi.json")
-    )
-    response.status_code = status
-    return response
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else HTTP_STATUS[AdminCode.INTERNAL_ERROR]
+        asked = f"there is no {request.method} {request.url.path}"
+        if status == HTTP_STATUS[AdminCode.METHOD_NOT_ALLOWED]:
+            allowed = ", ".join(_methods(routes, request))
+            words = f"{asked}; that path takes {allowed}"
+            response = problem(Refused(AdminCode.METHOD_NOT_ALLOWED, words, hint=f"see {DESCRIPTION_PATH}"))
+            response.headers["allow"] = allowed
+            return response
+        response = problem(_no_path(request.url.path, asked, gateway_url))
+        response.status_code = status
+        return response
+
+    return refuse
+
+
+def _no_path(path: str, asked: str, gateway_url: str) -> Refused:
+    if path == CALLS_PATH or path.startswith(f"{CALLS_PATH}/"):
+        where = f"the data port is {gateway_url}" if gateway_url else "`lineclear status` tells where the data port is"
+        words = f"{asked} here: this is the admin port, and applications call the data port"
+        return Refused(
+            AdminCode.NOT_FOUND, words, hint=f"{where}; the base URL of a client ends there or in {CALLS_PATH}"
+        )
+    prefix, found, _ = path.partition(f"{API_ROOT}/")
+    if found and prefix:
+        return Refused(AdminCode.NOT_FOUND, asked, hint=f"the admin API begins at {API_ROOT}: leave {prefix} out")
+    return Refused(AdminCode.NOT_FOUND, asked, hint=f"see {DESCRIPTION_PATH}")
+
+
+def _methods(routes: Routes, request: Request) -> list[str]:
+    """What a path takes, of all routes that have it: RFC 9110 §15.5.6 wants it said."""
+    fitting = [
+        route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for route in fitting for method in route.methods or ()})

@@ -26,6 +26,7 @@ EXIT_BY_CODE: Mapping[str, ExitCode] = {
     "unauthenticated": ExitCode.NOT_AUTHORISED,
     "forbidden": ExitCode.NOT_AUTHORISED,
     "not_found": ExitCode.NOT_FOUND,
+    "method_not_allowed": ExitCode.FAILURE,
     "conflict": ExitCode.CONFLICT,
     "stale_plan": ExitCode.CONFLICT,
     "frozen": ExitCode.CONFLICT,

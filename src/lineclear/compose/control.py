@@ -191,7 +191,8 @@ async def _run(boot: Boot, life: Life) -> None:
         served, core.sessions, known, SystemClock(), admin_url, core.access.passwords, provider, root_path
     )
     console = Console(parts)
-    application = under_prefix(build_application(served, known, console.routes()), root_path)
+    calls_at = str(boot.options.get("public_url", "")) or str(boot.options.get("gateway_url", ""))
+    application = under_prefix(build_application(served, known, console.routes(), calls_at), root_path)
     server = AdminServer(behind_proxies(application, read_settings().trusted_proxies), tls)
     listeners = [socket.socket(fileno=listen_fd) for listen_fd in boot.listen_fds]
     facts: dict[str, object] = {

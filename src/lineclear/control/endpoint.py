@@ -36,6 +36,7 @@ class AdminCode(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
     CONFLICT = "conflict"
     STALE_PLAN = "stale_plan"
     FROZEN = "frozen"
@@ -53,6 +54,7 @@ HTTP_STATUS: Mapping[AdminCode, int] = {
     AdminCode.UNAUTHENTICATED: 401,
     AdminCode.FORBIDDEN: 403,
     AdminCode.NOT_FOUND: 404,
+    AdminCode.METHOD_NOT_ALLOWED: 405,
     AdminCode.CONFLICT: 409,
     AdminCode.STALE_PLAN: 409,
     AdminCode.FROZEN: 409,

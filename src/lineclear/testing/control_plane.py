@@ -187,6 +187,7 @@ class ServedAPI:
         authenticate: Authenticate = authenticate_tests,
         routes: Routes = (),
         trusted_proxies: Sequence[Network] = (),
+        gateway_url: str = "",
     ) -> None:
         """Serve at once; returns when the port answers.
 
@@ -195,7 +196,8 @@ class ServedAPI:
         """
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._application = behind_proxies(build_application(endpoints, authenticate, routes), trusted_proxies)
+        application = build_application(endpoints, authenticate, routes, gateway_url)
+        self._application = behind_proxies(application, trusted_proxies)
         self._up = threading.Event()
         self._stop: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
