@@ -338,6 +338,11 @@ class House:
 
     async def get(self, path: str, **fields: str) -> tuple[int, Any]:
         """Status and JSON body; header fields with `_` for `-`."""
+        head, body = await self.ask(path, **fields)
+        return int(head.split(" ")[1]), json.loads(body)
+
+    async def ask(self, path: str, **fields: str) -> tuple[str, bytes]:
+        """Head and body."""
         reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
         writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n".encode())
@@ -345,7 +350,7 @@ class House:
         writer.close()
         await writer.wait_closed()
         head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split(b" ")[1]), json.loads(body)
+        return head.decode("latin-1"), body
 
     def records(self) -> list[Record]:
         """Everything in the spool so far."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from gateway_house import KEY, PRICE, House, Plan, in_house, model, route
+from gateway_house import KEY, PRICE, TEST_KEY, House, Plan, in_house, model, route
 
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit
 from lineclear.testing.load import Call, CallResult, chat_call, messages_call
@@ -118,3 +118,40 @@ def test_a_call_that_is_refused_before_any_attempt_names_no_fallback(tmp_path: P
         assert "x-lineclear-fallback" not in refused.headers
 
     in_house(tmp_path, Plan(limits={"app:app": AccountLimits(1, None, None, None)}), play)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/models", 200),
+        ("/v1/models/good", 200),
+        ("/v1/models/absent", 404),
+        ("/v1/model-versions/good@1", 200),
+        ("/v1/model-versions/absent@1", 404),
+        ("/v1/me", 200),
+        ("/v1/routes/good/config", 200),
+        ("/v1/routes/absent/config", 404),
+        ("/v1/requests/absent", 404),
+        ("/v1/requests/req_" + "0" * 28, 503),
+        ("/v1/requests/req_" + "0" * 28 + "/review", 405),
+        ("/v1/chat/completions", 405),
+        ("/v1/nowhere", 404),
+        ("/v2/health", 400),
+    ],
+)
+def test_what_callers_ask_of_the_gateway_itself_names_environment_and_revision(
+    tmp_path: Path, path: str, status: int
+) -> None:
+    told = ["x-lineclear-environment: test", "x-lineclear-revision: 1"]
+
+    async def play(house: House) -> None:
+        for dialect in ({}, {"anthropic_version": "2023-06-01"}):
+            head, _ = await house.ask(path, x_api_key=TEST_KEY, **dialect)
+            assert head.startswith(f"HTTP/1.1 {status} ")
+            assert sorted(line for line in head.split("\r\n") if line in told) == told
+            # Who is not known is told of neither.
+            head, _ = await house.ask(path, x_api_key="lc_test_nobody", **dialect)
+            assert "x-lineclear-environment" not in head
+            assert "x-lineclear-revision" not in head
+
+    in_house(tmp_path, Plan(routes=(route("good", "good", environment="test"),)), play)

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
 from lineclear.gateway import deprecation, local
-from lineclear.gateway.fields import id_fields
+from lineclear.gateway.fields import id_fields, snapshot_fields
 from lineclear.gateway.forward import REQUEST_PREFIX, forward_request
+from lineclear.gateway.head import read_key
 from lineclear.gateway.me import me
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.review import asks_for_review, review
@@ -67,7 +68,7 @@ class Door:
         except LineclearError as error:
             if reply.begun:
                 raise
-            self._tell(error, request, reply, request_id)
+            self._tell(error, request, reply, request_id, self._caller_fields(request, request_id))
         except Exception:
             if reply.begun or reply.gone:
                 raise
@@ -85,6 +86,18 @@ class Door:
     ) -> None:
         told = problem(_dialect(request), error, request_id)
         reply.whole(told.status, told.head + id_fields(request_id).encode() + fields, told.body)
+
+    def _caller_fields(self, request: Request, request_id: str) -> bytes:
+        """Of a refused request: from which snapshot, for which environment; nothing where its key says neither."""
+        parts = self._parts
+        try:
+            # Which operation stands in the head does not matter here; only the key is read from it.
+            head = read_key(request, Operation.CHAT, request_id)
+            snapshot = parts.current.snapshot()
+            identified = parts.identify(snapshot, head, parts.clock)
+        except LineclearError:
+            return b""
+        return snapshot_fields(snapshot.revision, identified.environment).encode()
 
     def refuse(self, error: LineclearError) -> tuple[int, bytes, bytes]:
         """A problem for which there is no request: what net's server finds wrong with the protocol."""
@@ -120,7 +133,8 @@ class Door:
                 f"{request.method[:20].decode('latin-1')} is not answered at this path",
                 hint=f"use {allowed.decode()}",
             )
-            self._tell(error, request, reply, request_id, b"allow: " + allowed + b"\r\n")
+            fields = self._caller_fields(request, request_id)
+            self._tell(error, request, reply, request_id, fields + b"allow: " + allowed + b"\r\n")
             return
         status, fields, body = handler(self._parts, request, request_id)
         reply.whole(status, fields + id_fields(request_id).encode(), body)

@@ -8,8 +8,7 @@ import re
 from typing import Final
 
 from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, PlatformFault, UpstreamError
-from lineclear.gateway.fields import snapshot_fields
-from lineclear.gateway.local import JSON_FIELDS, Answer, identify_caller
+from lineclear.gateway.local import Answer, identify_caller, told_fields
 from lineclear.gateway.parts import Parts
 from lineclear.net.server import Reply, Request
 from lineclear.net.upstream import UpstreamCall
@@ -52,7 +51,7 @@ async def forward_request(parts: Parts, request: Request, reply: Reply, request_
         raise _not_found(wanted)
     if status != 200:
         raise _unavailable("answered what cannot be passed on")
-    return 200, JSON_FIELDS + snapshot_fields(parts.current.snapshot().revision, caller.environment).encode(), body
+    return 200, told_fields(parts.current.snapshot(), caller), body
 
 
 async def _ask_control(parts: Parts, head: bytes, reply: Reply) -> tuple[int, bytes]:

@@ -13,10 +13,11 @@ from lineclear.domain.errors import CallerError, ErrorCode
 from lineclear.domain.exchange import Operation
 from lineclear.gateway.admit import callable_names, instead_words
 from lineclear.gateway.deprecation import VERSION_PREFIX, version_facts
+from lineclear.gateway.fields import snapshot_fields
 from lineclear.gateway.head import read_head
 from lineclear.gateway.identify import Identified, identify
 from lineclear.gateway.parts import Parts
-from lineclear.gateway.snapshot import RouteView
+from lineclear.gateway.snapshot import RouteView, Snapshot
 from lineclear.net.server import Request
 
 JSON_FIELDS = b"content-type: application/json\r\ncache-control: no-store\r\n"
@@ -42,7 +43,7 @@ def models(parts: Parts, request: Request, request_id: str) -> Answer:
         }
     else:
         body = {"object": "list", "data": [_openai_model(parts, identified, name) for name in names]}
-    return 200, JSON_FIELDS, msgspec.json.encode(body)
+    return 200, told_fields(parts.current.snapshot(), identified), msgspec.json.encode(body)
 
 
 def model(parts: Parts, request: Request, request_id: str) -> Answer:
@@ -55,8 +56,12 @@ def model(parts: Parts, request: Request, request_id: str) -> Answer:
     name = unquote(request.path.removeprefix(b"/v1/models/").decode("latin-1"))
     callable_route(parts, identified, name)
     if b"anthropic-version" in request.headers:
-        return 200, JSON_FIELDS, msgspec.json.encode(_anthropic_model(name))
-    return 200, JSON_FIELDS, msgspec.json.encode(_openai_model(parts, identified, name))
+        return 200, told_fields(parts.current.snapshot(), identified), msgspec.json.encode(_anthropic_model(name))
+    return (
+        200,
+        told_fields(parts.current.snapshot(), identified),
+        msgspec.json.encode(_openai_model(parts, identified, name)),
+    )
 
 
 def model_version(parts: Parts, request: Request, request_id: str) -> Answer:
@@ -83,7 +88,12 @@ def model_version(parts: Parts, request: Request, request_id: str) -> Answer:
     routes, successor_routes = (
         [route for route, models in named.items() if model in models] for model in (name, version.successor)
     )
-    return 200, JSON_FIELDS, msgspec.json.encode(version_facts(version, routes, successor_routes))
+    return 200, told_fields(snapshot, identified), msgspec.json.encode(version_facts(version, routes, successor_routes))
+
+
+def told_fields(snapshot: Snapshot, identified: Identified) -> bytes:
+    """Header lines of JSON that a caller is told: from which snapshot, for which environment."""
+    return JSON_FIELDS + snapshot_fields(snapshot.revision, identified.environment).encode()
 
 
 def callable_route(parts: Parts, identified: Identified, name: str) -> RouteView:

@@ -15,9 +15,9 @@ from lineclear.domain.limits import month_period, zone_named
 from lineclear.domain.money import usd_text
 from lineclear.domain.snapshot import AccountLimits, BudgetLimit
 from lineclear.gateway.admit import callable_names
-from lineclear.gateway.fields import instant, snapshot_fields
+from lineclear.gateway.fields import instant
 from lineclear.gateway.identify import Identified
-from lineclear.gateway.local import JSON_FIELDS, Answer, identify_caller
+from lineclear.gateway.local import Answer, identify_caller, told_fields
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.snapshot import RouteView, Snapshot
 from lineclear.net.server import Reply, Request
@@ -60,8 +60,7 @@ async def me(parts: Parts, request: Request, _reply: Reply, request_id: str) -> 
             row for account in accounts for row in _limits(account, snapshot.limits[account], left.get(account))
         ],
     }
-    fields = JSON_FIELDS + snapshot_fields(snapshot.revision, caller.environment).encode()
-    return 200, fields, msgspec.json.encode(body)
+    return 200, told_fields(snapshot, caller), msgspec.json.encode(body)
 
 
 async def _left(parts: Parts, request_id: str, accounts: list[str]) -> dict[str, Granted]:

@@ -15,9 +15,8 @@ from lineclear.domain.errors import CallerError, ErrorCode
 from lineclear.domain.ledger import Review
 from lineclear.domain.reviews import REASON_CHARS_MAX, REVIEW_DAYS_MAX, REVIEWER_CHARS_MAX, ReviewOutcome
 from lineclear.gateway.entry import check_media_type
-from lineclear.gateway.fields import snapshot_fields
 from lineclear.gateway.forward import REQUEST_PREFIX
-from lineclear.gateway.local import JSON_FIELDS, Answer, identify_caller
+from lineclear.gateway.local import Answer, identify_caller, told_fields
 from lineclear.gateway.parts import Parts
 from lineclear.gateway.review_rates import REVIEWS_PER_MINUTE
 from lineclear.net.server import Reply, Request
@@ -67,8 +66,7 @@ async def review(parts: Parts, request: Request, _reply: Reply, request_id: str)
     await parts.ledger.flushed(parts.ledger.append(record))
     parts.counters["reviews_taken"] += 1
     body = {"object": "review", "id": request_id, "request": reviewed, "outcome": outcome}
-    fields = JSON_FIELDS + snapshot_fields(parts.current.snapshot().revision, caller.environment).encode()
-    return 202, fields, msgspec.json.encode(body)
+    return 202, told_fields(parts.current.snapshot(), caller), msgspec.json.encode(body)
 
 
 def _reviewed(path: bytes, now_us: int) -> str:
