@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from gateway_house import KEY, House, Plan, in_house, key_entry, make_key, model, route
 
 from lineclear.domain.catalogue import ModelStatus
-from lineclear.domain.snapshot import AppEntry
+from lineclear.domain.snapshot import AppEntry, Timeouts
 from lineclear.testing.load import Call, CallResult, chat_call, embeddings_call
 
 PLAN = Plan(
@@ -79,3 +80,56 @@ def test_a_wrong_key_says_what_to_send(tmp_path: Path) -> None:
         assert "Authorization: Bearer lc_" in missing
 
     in_house(tmp_path, PLAN, play)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_deadline_says_whose_it_was(tmp_path: Path, stream: bool) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("good", always="hang")
+        call = chat_call(KEY, "good", "hi", stream=stream)
+        asked = Call(call.path, {**call.headers, "x-lineclear-timeout-ms": "120"}, call.body)
+        message, hint = told(await house.call(asked))
+        assert message == "the answer was not complete within the 120 ms that x-lineclear-timeout-ms allows"
+        assert hint == "allow more, or leave x-lineclear-timeout-ms out"
+        for milliseconds in ("", "60000"):
+            fields = {**call.headers, "x-lineclear-timeout-ms": milliseconds}
+            call = chat_call(KEY, "brief", "hi", stream=stream)
+            message, hint = told(await house.call(Call(call.path, fields, call.body)))
+            assert message == "the answer was not complete within the 0.2 s that route 'brief' allows"
+            assert "timeouts.total_s" in hint
+
+    in_house(tmp_path, Plan(routes=(route("brief", "good", timeouts=Timeouts(total_s=0.2)),)), play)
+
+
+def test_a_stream_that_is_cut_by_a_deadline_says_whose_it_was(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        house.vendor.set_script("good", always="event-delay-ms=50,tokens=40")
+        call = chat_call(KEY, "good", "hi", stream=True)
+        cut = await house.call(Call(call.path, {**call.headers, "x-lineclear-timeout-ms": "400"}, call.body))
+        assert cut.status == 200
+        assert b"within the 400 ms that x-lineclear-timeout-ms allows" in cut.body
+
+    in_house(tmp_path, Plan(), play)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "hint"),
+    [
+        ("x-lineclear-timeout-ms", "3s", "send digits alone: 3000 is three seconds"),
+        ("x-lineclear-priority", "urgent", "one of: critical, interactive, batch, best_effort; or leave the field out"),
+    ],
+)
+def test_a_value_that_a_fact_cannot_have_is_refused_with_those_it_can(
+    tmp_path: Path, field: str, value: str, hint: str
+) -> None:
+    async def play(house: House) -> None:
+        call = chat_call(KEY, "good", "hi")
+        refused = await house.call(Call(call.path, {**call.headers, field: value}, call.body))
+        error = refused.json["error"]
+        assert (refused.status, error["code"], error["param"]) == (400, "invalid_header", field)
+        assert error["hint"] == hint
+        for right in ("", "batch"):
+            fields = {**call.headers, "x-lineclear-priority": right}
+            assert (await house.call(Call(call.path, fields, call.body))).status == 200
+
+    in_house(tmp_path, Plan(), play)

@@ -70,6 +70,21 @@ def total_deadline_ns(reserved: Reserved, trace: Trace) -> int:
     return trace.started_ns + total_ns
 
 
+def name_deadline(error: UpstreamError, reserved: Reserved) -> None:
+    """Says whose deadline it was where the exchange's own end came, so that nobody looks for a fault in the target."""
+    if error.phase != "total":
+        return
+    admitted = reserved.planned.admitted
+    total_s, asked_ms = admitted.route.timeouts.total_s, admitted.parsed.identified.head.timeout_ms
+    if asked_ms is not None and asked_ms < total_s * 1000:
+        error.message = f"the answer was not complete within the {asked_ms} ms that x-lineclear-timeout-ms allows"
+        error.hint = "allow more, or leave x-lineclear-timeout-ms out"
+    else:
+        route = admitted.route.name
+        error.message = f"the answer was not complete within the {total_s:g} s that route {route!r} allows"
+        error.hint = "ask for a shorter answer, or the route's team for a longer `timeouts.total_s`"
+
+
 async def attempt(
     reserved: Reserved,
     candidate: Candidate,
@@ -107,6 +122,7 @@ async def attempt(
         call.abort()
         health.end()
         if isinstance(error, UpstreamError):
+            name_deadline(error, reserved)
             _blame(error, reserved, candidate, where)
         raise
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from lineclear.domain.errors import CallerError, ClientGone, ErrorCode, LineclearError, PlatformFault
 from lineclear.domain.exchange import OPERATION_DIALECT, OPERATION_PATH, Dialect, Operation
 from lineclear.gateway import deprecation, local
+from lineclear.gateway.absent import absent
 from lineclear.gateway.fields import id_fields, snapshot_fields
 from lineclear.gateway.forward import REQUEST_PREFIX, forward_request
 from lineclear.gateway.head import read_key
@@ -40,9 +41,6 @@ LOCALS: dict[bytes, Local] = {
 MODEL_PREFIX = b"/v1/models/"
 VERSION_PREFIX = deprecation.VERSION_PREFIX.encode()
 ME = b"/v1/me"
-TENSOR_PREFIX = b"/v2/"
-ANSWERED = ("/v1/models", "/v1/me", "/v1/requests/{id}", "/v1/routes/{route}/config")
-"""What apps can ask beside the walks, as a hint."""
 
 
 class Door:
@@ -114,19 +112,9 @@ class Door:
         if handler is None and request.path.startswith(VERSION_PREFIX):
             handler = local.model_version
         allowed = b"POST" if request.path in WALKS or asks_for_review(request.path) else b"GET, HEAD"
-        if request.path.startswith(TENSOR_PREFIX):
-            raise CallerError(
-                ErrorCode.NOT_YET_SUPPORTED,
-                "the Open Inference Protocol, which names its tensors, is not built yet",
-                hint="text goes to POST /v1/embeddings or /v1/classify, numbers as nested lists to /v1/classify",
-            )
         is_asked = request.path == ME or request.path.startswith(REQUEST_PREFIX)
         if handler is None and request.path not in WALKS and not is_asked:
-            raise CallerError(
-                ErrorCode.NOT_FOUND,
-                f"there is nothing at {request.path[:200].decode('latin-1')!r}",
-                hint=f"POST {', '.join(OPERATION_PATH.values())}; GET {', '.join(ANSWERED)}. Else: the admin port.",
-            )
+            raise absent(request.path)
         if handler is None or request.method not in {b"GET", b"HEAD"}:
             error = CallerError(
                 ErrorCode.METHOD_NOT_ALLOWED,

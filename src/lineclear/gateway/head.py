@@ -30,7 +30,9 @@ _VARIABLE = b"x-lineclear-var-"
 _TASK, _USER, _SESSION, _TAGS = b"x-lineclear-task", b"x-lineclear-user", b"x-lineclear-session", b"x-lineclear-tags"
 _DATA_CLASS, _TIMEOUT_MS = b"x-lineclear-data-class", b"x-lineclear-timeout-ms"
 _SIMULATE, _INBOUND_ID, _TRACEPARENT = b"x-lineclear-simulate", b"x-request-id", b"traceparent"
-_RELEASE = b"x-lineclear-release"
+_RELEASE, _PRIORITY = b"x-lineclear-release", b"x-lineclear-priority"
+_PRIORITIES = (b"critical", b"interactive", b"batch", b"best_effort")
+"""Source: research/reliability-security.md §3, priority."""
 _RELEASE_ID = re.compile(rb"rel_[0-9a-f]{16}")
 _IDEMPOTENCY_KEY = b"idempotency-key"
 _PLAIN = frozenset({_TASK, _DATA_CLASS}) | frozenset(
@@ -118,7 +120,18 @@ def _others(fields: dict[bytes, bytes]) -> tuple[tuple[tuple[str, str], ...], by
             variables.append(_variable(name[len(_VARIABLE) :], value))
         elif name.startswith(_OURS):
             _text(name, value)  # without effect yet, and still held to the limits of a fact
+            if name == _PRIORITY and value and value not in _PRIORITIES:
+                raise _no_priority(value)
     return tuple(variables), passed_on
+
+
+def _no_priority(value: bytes) -> CallerError:
+    return CallerError(
+        ErrorCode.INVALID_HEADER,
+        f"{_text(_PRIORITY, value)[:64]!r} is not a priority",
+        hint=f"one of: {b', '.join(_PRIORITIES).decode()}; or leave the field out",
+        param="x-lineclear-priority",
+    )
 
 
 def caller_key(request: Request) -> str:
@@ -224,6 +237,7 @@ def _timeout_ms(value: bytes) -> int | None:
         raise CallerError(
             ErrorCode.INVALID_HEADER,
             f"x-lineclear-timeout-ms {text[:32]!r} is not a whole number of milliseconds from 1 to {TIMEOUT_MS_MAX}",
+            hint="send digits alone: 3000 is three seconds",
             param="x-lineclear-timeout-ms",
         )
     return int(text)

@@ -24,7 +24,7 @@ from lineclear.domain.exchange import Dialect
 from lineclear.domain.ledger import Checkpoint, LedgerSink, Outcome
 from lineclear.domain.money import cost_nano_usd, usd_text
 from lineclear.gateway.accounts import AccountantClient
-from lineclear.gateway.attempt import Opened, fold_whole, total_deadline_ns
+from lineclear.gateway.attempt import Opened, fold_whole, name_deadline, total_deadline_ns
 from lineclear.gateway.fields import (
     JSON_FIELDS,
     STREAM_FIELDS,
@@ -104,6 +104,8 @@ async def relay(opened: Opened, line: Line) -> Relayed:
     except LineclearError as failure:
         opened.call.abort()
         error = failure
+        if isinstance(error, UpstreamError):
+            name_deadline(error, opened.reserved)
     return _end(opened, line, error, first_event_us)
 
 
