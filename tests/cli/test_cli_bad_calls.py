@@ -50,6 +50,9 @@ CALLS: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("up", "--data", "/proc/nowhere"), FAILURE, "cannot be used"),
     (("demo", "--data", "/proc/nowhere"), int(ExitCode.CONFLICT), "cannot be used"),
     ((NO_TEXT,), USAGE, "No such command"),
+    (("--url", "http://127.0.0.1:9", "status"), USAGE, "follow the command they belong to: lineclear status … --url …"),
+    (("--oops", "status"), USAGE, "follow the command they belong to"),
+    (("--oops",), USAGE, "No such option"),
 )
 """Words, exit code, and what is said."""
 
@@ -208,3 +211,28 @@ def test_nobody_gets_the_token_while_no_server_of_the_directory_runs(place: Path
     assert done.returncode == ExitCode.UNAVAILABLE
     assert "is running" in done.stderr
     assert "lineclear up" in done.stderr
+
+
+def test_mistakes_in_manifests_end_up_before_anything_starts(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("kind: Team\nname: A\noops: 1\n---\nb: [\n")
+    done = call(place, "up", "-f", str(tmp_path / "bad.yaml"), "--data", str(tmp_path / "new"))
+    assert (done.returncode, done.stdout) == (FAILURE, "")
+    head, *found = done.stderr.splitlines()
+    assert head == f"error: {len(found)} mistakes in the manifests"
+    assert [line.split(":")[1:3] for line in found] == [["2", "7"], ["3", "1"], ["6", "1"]]
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LINECLEAR_PORT", "abc", "Invalid value for LINECLEAR_PORT: 'abc' is not a valid port number."),
+        ("PORT", "abc", "Invalid value for PORT: 'abc' is not a valid port number."),
+        ("LINECLEAR_WORKERS", "0", "Invalid value for LINECLEAR_WORKERS: 0 is not in the range"),
+    ],
+)
+def test_a_wrong_variable_is_called_by_its_name(place: Path, name: str, value: str, said: str) -> None:
+    done = call(place, "up", **{name: value})
+    assert (done.returncode, said in done.stderr) == (USAGE, True), done.stderr
+    option = call(place, "up", "--port", "abc", **{name: value})
+    assert "Invalid value for '--port': 'abc' is not a valid port number." in option.stderr

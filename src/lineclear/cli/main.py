@@ -71,7 +71,8 @@ COMMANDS = {
 def root() -> None:
     """Lineclear: the layer between applications and AI models.
 
-    Commands find the server by --url/--token, LINECLEAR_URL/LINECLEAR_TOKEN, or the data directory.
+    Commands find the server by --url/--token, given behind the command, LINECLEAR_URL/LINECLEAR_TOKEN, or the data
+    directory.
     """
 
 

@@ -24,7 +24,21 @@ class CommandRow:
 
 
 class NounGroup(click.Group):
-    """A group that tells a mistyped command the near one, and otherwise all there are."""
+    """A group that tells a mistyped command the near one, and an option before a command where it belongs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            known = self.list_commands(ctx)
+            command = next((word for word in given if word in known), None)
+            if command is not None and given.index(command) > 0:
+                called = f"{ctx.command_path} {command}"
+                raise click.UsageError(
+                    f"options follow the command they belong to: {called} … {error.option_name} …", ctx
+                ) from error
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

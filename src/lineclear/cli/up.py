@@ -3,15 +3,21 @@
 In: flags. Out: an exec of the supervisor with one JSON configuration. Must not start a process itself.
 """
 
+import functools
+import importlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from lineclear.cli.environment import command_settings
 from lineclear.cli.one_form import no_output_option
+from lineclear.cli.output import Format, Output
+from lineclear.config.settings import Settings, process_environment
 
 FILE = click.Path(path_type=Path)
 LOOPBACK = "127.0.0.1"
@@ -19,44 +25,66 @@ DRAIN_S = 600.0
 """Source: research/reliability-security.md S11, the longest wait for running streams."""
 
 
+class PortNumber(click.IntRange):
+    """A port; click would call a wrong one no valid integer range."""
+
+    name = "port number"
+
+
+class VariableOption(click.Option):
+    """An option that says of a wrong value which variable it came from, where it came from one."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        source = None if ctx is None or self.name is None else ctx.get_parameter_source(self.name)
+        if source is not ParameterSource.ENVIRONMENT:
+            return super().get_error_hint(ctx)
+        names = [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
+        return next((name for name in names if process_environment().get(name)), " / ".join(names))
+
+
+variable_option = functools.partial(click.option, cls=VariableOption)
+
+
 # click reads the variables itself, so that a wrong value is told like a wrong option; config/settings lists them.
 @click.command()
 @click.option("--data", "data_dir", type=click.Path(path_type=Path), default=None, help="Data directory.")
-@click.option(
+@variable_option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=PortNumber(0, 65535),
     default=4100,
     show_default=True,
     envvar=["LINECLEAR_PORT", "PORT"],
     help="Data port; 0 = any free.",
 )
-@click.option(
+@variable_option(
     "--admin-port",
-    type=click.IntRange(0, 65535),
+    type=PortNumber(0, 65535),
     default=4101,
     show_default=True,
     envvar="LINECLEAR_ADMIN_PORT",
     help="Admin port; 0 = any free.",
 )
-@click.option("--host", default=LOOPBACK, show_default=True, envvar="LINECLEAR_HOST", help="Address of the data port.")
-@click.option(
+@variable_option(
+    "--host", default=LOOPBACK, show_default=True, envvar="LINECLEAR_HOST", help="Address of the data port."
+)
+@variable_option(
     "--admin-host",
     default=LOOPBACK,
     show_default=True,
     envvar="LINECLEAR_ADMIN_HOST",
     help="Address of the admin port.",
 )
-@click.option(
+@variable_option(
     "--tls-cert", type=FILE, default=None, envvar="LINECLEAR_TLS_CERT", help="PEM certificate chain of both ports."
 )
-@click.option("--tls-key", type=FILE, default=None, envvar="LINECLEAR_TLS_KEY", help="PEM key of --tls-cert.")
-@click.option(
+@variable_option("--tls-key", type=FILE, default=None, envvar="LINECLEAR_TLS_KEY", help="PEM key of --tls-cert.")
+@variable_option(
     "--behind-proxy",
     is_flag=True,
     envvar="LINECLEAR_BEHIND_PROXY",
     help="A proxy in front does TLS, so --host and --admin-host may be reachable by others.",
 )
-@click.option(
+@variable_option(
     "--workers",
     type=click.IntRange(1, 64),
     default=None,
@@ -67,33 +95,33 @@ DRAIN_S = 600.0
 @click.argument("more_files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option("--ready-file", type=click.Path(path_type=Path), default=None, help="Write URLs, token and keys here.")
 @click.option("--root-path", default=None, help="Path that a proxy puts in front of the admin port's paths.")
-@click.option(
+@variable_option(
     "--public-url",
     default="",
     envvar="LINECLEAR_PUBLIC_URL",
     help="Address that callers reach the data port at, for everything shown.",
 )
-@click.option(
+@variable_option(
     "--public-admin-url",
     default="",
     envvar="LINECLEAR_PUBLIC_ADMIN_URL",
     help="Address that people reach the admin port at, without --root-path.",
 )
-@click.option(
+@variable_option(
     "--drain-s",
     type=click.FloatRange(0, 3600),
     default=DRAIN_S,
     envvar="LINECLEAR_DRAIN_S",
     help="Longest wait for running exchanges.",
 )
-@click.option(
+@variable_option(
     "--log-format",
     type=click.Choice(["auto", "json", "human"]),
     default="auto",
     envvar="LINECLEAR_LOG_FORMAT",
     help="auto = human on a terminal.",
 )
-@click.option(
+@variable_option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -130,6 +158,9 @@ def up(
         raise click.UsageError(f"{more_files[0]} is no option; manifest files follow -f")
     settings = command_settings()
     directory = (data_dir or settings.data_dir).absolute()
+    manifests = [path.absolute() for path in (*files, *more_files)]
+    if manifests and _is_first_start(directory, settings):
+        _refuse_mistakes(manifests)
     if log_format == "auto":
         log_format = "human" if sys.stderr.isatty() and not is_detached else "json"
     config = {
@@ -141,7 +172,7 @@ def up(
         "port": port,
         "admin_port": admin_port,
         "workers": workers or default_workers(),
-        "files": [str(path.absolute()) for path in (*files, *more_files)],
+        "files": [str(path) for path in manifests],
         "ready_file": _absolute(ready_file),
         "behind_proxy": behind_proxy,
         "log": {"format": log_format, "level": log_level},
@@ -156,6 +187,24 @@ def up(
     # The command line's own modules are of no use to a supervisor that lives for months, so it starts clean.
     # -P: files in the current directory are not modules.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "lineclear.compose.supervisor", json.dumps(config)])  # noqa: S606 - no shell is wanted
+
+
+def _is_first_start(directory: Path, settings: Settings) -> bool:
+    """Whether there is nothing to go on with if a file is not accepted; any other start goes on, and says so.
+
+    What lies in a database of its own only the server can tell.
+    """
+    return not settings.database_url and not (directory / "snapshot" / "CURRENT").exists()
+
+
+def _refuse_mistakes(paths: Sequence[Path]) -> None:
+    """Exit with every mistake that `lineclear validate` would find, before a process is started for nothing."""
+    if not all(path.is_file() for path in paths):
+        # The supervisor names all that are not there.
+        return
+    # Reading manifests costs more than the rest of the command, which mostly is given none.
+    manifest_files = importlib.import_module("lineclear.cli.manifest_files")
+    manifest_files.fail_findings(Output(Format.TABLE), manifest_files.find_files(paths, ()).reading())
 
 
 def _absolute(path: Path | None) -> str | None:
