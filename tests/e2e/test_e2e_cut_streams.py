@@ -309,3 +309,18 @@ def test_with_control_dead_a_blocked_models_streams_end_and_the_fallback_answers
         "the block in the audit trail",
     )
     assert stage.platform.cli("audit", "verify").returncode == 0
+
+
+def test_the_pages_of_a_revoked_key_and_of_a_model_end_open_answers_too(stage: Stage, admin: Person) -> None:
+    key_id, key = new_key(stage)
+    _, other = new_key(stage, "desk")
+    ended, kept = anthropic_stream(stage, key, LONG), anthropic_stream(stage, other, LONG)
+    assert admin.sends(f"/keys/{key_id}/revoke", reason="rotated").status == 303
+    assert "End its open answers" in admin.browser.get(f"/keys/{key_id}").text
+    assert ended.is_open
+    assert admin.sends(f"/keys/{key_id}/revoke", reason="not rotated", cut_streams="yes").status == 303
+    demand_cut(stage, [ended], "invalid_api_key")
+    assert admin.browser.get("/catalogue/talky").text.count('name="cut_streams"') == 1
+    fields = {"model": "talky@1", "verb": "block", "reason": "it lies", "cut_streams": "yes"}
+    assert admin.sends("/catalogue/talky/status", **fields).status == 303
+    demand_cut(stage, [kept], "model_blocked")

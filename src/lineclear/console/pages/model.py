@@ -199,7 +199,7 @@ def move(visit: Visit, form: Mapping[str, str]) -> Onward:
         raise Refused(AdminCode.INVALID_REQUEST, f"{verb!r} is nothing that can be done to a version")
     here = Onward(f"/catalogue/{part(name)}", {"version": version})
     if verb == "block":
-        visit.post("/blocks", {"model": id_, "reason": reason})
+        visit.post("/blocks", {"model": id_, "reason": reason, "cut_streams": form.get("cut_streams") == "yes"})
         return here
     body: dict[str, Any] = {"reason": reason, "managed_by": "console"}
     if verb == "deprecate":
