@@ -1,6 +1,8 @@
 """Manifest commands end to end: what they print, keep, refuse, and the codes they exit with."""
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from click.testing import CliRunner
 
 from lineclear.base.secret import Secret
 from lineclear.cli.main import root
+from lineclear.cli.manifest_files import find_files
 from lineclear.cli.output import ExitCode
 from lineclear.client.admin import AdminClient, AdminError, Server
 
@@ -168,3 +171,66 @@ def test_a_plan_has_colours_on_a_terminal_only(terminal: Any) -> None:
     assert CliRunner(env=given).invoke(root, words).stdout.startswith("+ Team/colour create\n")
     plain = CliRunner(env={**given, "NO_COLOR": "1"}).invoke(root, words, color=True)
     assert plain.stdout.startswith("+ Team/colour create\n")
+
+
+def test_a_folder_without_manifests_is_named(terminal: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no manifest")
+    said = terminal.run("plan", "-f", str(tmp_path))
+    assert (said.exit_code, f"no manifest file is in {tmp_path}; they end in .yaml" in said.stderr) == (2, True)
+    assert "no manifest file was named" in terminal.run("plan").stderr
+
+
+def test_what_goes_while_a_folder_is_searched_is_none_of_its_files(terminal: Any, tmp_path: Path) -> None:
+    (tmp_path / "team.yaml").write_text(TEAM.format(name="default"))
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere")
+    ends = threading.Event()
+
+    def come_and_go() -> None:
+        while not ends.is_set():
+            folder = tmp_path / "passing"
+            folder.mkdir()
+            (folder / "a.yaml").write_text("")
+            (folder / "a.yaml").unlink()
+            folder.rmdir()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(200):
+            found = find_files([tmp_path], [])
+            assert found.findings == ()
+            assert str(tmp_path / "team.yaml") in [file.name for file in found.files]
+    finally:
+        ends.set()
+        other.join()
+
+
+def test_standard_input_is_a_file_too(terminal: Any) -> None:
+    words = ["plan", "-f", "-", "--data", str(terminal.directory), "-o", "json"]
+    said = CliRunner().invoke(root, words, input=TEAM.format(name="piped"))
+    assert said.exit_code == ExitCode.PLAN_HAS_CHANGES
+    assert [item["name"] for item in json.loads(said.stdout)["objects"]] == ["piped"]
+    wrong = CliRunner().invoke(root, ["apply", "-", "--data", str(terminal.directory)], input="kind: Team\nname: A\n")
+    assert (wrong.exit_code, "  -:2:7: " in wrong.stderr) == (ExitCode.FAILURE, True)
+
+
+def test_a_file_that_is_no_utf_8_says_what_it_is(terminal: Any, tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text("kind: Team\n", encoding="utf-16")
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    said = CliRunner().invoke(root, ["validate", "-f", str(tmp_path)])
+    assert "wide.yaml: the file is no text in UTF-8: it is UTF-16; save it as UTF-8" in said.stderr
+    assert "latin.yaml: the file is no text in UTF-8: byte 10 is none of it; save it as UTF-8" in said.stderr
+    (tmp_path / "latin.yaml").unlink()
+    (tmp_path / "wide.yaml").write_bytes(b"\xef\xbb\xbfkind: Team\r\nname: wide\r\n")
+    assert CliRunner().invoke(root, ["validate", "-f", str(tmp_path)]).exit_code == 0
+
+
+def test_an_empty_file_is_said_to_be_empty(terminal: Any) -> None:
+    path = terminal.write("empty.yaml", "---\n# Nothing yet.\n...\n")
+    server = ("--data", str(terminal.directory))
+    for command, more in (("plan", server), ("apply", server), ("validate", ())):
+        said = CliRunner().invoke(root, [command, "-f", path, *more])
+        assert (said.exit_code, f"{path} is empty: it holds no document" in said.stderr) == (0, True), command
+    full = terminal.write("full.yaml", TEAM.format(name="default"))
+    assert "is empty" not in terminal.run("plan", "-f", full).stderr

@@ -13,8 +13,10 @@ import click
 
 from lineclear.cli.connect import admin_command
 from lineclear.cli.manifest_files import (
+    STANDARD_INPUT,
     files_option,
     find_files,
+    note_empty,
     refuse_unreadable,
     request_of,
     terms_options,
@@ -87,6 +89,7 @@ def apply(
         found = find_files(paths, named)
         request = request_of(found.files, take_ownership=take_ownership, prune=prune)
         refuse_unreadable(client, output, found, request)
+        note_empty(output, found.files)
     if dry_run:
         show_plan_only(client, output, request)
     asked = {**request, "note": note, "plan": plan_digest, "co_authors": list(co_authors), "force": force}
@@ -99,7 +102,7 @@ def apply(
 
 def _path_of_file(name: str) -> Path:
     path = Path(name)
-    if not path.exists():
+    if path != STANDARD_INPUT and not path.exists():
         raise click.UsageError(f"there is no file {name!r}")
     return path
 

@@ -3,6 +3,8 @@
 In: paths. Out: the files, the request that plans or applies them, and what could not even be read.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,24 +14,35 @@ import click
 
 from lineclear.cli.output import ExitCode, Output
 from lineclear.client.admin import AdminClient, AdminError, path_of
-from lineclear.config.manifest import InvalidManifest, ManifestFile, Reading, in_order, parse_manifests, read_file
+from lineclear.config.manifest import (
+    InvalidManifest,
+    ManifestFile,
+    Reading,
+    in_order,
+    manifest_text,
+    parse_manifests,
+    read_file,
+)
 from lineclear.config.manifest_names import variables_of
 from lineclear.config.settings import process_variables
 from lineclear.domain.findings import Finding
 from lineclear.domain.manifest import Provider
 
 FILES_MAX = 1_000
+STANDARD_INPUT = Path("-")
 SUFFIXES = (".yaml", ".yml", ".json")
 
 files_option = click.option(
     "-f",
     "--file",
     "paths",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(exists=True, allow_dash=True, path_type=Path),
     multiple=True,
-    help="Manifest file, or a directory of them; may be given several times.",
+    help="Manifest file, a directory of them, or - for standard input; may be given several times.",
 )
-more_files = click.argument("more", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[FILE]...")
+more_files = click.argument(
+    "more", nargs=-1, type=click.Path(exists=True, allow_dash=True, path_type=Path), metavar="[FILE]..."
+)
 
 
 def terms_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -62,24 +75,59 @@ def find_files(paths: Sequence[Path], more: Sequence[Path]) -> Files:
     Raises:
         click.UsageError: if there is none, or too many.
     """
+    named = (*paths, *more)
+    findings: list[Finding] = []
     found: list[Path] = []
-    for path in (*paths, *more):
-        if path.is_dir():
-            found += sorted(item for item in path.rglob("*") if item.suffix in SUFFIXES and item.is_file())
-        else:
-            found.append(path)
-    if not found:
+    for path in named:
+        found += _inside(path, findings) if path != STANDARD_INPUT and path.is_dir() else [path]
+    if not named:
         raise click.UsageError("no manifest file was named; use -f FILE")
+    if not found and not findings:
+        folders = ", ".join(str(path) for path in named)
+        raise click.UsageError(f"no manifest file is in {folders}; they end in {', '.join(SUFFIXES)}")
     if len(found) > FILES_MAX:
         raise click.UsageError(f"{len(found)} files; at most {FILES_MAX} make one change")
     files: list[ManifestFile] = []
-    findings: list[Finding] = []
     for path in dict.fromkeys(found):
         try:
-            files.append(read_file(path))
+            files.append(_standard_input() if path == STANDARD_INPUT else read_file(path))
         except InvalidManifest as error:
-            findings += error.findings
+            # A file of a searched folder may go while it is searched: then it is none of them.
+            if path in named or not isinstance(error.__cause__, FileNotFoundError):
+                findings += error.findings
     return Files(tuple(files), tuple(findings))
+
+
+def _inside(folder: Path, findings: list[Finding]) -> list[Path]:
+    """Files of a folder and of those in it; what cannot be searched is a finding, what is gone by now is not."""
+
+    def refused(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            words = f"cannot search the directory: {error.strerror}"
+            findings.append(Finding("unreadable", words, str(error.filename)))
+
+    names = (Path(top, name) for top, _, inside in os.walk(folder, onerror=refused) for name in inside)
+    return sorted(path for path in names if path.suffix in SUFFIXES and _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    """No pipe and no link to nothing; what may not be looked at is told when it is read."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
+def _standard_input() -> ManifestFile:
+    content = sys.stdin.buffer.read()
+    return ManifestFile("-", manifest_text(content, "-"), str(Path.cwd()))
+
+
+def note_empty(output: Output, files: Iterable[ManifestFile]) -> None:
+    """Say which files hold nothing: what was meant to be written may be missing."""
+    for file in files:
+        if all(line.partition("#")[0].strip() in ("", "---", "...") for line in file.text.splitlines()):
+            output.note(f"{file.name} is empty: it holds no document")
 
 
 def request_of(files: Iterable[ManifestFile], *, take_ownership: bool, prune: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from lineclear.cli.manifest_files import (
     files_option,
     find_files,
     more_files,
+    note_empty,
     refuse_unreadable,
     request_of,
     terms_options,
@@ -49,6 +50,7 @@ def plan(
     files = find_files(paths, more)
     request = request_of(files.files, take_ownership=take_ownership, prune=prune)
     refuse_unreadable(client, output, files, request)
+    note_empty(output, files.files)
     answer = client.post(path_of("plans"), request)
     if out is not None:
         try:

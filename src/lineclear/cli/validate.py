@@ -10,7 +10,14 @@ from pathlib import Path
 import click
 
 from lineclear.cli.connect import output_option
-from lineclear.cli.manifest_files import fail_findings, files_option, find_files, more_files, named_variables
+from lineclear.cli.manifest_files import (
+    fail_findings,
+    files_option,
+    find_files,
+    more_files,
+    named_variables,
+    note_empty,
+)
 from lineclear.cli.output import Format, Output
 from lineclear.config.manifest import Document, Reading
 from lineclear.config.manifest_names import known_names, mentions_of, unknown_words, variables_of
@@ -30,8 +37,10 @@ def validate(paths: tuple[Path, ...], more: tuple[Path, ...], format_: str) -> N
     Names that the files do not define and variables that are not set here are listed: `lineclear plan` asks the server.
     """
     output = Output(Format(format_))
-    reading = find_files(paths, more).reading()
+    found = find_files(paths, more)
+    reading = found.reading()
     fail_findings(output, reading)
+    note_empty(output, found.files)
     facts = [{"kind": item.kind.value, "name": item.name, "file": item.file} for item in reading.documents]
     unknown = [asdict(finding) for finding in _not_known_here(reading)]
     output.rows(facts, ["kind", "name", "file"], {"valid": True, "documents": facts, "not_known_here": unknown})

@@ -4,6 +4,7 @@ In: texts with the names people know them by, or plain values. Out: `Document`s 
 Knows fields and their own rules; whether a name exists elsewhere is control's knowledge.
 """
 
+import codecs
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from lineclear.domain.manifest import KIND_CLASSES, Kind, Manifest, Model, kind_
 FINDINGS_MAX = 100
 """Findings told at once; the rest is counted."""
 DOCUMENTS_MAX = 5_000
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,26 @@ def read_file(path: Path) -> ManifestFile:
         InvalidManifest: if it cannot be read or is not UTF-8.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidManifest([Finding("unreadable", f"cannot read the file: {error}", str(path))]) from error
-    return ManifestFile(str(path), text, str(path.parent.resolve()))
+        content = path.read_bytes()
+    except OSError as error:
+        words = f"cannot read the file: {error.strerror}"
+        raise InvalidManifest([Finding("unreadable", words, str(path))]) from error
+    return ManifestFile(str(path), manifest_text(content, str(path)), str(path.parent.resolve()))
+
+
+def manifest_text(content: bytes, source: str) -> str:
+    """The text of a manifest file's bytes, with one kind of line end.
+
+    Raises:
+        InvalidManifest: if they are not UTF-8.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        known = "it is UTF-16" if content.startswith(_UTF_16_MARKS) else f"byte {error.start + 1} is none of it"
+        words = f"the file is no text in UTF-8: {known}; save it as UTF-8"
+        raise InvalidManifest([Finding("unreadable", words, source)]) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_manifests(files: Sequence[ManifestFile]) -> Reading:
