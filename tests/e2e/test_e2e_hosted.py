@@ -148,7 +148,7 @@ def test_an_error_inside_a_stream_is_told_as_the_ledger_has_it_and_hurts_nobody_
         explained = platform.cli_json("explain", said["request_id"])
         assert (explained["id"], explained["error_code"]) == (answer.request_id, said["code"])
         assert explained["usage"]["output_tokens"] > 0
-    assert platform.cli_json("explain", f"{answer.request_id}.1")["id"] == answer.request_id
+        assert platform.cli_json("explain", f"{answer.request_id}.1")["id"] == answer.request_id
     assert one_call(platform.gateway_url, chat(platform, "simulated")).status == 200
 
 
