@@ -13,7 +13,8 @@ from lineclear.base.clock import SystemClock
 from lineclear.domain.guardrails import GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.domain.overrides import Block, Drill, Override, Revoke, Rollback, Start, Stop
 from lineclear.domain.snapshot import AppEntry, ReleaseEntry, TargetEntry
-from lineclear.handover.overrides import append_override, journal_path
+from lineclear.handover.overrides import READ_BY_US, append_override, journal_path
+from lineclear.testing.clock import TestClock
 from lineclear.testing.load import Call, CallResult, chat_call
 
 
@@ -211,6 +212,36 @@ def test_a_drill_that_control_took_over_first_is_prepared_all_the_same(tmp_path:
             assert await served(house, "chat") == ("rel_new", "new@1")
 
     in_house(tmp_path, PLAN, play)
+
+
+def test_a_worker_that_begins_during_a_drill_prepares_it_and_none_of_long_ago(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        path = journal_path(house.directory)
+        long_ago = TestClock(SystemClock().unix_us() - READ_BY_US - 1_000_000)
+        append_override(path, Drill("live", "chat", "rel_long_ago", 1), "ops", "", long_ago)
+        house.publish(PLAN, overrides_folded=1)
+        assert await told_by_another(house, tmp_path / "late") == (1, None)
+        append_override(path, Drill("live", "chat", "rel_none", 1), "ops", "", SystemClock())
+        house.publish(PLAN, overrides_folded=2)
+        overrides, refused = await told_by_another(house, tmp_path / "again")
+        assert overrides == 2
+        assert "rel_none" in str(refused)
+        assert "rel_long_ago" not in str(refused)
+
+    in_house(tmp_path, PLAN, play)
+
+
+async def told_by_another(house: House, directory: Path) -> tuple[int, str | None]:
+    """What a worker that begins now says of the overrides."""
+    for name in ("snapshot", "overrides"):
+        shutil.copytree(house.directory / name, directory / name)
+    another = House(directory)
+    await another.open(None)
+    try:
+        told = (await another.get("/readyz"))[1]
+        return told["overrides"], told["overrides_refused"]
+    finally:
+        await another.close()
 
 
 def test_what_is_not_there_is_told_and_harms_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from lineclear.domain.overrides import Drill, OverrideEntry
 from lineclear.gateway.exchanges import OpenExchanges
 from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import Snapshot, compile_snapshot
-from lineclear.handover.overrides import JournalReader
+from lineclear.handover.overrides import READ_BY_US, JournalReader
 from lineclear.handover.snapshot_dir import LoadedSnapshot, SnapshotReader
 
 log = logging.getLogger("lineclear.gateway")
@@ -100,19 +100,23 @@ class Current:
         folded = loaded.manifest.overrides_folded
         entries = self._journal.read(folded)
         self._snapshot = self._compile(loaded, entries)
-        if self._loaded is None:
-            # Whoever asked for drills of before this worker was there waits for it no more.
-            self._drilled = folded
-        self._loaded = loaded
         # What control took over before this worker read it is part of the snapshot, and still ends open answers.
         known = self._journal.known(self.exchanges.seen)
+        if self._loaded is None:
+            # Whoever asked for a drill long before this worker was there waits for it no more. A later one may count
+            # this worker among those that answer, and still stands in the journal, which is not begun anew before.
+            long_ago_us = self._live.clock.unix_us() - READ_BY_US
+            self._drilled = max((item.sequence for item in known if item.at_us < long_ago_us), default=0)
+        self._loaded = loaded
         ended = self.exchanges.cut(known)
         if ended:
             log.warning("an override ended %d answers that were under way", ended)
         # Not before: a snapshot that does not compile leaves the one before it in force, which still needs them.
         self._journal.forget(folded)
         # A drill that control took over before is part of the snapshot and was not prepared here yet.
-        missed = tuple(item for item in known if item.sequence <= folded and isinstance(item.override, Drill))
+        missed = tuple(
+            item for item in known if self._drilled < item.sequence <= folded and isinstance(item.override, Drill)
+        )
         self._rehearse(loaded, (*missed, *entries))
 
     def _rehearse(self, loaded: LoadedSnapshot, entries: tuple[OverrideEntry, ...]) -> None:
