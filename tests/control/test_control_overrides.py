@@ -174,6 +174,9 @@ def test_unready_releases_say_why_and_what_would_be_next(shop: ControlPlane) -> 
     assert "provider acme of small@1 is stopped" in state.not_ready[0].reason
     with pytest.raises(OverrideRefused, match="there is no deployment"):
         desk.rollback("test", "chat", None, "ops", "")
+    with pytest.raises(OverrideRefused, match="there is no environment 'prod'") as nowhere:
+        desk.rollback("prod", "chat", None, "ops", "")
+    assert (nowhere.value.kind, nowhere.value.hint) == ("not_found", "there are: live, test")
 
 
 def test_a_revoked_key_stays_revoked_whatever_goes_back(shop: ControlPlane) -> None:

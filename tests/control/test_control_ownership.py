@@ -277,3 +277,12 @@ def test_a_task_that_no_model_is_approved_for_is_warned_about(shop: ControlPlane
     plan = planned(shop, text.replace("name: chat\n", "name: chat\ntasks: [custmer-support]\n"), ChangeTerms())
     (warning,) = plan.warnings
     assert warning.endswith("approved for the task 'custmer-support'; did you mean `customer-support`?")
+
+
+def test_what_went_back_is_told_to_the_changes_that_have_to_do_with_it(shop: ControlPlane) -> None:
+    change(shop, SHOP.replace("weight: 90", "weight: 50"), ChangeTerms())
+    roll_back(shop, "live", "chat")
+    assert [item.object for item in planned(shop, "kind: Team\nname: other\n", ChangeTerms()).drift] == [
+        "deployment/live/chat"
+    ]
+    assert planned(shop, "kind: Team\nname: other\n", BY_CONSOLE).drift == ()

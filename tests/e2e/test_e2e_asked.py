@@ -199,6 +199,16 @@ def test_following_refuses_what_has_an_end(stage: Stage) -> None:
         assert done.returncode == 2, words
 
 
+def test_logs_say_what_nothing_can_match(stage: Stage) -> None:
+    wrong = stage.platform.cli("logs", "--before", "zzz")
+    assert (wrong.returncode, "before: 'zzz' is no id of an exchange" in wrong.stderr) == (2, True)
+    assert stage.platform.cli("logs", "--before", f"req_{0:028x}").returncode == 0
+    unknown = stage.platform.cli("logs", "--app", "defautl")
+    assert unknown.returncode == 0
+    assert "there is no app 'defautl' now; did you mean 'default'?" in unknown.stderr
+    assert "there is no app" not in stage.platform.cli("logs", "--app", "default").stderr
+
+
 def test_explain_reads_as_a_page(stage: Stage) -> None:
     request = ask(stage, "a page")
     page = stage.platform.cli("explain", request).stdout

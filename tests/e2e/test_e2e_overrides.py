@@ -138,6 +138,9 @@ def test_without_control_the_owner_of_the_data_directory_takes_it_back(stage: St
         assert "override journal" in done.stderr
         assert re.search(rf"{WORKERS}/{WORKERS} gateways in 0\.\d+ s", done.stdout), done.stdout
         assert served(stage) == "first@1"
+        again = stage.platform.cli("rollback", "chat", "-e", "live")
+        assert "already" in again.stdout
+        assert ("control is away" in again.stderr, "override journal" in again.stderr) == (True, False)
         revoked = stage.platform.cli("keys", "revoke", key["id"], "--reason", "leaked")
         assert revoked.returncode == 0, revoked.stderr
         assert stage.call(chat_call(key["key"], "chat", "stolen")).status == 401

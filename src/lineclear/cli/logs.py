@@ -1,5 +1,7 @@
 """`lineclear logs`: one line per exchange, newest first; or as they come in, with `-f`."""
 
+import difflib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -9,7 +11,7 @@ from lineclear.cli.follow import follow_requests
 from lineclear.cli.offered import OPERATIONS, OUTCOMES, names_of
 from lineclear.cli.output import Output
 from lineclear.cli.stream import RowStream
-from lineclear.client.admin import AdminClient, path_of
+from lineclear.client.admin import AdminClient, AdminError, path_of
 from lineclear.domain.demo import DEMO_WORDS
 
 COLUMNS = (
@@ -25,6 +27,8 @@ COLUMNS = (
     "cost_usd",
     "duration_ms",
 )
+NOUNS_ASKED = {"app": "apps", "route": "routes", "provider": "providers"}
+"""Options of which a list tells all names, with that list."""
 WIDTHS = {"at": 24, "id": 32, "app": 10, "route": 14, "model": 18, "outcome": 9, "error_code": 20, "cost_usd": 11}
 """So wide columns begin when following: what comes in later decides what they become."""
 LIMIT_DEFAULT = 100
@@ -89,6 +93,25 @@ def logs(
         output.note(DEMO_WORDS)
     output.rows(page["rows"], COLUMNS, page["rows"])
     if not page["rows"]:
+        for line in _unknown_names(client, narrowed):
+            output.note(line)
         output.note("no request matches; `lineclear logs` takes --since for a longer time than 30 days")
     if page["before"]:
         output.note(f"there is more: --before {page['before']}")
+
+
+def _unknown_names(client: AdminClient, narrowed: Mapping[str, str | None]) -> Iterator[str]:
+    """Names that were asked for and that nothing has now; records may outlive what they are of."""
+    for option, nouns in NOUNS_ASKED.items():
+        name = narrowed.get(option)
+        if name is None:
+            continue
+        try:
+            known = [item["name"] for item in client.get(path_of(nouns))["items"]]
+        except AdminError:
+            # Who may read records need not be allowed to list the nouns.
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            also = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"there is no {option} {name!r} now{also}"

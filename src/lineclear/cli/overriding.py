@@ -97,7 +97,10 @@ class Overriding:
         except ValueError as error:
             self.output.fail(ExitCode.FAILURE, f"{directory / MASTER_KEY_FILE} is damaged: {error}")
         self.output.note(f"control is away ({why})")
-        self.output.note(f"written to the override journal of {directory} as its owner; control takes it over later")
+        if done.changed:
+            self.output.note(
+                f"written to the override journal of {directory} as its owner; control takes it over later"
+            )
         return dataclasses.asdict(done)
 
 

@@ -79,6 +79,11 @@ def exchange_day(exchange: str) -> int | None:
     return day_of(int(exchange[4:16], 16) * 1000)
 
 
+def is_exchange_id(text: str) -> bool:
+    """Whether a text could be the id of an exchange."""
+    return _EXCHANGE_ID.fullmatch(text) is not None
+
+
 def exchange_of(request: str) -> str:
     """The exchange that an attempt's id names, as targets know it: `req_….2` is `req_…`. Any other text as it is."""
     attempt = _ATTEMPT_ID.fullmatch(request)

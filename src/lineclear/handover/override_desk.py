@@ -292,6 +292,9 @@ class OverrideDesk:
         standing = self.standing()
         section = standing.route(environment, route)
         if section is None:
+            environments = standing.environments.environments
+            if environment not in environments:
+                raise _unknown("environment", environment, list(environments))
             known = [f"{row.route} in {row.environment}" for row in standing.ground.routes.values()]
             raise _unknown("deployment", f"{route} in {environment}", known)
         try:

@@ -73,15 +73,20 @@ def held_drift(desired: Desired, document: Document, managed_by: ManagedBy) -> D
 
 def deployment_drift(key: tuple[str, str], row: DeploymentRow, says: Release) -> Drift:
     """A deployment that went back from what the manifests say."""
-    environment, route = key
     return Drift(
-        f"{DEPLOYMENT}/{environment}/{route}",
+        deployment_object(key),
         "rollback",
         (FieldChange("release", release_id(row.stable), says.id),),
         "",
         "lineclear apply -f FILE --take-ownership",
         f"write into the file what {release_id(row.stable)} holds: lineclear releases show {release_id(row.stable)}",
     )
+
+
+def deployment_object(key: tuple[str, str]) -> str:
+    """What a deployment, by (environment, route), is called in a drift."""
+    environment, route = key
+    return f"{DEPLOYMENT}/{environment}/{route}"
 
 
 def went_back(row: DeploymentRow, says: Release) -> bool:

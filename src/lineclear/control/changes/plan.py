@@ -22,7 +22,7 @@ from lineclear.control.changes.check import (
     check_schemas,
     missing_entry_points,
 )
-from lineclear.control.changes.drift import Drift, deployment_drift, held_drift, went_back
+from lineclear.control.changes.drift import Drift, deployment_drift, deployment_object, held_drift, went_back
 from lineclear.control.changes.protection import Frozen, Move, check_statuses, needs_of
 from lineclear.control.changes.radius import RouteRadius
 from lineclear.control.changes.served import rests_on
@@ -244,7 +244,10 @@ def prepare(
             *_handed_over(before, changes, terms),
             *_without_secret(taken.wanted, values),
         ),
-        (*(held_drift(before.desired, item, before.managers[item.kind, item.name]) for item in taken.held), *gone_back),
+        (
+            *(held_drift(before.desired, item, before.managers[item.kind, item.name]) for item in taken.held),
+            *_of_this_change(before, taken.wanted, gone_back, terms),
+        ),
     )
     if plan.has_changes:
         plan = replace(plan, content=_content(before, plan), needs=needs_of(move))
@@ -352,6 +355,20 @@ def _moving(before: Before, wanted: Desired, terms: ChangeTerms) -> tuple[dict[t
         else:
             moving[key] = release
     return moving, gone_back
+
+
+def _of_this_change(before: Before, wanted: Desired, gone_back: Sequence[Drift], terms: ChangeTerms) -> Iterator[Drift]:
+    """Deployments that went back, as far as a change has to do with them.
+
+    Files say what all of them should be. Another change has its say where it changes what a deployment should serve.
+    """
+    if terms.managed_by is ManagedBy.FILE or not gone_back:
+        yield from gone_back
+        return
+    stood, says = build_releases(before.desired), build_releases(wanted)
+    moved = {key for key, release in says.items() if key not in stood or stood[key].digest != release.digest}
+    objects = {deployment_object(key) for key in moved}
+    yield from (drift for drift in gone_back if drift.object in objects)
 
 
 def _new_releases(before: Before, moving: Mapping[tuple[str, str], Release]) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from lineclear.control.ingest.ingest import Ingest
 from lineclear.control.ledger.background import BackgroundDesk
 from lineclear.control.scopes import scope_of_exchange
 from lineclear.domain.access import PLATFORM, Scope
-from lineclear.domain.entry import exchange_day, exchange_of
+from lineclear.domain.entry import exchange_day, exchange_of, is_exchange_id
 from lineclear.domain.ledger import Intent
 from lineclear.domain.money import Price
 from lineclear.domain.permissions import Permission
@@ -124,6 +124,12 @@ class LedgerDesk:
             status=call.query.get("status", ""),
             is_failed=_flag(call, "errors"),
         )
+        if question.before and not is_exchange_id(question.before):
+            raise Refused(
+                AdminCode.INVALID_REQUEST,
+                f"before: {question.before!r} is no id of an exchange",
+                hint="take `before` of the answer above, or the id of a line",
+            )
         self._ingest.catch_up()
         try:
             if "after" in call.query:
