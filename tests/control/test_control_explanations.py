@@ -17,6 +17,7 @@ from lineclear.domain.catalogue import DATA_CLASS_ORDER, data_class_rank
 from lineclear.domain.evidence import Arm
 from lineclear.domain.exchange import Operation
 from lineclear.domain.policy import Caller
+from lineclear.domain.snapshot import StopEntry
 from lineclear.gateway.live import Live
 from lineclear.gateway.snapshot import compile_snapshot
 from lineclear.store.ledger import Ledger
@@ -252,3 +253,25 @@ def test_data_that_an_environment_does_not_take_is_refused_before_any_model(clie
     assert rows["data_class"] == ("refused", "environment.data-class")
     assert rows["candidate"] == ("not_reached", None)
     assert ask(client, data_class="confidential")["allowed"], "live has no such limit"
+
+
+def test_a_retired_models_call_is_led_to_a_route_of_the_app_that_serves_the_successor(plane: ControlPlane) -> None:
+    plane.apply(CATALOGUE)
+    plane.apply(CATALOGUE.replace("status: deprecated, successor", "status: retired, successor"))
+    standing, now_us = read_standing(plane.publisher), plane.clock.unix_us()
+
+    def hint(granted: tuple[str, ...], *stops: str) -> str:
+        app = msgspec.structs.replace(standing.apps["shop-app"], routes=granted)
+        stopped = {scope: StopEntry(scope, "ops", "it burns", now_us) for scope in stops}
+        changed = replace(standing, apps={**standing.apps, "shop-app": app}, stops=stopped)
+        asked = Question("shop-app", "live", "old", Operation.CHAT, "", None, (), now_us)
+        said = explain_route(changed, asked)
+        assert said.code == "model_retired"
+        assert said.message.endswith(said.hint)
+        return said.hint
+
+    assert hint(("old", "dear")) == "call route 'dear' instead, which serves its successor dear@1"
+    assert hint(("*",)) == "call route 'both' instead, which serves its successor dear@1"
+    nowhere = "ask the route's team for a route that serves its successor dear@1"
+    assert hint(("old",)) == nowhere
+    assert hint(("old", "dear"), "route:live/dear") == nowhere
