@@ -223,6 +223,20 @@ def test_mistakes_in_manifests_end_up_before_anything_starts(place: Path, tmp_pa
     assert not (tmp_path / "new").exists()
 
 
+def test_mistakes_that_only_the_server_finds_are_its_last_words(place: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("kind: App\nname: a\nteam: nobody\n---\nkind: App\nname: b\nteam: none\n")
+    ports = ("--port", "0", "--admin-port", "0", "--workers", "1")
+    done = call(place, "up", "-f", str(path), "--data", str(tmp_path / "new"), *ports)
+    assert done.returncode == FAILURE
+    assert done.stderr.splitlines()[-4:] == [
+        "lineclear: control could not start: 2 mistakes in the manifests",
+        f"  {path}:3:7: there is no team 'nobody'",
+        f"  {path}:7:7: there is no team 'none'",
+        "  nothing was changed",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

@@ -255,7 +255,8 @@ def test_first_start_that_control_refuses_says_why_and_ends(launcher: Launcher) 
     (launcher.data_dir / "control.fail").write_text("shop.yaml:3:5: unknown field 'modle'")
     running = launcher.start()
     assert running.process.wait(WAIT_S) == 1
-    assert "control could not start: shop.yaml:3:5: unknown field 'modle'" in running.errors()
+    last = running.errors().splitlines()[-1]
+    assert last == "lineclear: control could not start: shop.yaml:3:5: unknown field 'modle'"
 
 
 def test_held_data_directory_names_the_holder(launcher: Launcher) -> None:

@@ -161,7 +161,7 @@ def main() -> None:
     try:
         uvloop.run(_run(boot, life))
     except (StartRefused, LineclearError, Refused, SealBroken) as error:
-        reason = reason_of(error)
+        reason = reason_of(error, "\n  ")
         _log.error("control cannot start: %s", reason)
         life.report(FAILED, reason)
         sys.exit(1)
@@ -170,12 +170,12 @@ def main() -> None:
         raise
 
 
-def reason_of(error: Exception) -> str:
-    """Why control cannot start, with every finding of a refused manifest."""
+def reason_of(error: Exception, between: str = "; ") -> str:
+    """Why control cannot start, with every finding of a refused manifest; `between` stands between them."""
     findings = error.findings if isinstance(error, Refused) else ()
     places = [f"{item.file}:{item.line}:{item.column}: {item.message}" for item in findings]
     hint = getattr(error, "hint", "")
-    return "; ".join([str(error), *places, *([hint] if hint else [])])
+    return between.join([str(error), *places, *([hint] if hint else [])])
 
 
 async def _run(boot: Boot, life: Life) -> None:

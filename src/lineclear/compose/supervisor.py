@@ -94,6 +94,8 @@ class Supervisor:
         self._snapshot_stamp: tuple[int, int, int] | None = None
         self._is_first_start = read_stamp(held.data.path / "snapshot") is None
         self._exit_code = 0
+        self._refused = ""
+        """Why a first start ends; empty if it does not."""
         self._background = background
         self._notifier = Notifier(config.notify_socket)
         self._add_fixed_parts()
@@ -153,6 +155,9 @@ class Supervisor:
             self._announce_if_settled()
             await self.keeper.wait_for_change(SNAPSHOT_POLL_S if self.is_announced else START_POLL_S)
         await self._stop_all()
+        if self._refused:
+            # Last, where the person who typed the command looks: the others' farewells would bury it.
+            announce.complain(self._refused)
         return self._exit_code
 
     def _look_for_silence(self) -> None:
@@ -191,7 +196,7 @@ class Supervisor:
             return False
         if not reason and not part.is_settled:
             return False
-        announce.complain(f"control could not start: {reason or child.exit_text()}")
+        self._refused = f"control could not start: {reason or child.exit_text()}"
         self._exit_code = 1
         self.keeper.is_stopping = True
         return True
