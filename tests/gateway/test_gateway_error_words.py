@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from gateway_house import KEY, House, Plan, in_house, key_entry, make_key, model, route
+from gateway_house import KEY, PROMPT, House, Plan, in_house, key_entry, make_key, model, route
 
 from lineclear.domain.catalogue import ModelStatus
 from lineclear.domain.snapshot import AppEntry, Timeouts
@@ -133,3 +133,19 @@ def test_a_value_that_a_fact_cannot_have_is_refused_with_those_it_can(
             assert (await house.call(Call(call.path, fields, call.body))).status == 200
 
     in_house(tmp_path, Plan(), play)
+
+
+def test_what_a_call_lacks_stands_in_the_message(tmp_path: Path) -> None:
+    async def play(house: House) -> None:
+        several, _ = told(await house.call(chat_call(KEY, "several", "hi")))
+        assert "say with x-lineclear-task which one" in several
+        prompted, _ = told(await house.call(chat_call(KEY, "prompted", "hi")))
+        assert prompted.endswith("needs the variable 'shop'; send it as x-lineclear-var-shop")
+        embedded, hint = told(await house.call(embeddings_call(KEY, "prompted", "hi")))
+        assert hint.startswith("this route answers POST /v1/chat/completions")
+        assert embedded.endswith(f"; {hint}")
+        _, asked = await house.get("/v1/chat/completions")
+        assert asked["error"]["message"] == "GET is not answered at this path; use POST"
+
+    routes = (route("several", "good", tasks=("a", "b")), route("prompted", "good", prompt=PROMPT))
+    in_house(tmp_path, Plan(routes=routes), play)

@@ -16,6 +16,9 @@ from lineclear.domain.tools import WITH_TOOLS
 ENVIRONMENT_DATA_CLASS = "environment.data-class"
 """The rule by which an environment takes no data of a class."""
 
+ADVISED = frozenset({ErrorCode.MODEL_RETIRED, ErrorCode.OPERATION_NOT_SUPPORTED})
+"""Refusals whose advice is short, and stands in the message too: some clients show nothing else."""
+
 
 class Exclusion(msgspec.Struct, frozen=True, gc=False):
     """Why a model version may not serve a call, with the rule that says so."""
@@ -66,7 +69,7 @@ class Exclusion(msgspec.Struct, frozen=True, gc=False):
         message = f"route {route!r} has no model that may serve this call: {self.reason}"
         return CallerError(
             self.code,
-            f"{message}; {hint}" if self.code is ErrorCode.MODEL_RETIRED else message,
+            f"{message}; {hint}" if self.code in ADVISED else message,
             hint=hint,
             rules=(self.rule, *self.also),
             successor=self.successor,
@@ -100,7 +103,7 @@ def task_of(route: str, tasks: Sequence[str], asked: str) -> str:
     if len(tasks) > 1:
         raise CallerError(
             ErrorCode.TASK_REQUIRED,
-            f"route {route!r} serves several tasks; say which one this call is for",
+            f"route {route!r} serves several tasks; say with x-lineclear-task which one this call is for",
             hint=f"send x-lineclear-task with one of: {', '.join(tasks)}",
             param="x-lineclear-task",
         )

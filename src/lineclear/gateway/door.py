@@ -118,7 +118,7 @@ class Door:
         if handler is None or request.method not in {b"GET", b"HEAD"}:
             error = CallerError(
                 ErrorCode.METHOD_NOT_ALLOWED,
-                f"{request.method[:20].decode('latin-1')} is not answered at this path",
+                f"{request.method[:20].decode('latin-1')} is not answered at this path; use {allowed.decode()}",
                 hint=f"use {allowed.decode()}",
             )
             fields = self._caller_fields(request, request_id)

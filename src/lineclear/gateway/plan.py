@@ -167,7 +167,8 @@ def _fill(prompt: PromptEntry, admitted: Admitted) -> str:
         if value is None:
             raise CallerError(
                 ErrorCode.VARIABLE_MISSING,
-                f"the prompt {prompt.name!r} of route {admitted.route.name!r} needs the variable {segment!r}",
+                f"the prompt {prompt.name!r} of route {admitted.route.name!r} needs the variable {segment!r}; "
+                f"send it as x-lineclear-var-{segment}",
                 hint=f"send x-lineclear-var-{segment} with its value, percent-encoded UTF-8",
                 param=f"x-lineclear-var-{segment}",
             )
