@@ -1,6 +1,7 @@
 """Overrides at control: taken over as they were written, ahead of other changes; what is ready; a lost database."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ from sqlalchemy import Connection
 from lineclear.base.clock import SystemClock
 from lineclear.control.audit import verify
 from lineclear.control.endpoint import Refused
-from lineclear.domain.overrides import Block, Revoke, Rollback, Start
+from lineclear.domain.overrides import Block, Drill, Revoke, Rollback, Start, Stop
 from lineclear.domain.snapshot import RouteSection
 from lineclear.handover.override_desk import OverrideRefused
-from lineclear.handover.overrides import append_override, journal_path
+from lineclear.handover.overrides import ROTATE_BYTES, append_override, journal_path
 from lineclear.store import control_rows as rows
 from lineclear.store import override_rows
 from lineclear.store.control_rows import AuditRow, DeploymentRow
@@ -271,17 +272,39 @@ def test_ending_open_answers_is_said_again_and_recorded_without_moving_what_stan
 LONG_AGO_US = 1_700_000_000_000_000
 
 
-def test_a_long_journal_that_was_taken_over_begins_anew_with_a_later_change(shop: ControlPlane) -> None:
+def test_a_long_journal_that_was_taken_over_begins_anew_unless_it_ends_answers_somewhere(shop: ControlPlane) -> None:
     path = journal_path(shop.directory)
     for _ in range(600):
         append_override(path, Start("all"), "ops", "r" * 1_900, TestClock(LONG_AGO_US))
     assert shop.publisher.fold() == 600
-    assert path.exists()
+    begun_anew(shop, 600)
+    now = SystemClock().unix_us()
+    # A gateway may not have read these yet, and be told by them alone which answers end.
+    for _ in range(600):
+        append_override(path, Stop("all", cut_streams=True), "ops", "r" * 1_900, TestClock(now), floor=600)
+    assert shop.publisher.fold() == 1200
     shop.keys.create("ann", "shop", "live")
-    assert not path.exists()
-    assert path.with_name("journal.until-600").exists()
-    shop.overrides.do(lambda desk: desk.stop("all", "ops", "fire"))
-    assert shop.load().manifest.overrides_folded == 601
-    shop.keys.create("ann", "shop", "live")
-    # A gateway may not have read it yet, and be told by it alone which answers end.
-    assert path.exists()
+    assert path.stat().st_size > ROTATE_BYTES
+
+
+def begun_anew(plane: ControlPlane, until: int) -> None:
+    path = journal_path(plane.directory)
+    deadline = time.monotonic() + 10
+    while path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert path.with_name(f"journal.until-{until}").exists()
+
+
+def test_drills_that_never_pause_for_a_minute_let_a_long_journal_begin_anew(shop: ControlPlane) -> None:
+    path = journal_path(shop.directory)
+    for _ in range(600):
+        append_override(path, Start("all"), "ops", "r" * 1_900, TestClock(LONG_AGO_US))
+    drill = Drill("live", "chat", release_of(shop, "small@2"), 1)
+    for ago_us in (59_000_000, 30_000_000, 4_000_000):
+        append_override(path, drill, "drill-schedule", "", TestClock(SystemClock().unix_us() - ago_us))
+    assert shop.publisher.fold() == 603
+    # No change comes: control itself looks after it.
+    begun_anew(shop, 603)
+    done = shop.overrides.do(lambda desk: desk.stop("all", "ops", "fire"))
+    assert (done.sequence, done.recorded) == (604, True)

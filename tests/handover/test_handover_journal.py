@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from lineclear.domain.overrides import Block, Override, Revoke, Rollback, Start, Stop
+from lineclear.control.overrides.drills import LOOK_S
+from lineclear.domain.overrides import Block, Drill, Override, Revoke, Rollback, Start, Stop
 from lineclear.handover.acks import forget_ack, read_acks, write_ack
 from lineclear.handover.checkpoint import CheckpointBroken, accountant_positions, load_checkpoint, save_checkpoint
+from lineclear.handover.override_desk import GATEWAYS_WAIT_S
 from lineclear.handover.overrides import (
+    DRILL_READ_BY_US,
     READ_BY_US,
     JournalBroken,
     JournalReader,
@@ -141,8 +144,10 @@ def test_a_reader_tells_what_is_broken_and_goes_on_once_it_is_set_aside(journal:
 
 def test_a_long_journal_begins_anew_once_all_of_it_is_folded(journal: Path) -> None:
     reason = "r" * 1900
-    last = [append_override(journal, ALL[1], "ops", reason, TestClock()) for _ in range(600)][-1]
-    read_us = last.at_us + READ_BY_US
+    cuts = [append_override(journal, Stop("all", cut_streams=True), "ops", reason, TestClock()) for _ in range(600)]
+    read_us = cuts[-1].at_us + READ_BY_US
+    # However young, what ends no open answers is told by the snapshot that holds it.
+    last = append_override(journal, ALL[1], "ops", reason, TestClock(read_us))
     assert not rotate_journal(journal, last.sequence - 1, read_us)
     assert not rotate_journal(journal, last.sequence, read_us - 1)
     assert rotate_journal(journal, last.sequence, read_us)
@@ -150,6 +155,16 @@ def test_a_long_journal_begins_anew_once_all_of_it_is_folded(journal: Path) -> N
     entry = append_override(journal, ALL[0], "ops", "", TestClock(), floor=last.sequence)
     assert entry.sequence == last.sequence + 1
     assert read_overrides(journal) == (entry,)
+
+
+def test_a_drill_keeps_the_journal_no_longer_than_somebody_waits_for_it(journal: Path) -> None:
+    long_ago, now = TestClock(), TestClock(TestClock().unix_us() + READ_BY_US)
+    for _ in range(600):
+        append_override(journal, ALL[1], "ops", "r" * 1900, long_ago)
+    drill = append_override(journal, Drill("live", "chat", "rel_0123456789abcdef", 7), "drill-schedule", "", now)
+    assert not rotate_journal(journal, drill.sequence, drill.at_us + DRILL_READ_BY_US - 1)
+    assert rotate_journal(journal, drill.sequence, drill.at_us + DRILL_READ_BY_US)
+    assert GATEWAYS_WAIT_S * 1e6 < DRILL_READ_BY_US < LOOK_S * 1e6
 
 
 def test_two_processes_append_to_one_chain(journal: Path) -> None:

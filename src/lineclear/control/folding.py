@@ -95,6 +95,7 @@ class Overrides:
             self._wake.clear()
             pause_s = LOOK_S
             if not self._publisher.is_journal_ahead:
+                self._publisher.rotate_journal()
                 continue
             try:
                 folded = self._publisher.fold()

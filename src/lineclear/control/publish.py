@@ -5,6 +5,7 @@ does not compile is rolled back whole. Must not know which noun changed.
 """
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ from lineclear.control.vault import Vault
 from lineclear.domain.manifest import Kind
 from lineclear.domain.money import Price
 from lineclear.handover.acks import forget_dead_acks, read_acks
-from lineclear.handover.overrides import JournalReader, rotate_journal
+from lineclear.handover.overrides import JournalReader, is_long, rotate_journal
 from lineclear.handover.poke import poke_all, poke_directory
 from lineclear.handover.segment import source_is_alive
 from lineclear.handover.snapshot_dir import SnapshotRefused, SnapshotWriter
@@ -40,6 +41,7 @@ from lineclear.store import override_rows, rollout_rows
 from lineclear.store.control_rows import RevisionRow
 from lineclear.store.database import Database
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ACK_WAIT_S = 5.0
@@ -162,7 +164,7 @@ class Publisher:
         self._journal.forget(self._folded)
         entries = self._journal.read(self._folded)
         if not entries:
-            rotate_journal(self._directories.journal, self._folded, self.clock.unix_us())
+            self._rotate()
             return
         with self.database.write() as tx:
             folded = fold_entries(tx, self.clock, entries)
@@ -170,6 +172,23 @@ class Publisher:
             compiled = self._compile(tx)
         self._folded = folded
         self._publish(compiled, revision)
+        self._rotate()
+
+    def rotate_journal(self) -> None:
+        """Begin the journal anew if it is long and nobody needs it; the thread that follows it asks while it is quiet.
+
+        Not left to changes alone: where drills come all the time, one may be young whenever something is taken over.
+        """
+        if is_long(self._directories.journal):
+            with self._lock:
+                self._rotate()
+
+    def _rotate(self) -> None:
+        try:
+            rotate_journal(self._directories.journal, self._folded, self.clock.unix_us())
+        except OSError as error:
+            # Nothing that is asked for waits for it, so it refuses nothing either.
+            _log.warning("the override journal cannot begin anew: %s", error)
 
     def rehearse(self, work: Callable[[Connection], T], keep: Callable[[Connection, T], None]) -> T:
         """Run `work`, compile what results, undo both, then run `keep` on the result and commit that alone.

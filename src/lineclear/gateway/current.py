@@ -104,7 +104,7 @@ class Current:
         known = self._journal.known(self.exchanges.seen)
         if self._loaded is None:
             # Whoever asked for a drill long before this worker was there waits for it no more. A later one may count
-            # this worker among those that answer, and still stands in the journal, which is not begun anew before.
+            # this worker among those that answer, and stands in the journal for as long as anybody waits for that.
             long_ago_us = self._live.clock.unix_us() - READ_BY_US
             self._drilled = max((item.sequence for item in known if item.at_us < long_ago_us), default=0)
         self._loaded = loaded

@@ -18,7 +18,8 @@ import msgspec
 
 from lineclear.base.canonical import digest_hex
 from lineclear.base.clock import Clock
-from lineclear.domain.overrides import Override, OverrideEntry
+from lineclear.domain.cut import cutting
+from lineclear.domain.overrides import Drill, Override, OverrideEntry
 from lineclear.handover.files import private_directory, sync_directory, write_all, write_durably
 
 FIRST_PREVIOUS: Final = "0" * 64
@@ -28,6 +29,8 @@ ROTATE_BYTES: Final = 1 << 20
 REASON_CHARS_MAX: Final = 2_000
 READ_BY_US: Final = 60_000_000
 """By then every gateway has read an entry: what it ends there is not told by the snapshot that holds it."""
+DRILL_READ_BY_US: Final = 3_000_000
+"""By then nobody waits any more for a gateway to have prepared what a drill names."""
 _LOCK_TRIES: Final = 100
 
 Stamp = tuple[int, int, int]
@@ -122,7 +125,10 @@ def broken_journals(path: Path) -> tuple[str, ...]:
 
 
 def rotate_journal(path: Path, folded: int, now_us: int) -> bool:
-    """Begin a new journal if this one is long, nothing in it is above `folded`, and everybody has read it by `now_us`.
+    """Begin a new journal if this one is long, nothing in it is above `folded`, and nobody needs to read it any more.
+
+    Entries that end open answers are needed until READ_BY_US, drills until DRILL_READ_BY_US; of others the snapshot
+    that holds them tells everything.
 
     Returns:
         Whether it did.
@@ -130,18 +136,32 @@ def rotate_journal(path: Path, folded: int, now_us: int) -> bool:
     Raises:
         OSError: the directory cannot be written.
     """
-    if not path.exists() or path.stat().st_size < ROTATE_BYTES:
+    if not is_long(path):
         return False
     with _locked(path) as descriptor:
         try:
             entries, _ = _verify(_read_all(descriptor, path), path)
         except JournalBroken:
             return False
-        if not entries or entries[-1].sequence > folded or entries[-1].at_us > now_us - READ_BY_US:
+        if not entries or entries[-1].sequence > folded or any(_needed_until_us(one) > now_us for one in entries):
             return False
         path.rename(path.with_name(f"{path.name}.until-{entries[-1].sequence}"))
         sync_directory(path.parent)
     return True
+
+
+def is_long(path: Path) -> bool:
+    """Whether it is time that the journal begins anew. One stat call."""
+    try:
+        return path.stat().st_size >= ROTATE_BYTES
+    except OSError:
+        return False
+
+
+def _needed_until_us(entry: OverrideEntry) -> int:
+    if cutting(entry) is not None:
+        return entry.at_us + READ_BY_US
+    return entry.at_us + DRILL_READ_BY_US if isinstance(entry.override, Drill) else 0
 
 
 def read_overrides(path: Path, after: int = 0) -> tuple[OverrideEntry, ...]:
