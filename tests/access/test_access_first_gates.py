@@ -1,5 +1,6 @@
 """Gates of first releases where an environment is protected: an approval does not stand in for what was not shown."""
 
+import hashlib
 from typing import Any
 
 from lineclear.client.admin import AdminClient, path_of
@@ -19,7 +20,7 @@ kind: Eval
 name: words
 team: support
 app: checker
-dataset: words
+dataset: DATASET
 checks: [{id: word, regex: yes}]
 AT_LEAST
 ---
@@ -44,9 +45,15 @@ EVAL = "{eval: words}"
 SHADOW = "{shadow: {percent: 5, min_copies: 100}}"
 
 
-def begun(house: AccessHouse, step: str = EVAL, at_least: str = "at_least: 0.9") -> tuple[AdminClient, AdminClient]:
-    house.admin.post(path_of("datasets"), {"name": "words", "team": "support", "content": '{"text": "say yes"}'})
-    house.plane.apply(BASE.replace("AT_LEAST", at_least).replace("STEP", step))
+CASE = '{"text": "say yes"}'
+PINNED = "words@" + hashlib.sha256(CASE.encode()).hexdigest()[:16]
+
+
+def begun(
+    house: AccessHouse, step: str = EVAL, at_least: str = "at_least: 0.9", dataset: str = PINNED
+) -> tuple[AdminClient, AdminClient]:
+    house.admin.post(path_of("datasets"), {"name": "words", "team": "support", "content": CASE})
+    house.plane.apply(BASE.replace("AT_LEAST", at_least).replace("STEP", step).replace("DATASET", dataset))
     return house.person("ann", "author team:support"), house.person("bob", "approver environment:live")
 
 
@@ -84,3 +91,21 @@ def test_an_eval_without_a_bar_is_none_either(house: AccessHouse) -> None:
     change = opened(ann)["change"]
     bob.post(path_of("changes", change, "approvals"), {"reason": "fine"})
     assert refusal(ann, "POST", path_of("changes", change, "applications"))[:2] == (409, "gate_not_passed")
+
+
+def test_an_approval_covers_the_cases_or_nothing_goes_live(house: AccessHouse) -> None:
+    """Under a name alone the author could judge by other cases than those that were approved."""
+    ann, bob = begun(house, dataset="words")
+    answer = opened(ann)
+    (words,) = (words for words in answer["plan"]["warnings"] if "asks for eval" in words)
+    assert f"and live is protected: write `dataset: {PINNED}` (1 case of {PINNED})" in words
+    bob.post(path_of("changes", answer["change"], "approvals"), {"reason": "fine"})
+    status, code, *_ = refused = refusal(ann, "POST", path_of("changes", answer["change"], "applications"))
+    assert (status, code) == (409, "gate_not_passed")
+    assert PINNED in str(refused)
+
+
+def test_the_cases_that_were_approved_have_to_be_there(house: AccessHouse) -> None:
+    ann, _ = begun(house)
+    house.admin.delete(path_of("datasets", PINNED))
+    assert any(f"there is no dataset '{PINNED}'" in words for words in opened(ann)["plan"]["warnings"])

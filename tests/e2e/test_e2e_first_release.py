@@ -39,11 +39,14 @@ def documents(
 @pytest.fixture
 def stage(tmp_path_factory: pytest.TempPathFactory, child_environment: Mapping[str, str]) -> Iterator[Stage]:
     with Stage(tmp_path_factory.mktemp("first"), documents, environment=child_environment) as stage:
-        lines = [{"text": f"{at}: the capital of France?", "expected": "Paris"} for at in range(CASES)]
-        content = "\n".join(map(json.dumps, lines))
-        new = {"name": "capitals", "team": manifests.TEAM, "content": content}
-        stage.platform.admin("POST", "/api/v1/datasets", new)
+        add_cases(stage, CASES)
         yield stage
+
+
+def add_cases(stage: Stage, count: int) -> None:
+    lines = [{"text": f"{at}: the capital of France?", "expected": "Paris"} for at in range(count)]
+    content = "\n".join(map(json.dumps, lines))
+    stage.platform.admin("POST", "/api/v1/datasets", {"name": "capitals", "team": manifests.TEAM, "content": content})
 
 
 def apply(stage: Stage, *more: Document, **facts: Any) -> tuple[int, str]:
@@ -93,6 +96,40 @@ def test_a_first_release_goes_live_only_after_it_passed_by_itself(stage: Stage) 
         ("fail", "", 0.8),
     ]
     assert len(stage.upstream.dispatches()) == 2 * CASES
+
+
+def test_only_the_cases_of_now_and_runs_that_came_to_an_end_decide(stage: Stage) -> None:
+    assert apply(stage)[0] == 0
+    stage.upstream.script("good", always="text=Paris,tokens=1")
+    assert judge(stage)[0] == 0
+    # Other cases under the same name: what was passed says nothing of them.
+    add_cases(stage, CASES + 1)
+    code, words = apply(stage, live=True)
+    assert (code, is_live(stage)) == (NOT_PASSED, False)
+    assert f"not judged by it as it stands, with {CASES + 1} cases of capitals@" in words
+    assert judge(stage)[0] == 0
+    stage.upstream.script("good", always="text=Lyon,tokens=1")
+    assert judge(stage)[0] == NOT_PASSED
+    assert "fail in run" in apply(stage, live=True)[1]
+    stage.upstream.script("good", always="text=Paris,tokens=1")
+    assert judge(stage)[0] == 0
+    # Neither one that is under way nor one that was stopped takes back what was passed.
+    stage.upstream.script("good", always="hang")
+    asked = {"eval": "capitals", "route": "chat", "environment": "live", "candidate_from": "test"}
+    run = stage.platform.admin("POST", "/api/v1/eval-runs", asked)["run"]["id"]
+    words = plan(stage)
+    assert "of its rollout 'gated' passed in run ev_" in words
+    assert f"over {CASES + 1} cases of capitals@" in words
+    stage.platform.admin("POST", f"/api/v1/eval-runs/{run}/stops", {"reason": "enough"})
+    code, words = apply(stage, live=True)
+    assert (code, is_live(stage)) == (0, True), words
+
+
+def plan(stage: Stage) -> str:
+    path = stage.directory / "next.yaml"
+    path.write_text(manifests.text_of(documents(stage.upstream.port, live=True)))
+    done = stage.platform.cli("plan", "-f", str(path))
+    return done.stdout + done.stderr
 
 
 def runs(stage: Stage) -> list[dict[str, Any]]:

@@ -13,13 +13,15 @@ from sqlalchemy import Connection
 from lineclear.control.changes.plan import Prepared
 from lineclear.control.endpoint import AdminCode, Refused
 from lineclear.control.releases import release_id
+from lineclear.control.replays.datasets import DIGEST_HEX, find_in
 from lineclear.domain.evals import EvalSpec, spec_of_eval
 from lineclear.domain.evidence import Arm
 from lineclear.domain.manifest import Eval, Rollout
 from lineclear.domain.pairs import PairVerdict
 from lineclear.domain.replay import Side
-from lineclear.store import eval_rows
+from lineclear.store import eval_rows, replay_rows
 from lineclear.store.eval_rows import EvalRow
+from lineclear.store.replay_rows import DatasetRow
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,7 @@ class _First:
 def _gates(tx: Connection, first: _First, evals: list[Eval]) -> Iterator[FirstGate]:
     judging = [one for one in evals if one.at_least is not None]
     for one in judging:
-        passed = _passed(tx, first, spec_of_eval(one))
-        if passed:
-            yield FirstGate(
-                f"{first.words}, and its rollout {first.rollout.name!r} asks for eval {one.name!r}: {passed}",
-                is_in_the_way=True,
-                hint=_hint(first, one.name),
-            )
+        yield _judged(tx, first, one)
     named = [kind for kind in ("shadow", "replay") if any(getattr(step, kind) for step in first.rollout.steps)]
     named += [f"eval {one.name}" for one in evals if one not in judging]
     if not named:
@@ -115,19 +111,52 @@ def _hint(first: _First, name: str) -> str:
     )
 
 
-def _passed(tx: Connection, first: _First, spec: EvalSpec) -> str:
-    """Why the release has not passed the Eval as it stands; empty if it has. The last run that ended decides."""
-    for row in eval_rows.runs_of_deployment(tx, first.environment, first.route):
-        sides = msgspec.json.decode(row.sides, type=dict[Arm, Side])
-        if Arm.STABLE in sides or sides[Arm.CANDIDATE].release != first.digest or not _is_of(row, spec):
-            continue
-        if row.verdict == PairVerdict.PASS:
-            return ""
-        if row.verdict:
-            return f"{row.verdict} in run {row.id}: {row.reason}"
-        return f"run {row.id} is under way"
-    return "this release was not judged by it as it stands"
+def _judged(tx: Connection, first: _First, one: Eval) -> FirstGate:
+    asks = f"{first.words}, and its rollout {first.rollout.name!r} asks for eval {one.name!r}"
+    try:
+        dataset = find_in(tx, one.dataset)
+    except Refused as refused:
+        return FirstGate(f"{asks}: {refused.message}", is_in_the_way=True, hint=refused.hint)
+    named = f"{dataset.name}@{dataset.digest[:DIGEST_HEX]}"
+    cases = f"{dataset.cases} {'case' if dataset.cases == 1 else 'cases'} of {named}"
+    if first.is_protected and "@" not in one.dataset:
+        # Who approves the change approves the cases with it: under a name alone they could be others afterwards.
+        return FirstGate(
+            f"{asks}, which names its dataset without a digest, and {first.environment} is protected: "
+            f"write `dataset: {named}` ({cases})",
+            is_in_the_way=True,
+            hint=f"write `dataset: {named}` in Eval {one.name!r}, then judge the release by it",
+        )
+    last = _last_run(tx, first, spec_of_eval(one), dataset)
+    if last is None:
+        words = f"{asks}: this release was not judged by it as it stands, with {cases}"
+    elif last.verdict != PairVerdict.PASS:
+        words = f"{asks}: {last.verdict} in run {last.id}: {last.reason}"
+    else:
+        passed = f"eval {one.name!r} of its rollout {first.rollout.name!r} passed in run {last.id}, over {cases}"
+        return FirstGate(f"{first.words}: {passed}", is_in_the_way=False)
+    return FirstGate(words, is_in_the_way=True, hint=_hint(first, one.name))
 
 
-def _is_of(row: EvalRow, spec: EvalSpec) -> bool:
-    return msgspec.json.decode(row.spec, type=EvalSpec) == spec
+def _last_run(tx: Connection, first: _First, spec: EvalSpec, dataset: DatasetRow) -> EvalRow | None:
+    """The last run of the release, by the Eval and with the cases as they stand, that came to a verdict by itself.
+
+    One that is under way, was stopped or broke off has no report: it neither passes a gate nor closes one again.
+    """
+    ended = [
+        row
+        for row in eval_rows.runs_of_deployment(tx, first.environment, first.route)
+        if row.report and _is_of(tx, row, first, spec, dataset)
+    ]
+    return max(ended, key=lambda row: row.ended_us, default=None)
+
+
+def _is_of(tx: Connection, row: EvalRow, first: _First, spec: EvalSpec, dataset: DatasetRow) -> bool:
+    sides = msgspec.json.decode(row.sides, type=dict[Arm, Side])
+    if Arm.STABLE in sides or sides[Arm.CANDIDATE].release != first.digest:
+        return False
+    if msgspec.json.decode(row.spec, type=EvalSpec) != spec:
+        return False
+    # The replay knows what was asked; the Eval may name a dataset that has held other cases since.
+    replay = replay_rows.read_replay(tx, row.replay)
+    return replay is not None and (replay.dataset, replay.dataset_digest) == (dataset.name, dataset.digest)
