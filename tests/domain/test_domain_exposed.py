@@ -38,6 +38,9 @@ def attempt(attempt_class: str) -> AttemptRecord:
         ("refused", "concurrency_limited", (), ("limit.concurrency:app:shop",), False, Mark(0)),
         ("truncated", "invalid_api_key", ("partial",), ("key.revoked",), False, Mark(0)),
         ("refused", "stopped", ("ambiguous",), ("stop.app:shop",), False, Mark(0)),
+        ("truncated", "stopped", ("partial",), ("stop.all",), False, Mark(0)),
+        ("truncated", "stopped", ("partial",), ("stop.provider:acme",), False, BAD),
+        ("refused", "stopped", (), ("stop.provider:acme",), False, BAD),
         ("truncated", "model_blocked", ("partial",), ("status.blocked",), False, BAD),
     ],
 )

@@ -40,8 +40,10 @@ OF_THE_CALLER: Final = frozenset(
     }
 )
 """Refusals for the caller's own limits, and answers that an override ended, which no release has a part in: they count
-as requests and against nobody."""
+as requests and against nobody. A stop of a provider is none of them: only a release that calls it meets it."""
 FINE_ATTEMPTS: Final = frozenset({AttemptClass.OK.value, AttemptClass.POLICY.value})
+PROVIDER_STOP: Final = "stop.provider:"
+"""How the id of a stop of a provider begins."""
 GUARDRAIL: Final = "guardrail."
 """How the ids of guardrail rules begin."""
 
@@ -71,7 +73,7 @@ def marks_of(
     outcome: str, error_code: str, attempts: Sequence[AttemptRecord], rules: Sequence[str], *, is_cut: bool
 ) -> Mark:
     """What an exchange or a refusal says against its arm; `is_cut`: the model refused, or stopped for length."""
-    if error_code in OF_THE_CALLER:
+    if error_code in OF_THE_CALLER and not any(rule.startswith(PROVIDER_STOP) for rule in rules):
         return NO_MARKS
     marks = NO_MARKS
     if outcome != Outcome.OK:
