@@ -544,6 +544,21 @@ def test_no_more_than_a_few_wait_for_one_receiver(channels: list[dict[str, Any]]
     assert workers.begin(Lane("team-5", "hook", found[5]), lambda: None)
 
 
+def test_a_channel_is_free_again_where_no_thread_could_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane, workers, done = Lane("support", "hook", "hooks.example"), Workers(), threading.Event()
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        assert not workers.begin(lane, done.set)
+    assert not workers.busy()
+    assert [str(error) for error in workers.broken()] == ["can't start new thread"]
+    assert workers.begin(lane, done.set)
+    assert done.wait(5)
+
+
 def test_a_pile_of_one_channel_goes_out_a_few_at_a_look(house: House, hook: HookReceiver) -> None:
     move(house)
     house.channels("owners", webhook(hook.url))

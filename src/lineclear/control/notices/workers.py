@@ -55,7 +55,14 @@ class Workers:
             # Daemons, because whoever ends control does not wait for a receiver that hangs.
             thread = threading.Thread(target=self._run, args=(lane, work), name="notice", daemon=True)
             self._busy[lane] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # No thread could be had. The lane has to be free again, else nothing is sent to this channel any more.
+            with self._lock:
+                del self._busy[lane]
+                self._broken.append(error)
+            return False
         return True
 
     def wait(self, stop: threading.Event) -> None:
