@@ -7,6 +7,7 @@ import pytest
 from lineclear.control.ingest.ingest import Ingest
 from lineclear.domain.entry import DAY_US, HOUR_US
 from lineclear.domain.shadow import SHADOW_APP
+from lineclear.observe.behaviour import behaviour_of_releases
 from lineclear.observe.callers import callers_by_model
 from lineclear.observe.traffic import count_callers, sum_traffic
 from lineclear.store.ledger import Ledger
@@ -63,3 +64,9 @@ def test_impact_and_notices_name_no_app_for_what_control_asked(books: Ledger) ->
     assert count_callers(books, 30, NOW_US, {"release": "rel_2"}) == {}
     assert count_callers(books, 30, NOW_US, {"app": "idle"}) == {}
     assert set(sum_traffic(books, 30, NOW_US)["live", "support-chat"].apps) == {"shop", "innermost"}
+
+
+def test_a_release_behaves_as_apps_found_it(books: Ledger) -> None:
+    found = behaviour_of_releases(books, "live", "support-chat", NOW_US)
+    # Of rel_2 are a replay, an eval and a copy only.
+    assert found.keys() == {"rel_1"}

@@ -35,10 +35,11 @@ class Behaviour:
 
 
 def behaviour_of_releases(ledger: Ledger, environment: str, route: str, now_us: int) -> dict[str, Behaviour]:
-    """By release id; releases without a request are not in it."""
+    """By release id, of what apps asked themselves; releases that none did are not in it."""
     asked, tried = dict[str, int](), dict[str, Rollup]()
     failed = dict[str, int]()
-    for key, rollup in rollups_of(ledger, BEHAVIOUR_DAYS, now_us, {"environment": environment, "route": route}):
+    place = {"environment": environment, "route": route}
+    for key, rollup in rollups_of(ledger, BEHAVIOUR_DAYS, now_us, place, is_of_apps=True):
         release, outcome = key[_PLACES["release"]], key[_PLACES["outcome"]]
         requests = rollup.sums[_SUMS["requests"]]
         asked[release] = asked.get(release, 0) + requests
