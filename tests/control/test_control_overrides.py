@@ -269,6 +269,20 @@ def test_ending_open_answers_is_said_again_and_recorded_without_moving_what_stan
     assert lines[1] == {"kind": "revoke", "key_id": key.id, "cut_streams": True}
 
 
+def test_open_answers_end_of_a_key_whose_revocation_stands_in_a_journal_of_before(shop: ControlPlane) -> None:
+    path = journal_path(shop.directory)
+    key = shop.keys.create("ann", "shop", "live")
+    shop.keys.revoke("ann", key.id, "rotated")
+    path.rename(path.with_name("journal.until-1"))
+    assert not shop.keys.revoke("bob", key.id).cut_streams
+    assert not path.exists()
+    again = shop.keys.revoke("bob", key.id, "stolen", cut_streams=True)
+    assert (again.app, again.environment, again.cut_streams) == ("shop", "live", True)
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line)["override"] == {"kind": "revoke", "key_id": key.id, "cut_streams": True}
+    assert events(shop)[-1].reason == "stolen (open answers were ended)"
+
+
 LONG_AGO_US = 1_700_000_000_000_000
 
 

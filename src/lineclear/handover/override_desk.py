@@ -234,15 +234,24 @@ class OverrideDesk:
         done = f"{model} is blocked{already}{_ending(fact)}"
         return self._do(fact, actor, reason, version.status.value, "blocked", done)
 
-    def revoke(self, key_id: str, actor: str, reason: str, *, cut_streams: bool = False) -> Overridden:
+    def revoke(
+        self, key_id: str, actor: str, reason: str, *, cut_streams: bool = False, is_known: bool = False
+    ) -> Overridden:
         """Let a key be refused everywhere; with `cut_streams` its open answers end too, also if it is revoked already.
+
+        Args:
+            key_id: the key.
+            actor: who asked for it.
+            reason: why.
+            cut_streams: end its open answers.
+            is_known: the caller knows that there was this key, though neither snapshot nor journal may tell.
 
         Raises:
             OverrideRefused: no key of this id is in force.
         """
         key = self.standing().key(key_id)
-        if key is None and cut_streams and self._was_revoked(key_id):
-            done = f"key {key_id} is revoked already; its open answers are ended"
+        if key is None and cut_streams and (is_known or self._was_revoked(key_id)):
+            done = f"key {key_id} is out of force already; its open answers are ended"
             return self._do(Revoke(key_id, cut_streams), actor, reason, "", "", done)
         if key is None:
             raise OverrideRefused(

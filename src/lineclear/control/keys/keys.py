@@ -119,7 +119,8 @@ class Keys:
     def revoke(self, actor: str, key_id: str, reason: str = "", *, cut_streams: bool = False) -> RevokedKey:
         """Take a key out of every gateway, with the database unusable too; revoking it again changes nothing.
 
-        With `cut_streams` its open answers end too, also those of a key that was revoked before.
+        With `cut_streams` its open answers end too, also those of a key that was revoked before, however
+        long ago.
 
         Raises:
             Refused: `not_found` if there is no such key.
@@ -129,7 +130,10 @@ class Keys:
         except Refused as error:
             if error.code is not AdminCode.NOT_FOUND:
                 raise
-            return self._revoked_before(key_id)
+            if not cut_streams or not any(self._owner(key_id)):
+                return self._revoked_before(key_id)
+            # The snapshot holds only keys in force, and the journal those that were revoked since it began anew.
+            done = self._overrides.do(lambda desk: desk.revoke(key_id, actor, reason, cut_streams=True, is_known=True))
         answers = done.gateways
         gateways = Acknowledgement(self._publisher.last_revision, answers.acknowledged, answers.silent)
         app, environment = done.before.split(" ") if done.before else self._owner(key_id)
