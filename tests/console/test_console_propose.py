@@ -1,14 +1,18 @@
 """Proposing a change in the console: the text of what stands, its mistakes, its plan, and the asking for it."""
 
+import asyncio
 import re
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import pytest
+from starlette.requests import Request
 
+from lineclear.console import guard
 from lineclear.testing import manifests
 from lineclear.testing.console_visitor import Answer, Visitor
 from lineclear.testing.platform import Platform
@@ -312,6 +316,35 @@ def test_a_long_text_fits_and_an_endless_one_does_not(people: Mapping[str, Visit
     planned = send(people["ann"], form, text=long)
     assert (planned.status, "prompt long is new" in planned.text.lower()) == (200, True)
     assert send(people["ann"], form, text="x" * 5_000_000).status == 413
+
+
+def test_without_a_session_little_is_taken(people: Mapping[str, Visitor], platform: Platform) -> None:
+    form = opened(people["ann"], "")
+    stranger = Visitor(f"{platform.admin_url}/console/sign-in")
+    assert send(stranger, form, text="x" * 200_000).status == 401
+    long = send(stranger, form, text="x" * 300_000)
+    assert long.status == 413
+    assert "sign in in another window" in long.text
+    assert send(people["ann"], form, text="x" * 300_000).status == 422
+
+
+def test_forms_are_taken_apart_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megabytes take a third of a second, in which nobody else would be answered."""
+    threads = []
+
+    def parse(*given: Any, **more: Any) -> Any:
+        threads.append(threading.current_thread())
+        return parse_qs(*given, **more)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"text=a+b", "more_body": False}
+
+    monkeypatch.setattr(guard, "parse_qs", parse)
+    headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    assert asyncio.run(guard.read_form(request)) == {"text": "a b"}
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 def test_what_is_frozen_cannot_be_asked_for(people: Mapping[str, Visitor], platform: Platform) -> None:

@@ -39,6 +39,8 @@ from lineclear.domain.permissions import Permission
 _log = logging.getLogger(__name__)
 
 QUERY_VALUE_CHARS_MAX = 4_096
+KEPT_BYTES_MAX = 256 * 1024
+"""Of a form that is handed back to who is not signed in, which anybody can send."""
 YEAR_S = 31_536_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes text that begins so for a formula."""
@@ -164,12 +166,13 @@ class Console:
         async def serve(request: Request) -> Response:
             guard.demand_same_origin(request)
             session = await run_in_threadpool(self._parts.sessions.find, self._cookie.read(request))
-            form = await guard.read_form(request, action.form_bytes_max) if session or action.again else {}
             if session is None:
+                form = await self._unsigned(request) if action.again else {}
                 if any(text for name, text in form.items() if name != guard.FORM_TOKEN):
-                    return self._kept(action, form)
+                    return await run_in_threadpool(self._kept, action, form)
                 # A form cannot be sent again after the sign-in; its page can be looked at.
                 return self._signed_out(request, "html", _filled(action.page, request.path_params))
+            form = await guard.read_form(request, action.form_bytes_max)
             if action.again is None:
                 guard.demand_form_token(session, form)
             visit = Visit(self._desk, session.principal, self._parts.clock.unix_us(), dict(request.path_params), {})
@@ -179,6 +182,16 @@ class Console:
                 return self._refusal(refused, back=_filled(action.page, request.path_params))
 
         return self._answered(serve, "html", action.path)
+
+    async def _unsigned(self, request: Request) -> dict[str, str]:
+        """What somebody without a session sent; no more of it than a stranger may cost us."""
+        try:
+            return await guard.read_form(request, KEPT_BYTES_MAX)
+        except Refused as refused:
+            if refused.code is not AdminCode.BODY_TOO_LARGE:
+                raise
+            hint = "you are signed out: sign in in another window, come back to the form and send it again"
+            raise Refused(refused.code, refused.message, hint=hint) from refused
 
     def _done(self, action: Action, visit: Visit, session: Session, form: Mapping[str, str]) -> Response:
         # Of a form that this session did not make nothing is done, whatever it says.
