@@ -114,6 +114,11 @@ def test_a_rollout_that_a_gate_holds_is_run_again_or_rolled_back(platform: Platf
     assert all(
         words in seen for words in ("Run the gate again", html.escape(twin["gate"]["title"]), twin["gate"]["run"])
     )
+    only = f"route=stepwise&environment=test&release={twin['rollout']['candidate']}"
+    (asked,) = platform.admin("GET", f"/api/v1/usage?by=app&{only}")["rows"]
+    assert (asked["app"], asked["requests"] >= 4) == ("shop", True)
+    assert platform.admin("GET", f"/api/v1/usage?by=app&callers=true&{only}")["rows"] == []
+    assert (twin["callers"]["apps"], twin["callers"]["requests"]) == ([], 0), "its gate called, and nobody else"
     run = f"/evals/{twin['gate']['run']}"
     assert f'href="/console{run}"' in seen
     assert f"/console{page}" in visitor.get(run).text

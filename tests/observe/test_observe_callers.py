@@ -1,5 +1,6 @@
 """Who calls: apps by what they ask themselves, and not by what control asks in their name or copies for a candidate."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from lineclear.domain.entry import DAY_US, HOUR_US
 from lineclear.domain.shadow import SHADOW_APP
 from lineclear.observe.behaviour import behaviour_of_releases
 from lineclear.observe.callers import callers_by_model
+from lineclear.observe.period import Period
 from lineclear.observe.traffic import count_callers, sum_traffic
+from lineclear.observe.usage import UsageQuestion, sum_usage
 from lineclear.store.ledger import Ledger
 from lineclear.testing.clock import START_UNIX_US
 from lineclear.testing.records import Spool, intent, settle
@@ -70,3 +73,19 @@ def test_a_release_behaves_as_apps_found_it(books: Ledger) -> None:
     found = behaviour_of_releases(books, "live", "support-chat", NOW_US)
     # Of rel_2 are a replay, an eval and a copy only.
     assert found.keys() == {"rel_1"}
+
+
+def test_usage_tells_who_calls_if_asked_for_callers(books: Ledger) -> None:
+    period, only = Period(FIRST_US, NOW_US), {"environment": "live", "route": "support-chat"}
+
+    def apps(by: tuple[str, ...], *, is_of_apps: bool) -> dict[str, int]:
+        report = sum_usage(books, UsageQuestion(by, period, only, is_of_apps=is_of_apps))
+        assert report.total["requests"] == sum(row["requests"] for row in report.rows)
+        found = Counter[str]()
+        for row in report.rows:
+            found[row["app"]] += row["requests"]
+        return found
+
+    for by in (("app",), ("app", "hour"), ("app", "day"), ("app", "operation")):
+        assert apps(by, is_of_apps=False) == {"shop": 4, "idle": 2, SHADOW_APP: 1, "innermost": 1}
+        assert set(apps(by, is_of_apps=True)) == {"shop", "innermost"}

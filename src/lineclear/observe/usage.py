@@ -13,6 +13,8 @@ from lineclear.domain.entry import HOUR_US
 from lineclear.domain.histogram import Histogram, quantiles_us
 from lineclear.domain.ledger import Outcome
 from lineclear.domain.money import usd_text
+from lineclear.domain.shadow import SHADOW_APP
+from lineclear.observe.asked import asked_by_control
 from lineclear.observe.entry import NO_ERROR
 from lineclear.observe.operations import ENTRIES_READ_MAX, OPERATION, OperationSplit, Told
 from lineclear.observe.period import Period, time_text
@@ -29,7 +31,7 @@ GROUPS: tuple[str, ...] = (*USAGE_NARROW_BY, "day", "hour")
 
 _PLACES = {name: place for place, name in enumerate(("hour", *DIMENSIONS, OPERATION, "day"))}
 """Where a name stands: a rollup's key, and what is known beside it."""
-_OUTCOME = _PLACES["outcome"]
+_OUTCOME, _APP = _PLACES["outcome"], _PLACES["app"]
 _SUMS = {name: place for place, name in enumerate(ROLLUP_SUMS)}
 _PERCENTS = (50, 95, 99)
 _SHARES = tuple(percent / 100 for percent in _PERCENTS)
@@ -69,6 +71,8 @@ class UsageQuestion:
     """Entries read at most to tell operations apart."""
     figures: tuple[str, ...] = FIGURES
     """Those wanted. Without latencies among them the answer takes half the time."""
+    is_of_apps: bool = False
+    """Without copies that nobody gets the answer of, and without what control alone asked in an app's name."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,9 @@ def _rollups_of(
             found = read_day(connection, day, only, with_histograms=with_histograms)
         if found is None:
             found = read_rollups(connection, first, last, only, with_histograms=with_histograms)
+        if question.is_of_apps:
+            left_out = asked_by_control(connection, only)
+            found = [(key, one) for key, one in found if key[_APP] != SHADOW_APP and key[1:] not in left_out]
         if split is not None:
             return list(split.of_day(connection, day, (first, last), found))
         return [("", key, rollup) for key, rollup in found]

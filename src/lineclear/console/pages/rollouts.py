@@ -72,7 +72,7 @@ class _Ground:
     def look(self, facts: Mapping[str, Any]) -> None:
         """Ask the ledger again."""
         only = {"environment": facts["environment"], "route": facts["route"]}
-        self.callers = self._visit.usage({"by": "app", "since": SPAN, **only})
+        self.callers = self._visit.usage({"by": "app", "since": SPAN, "callers": "true", **only})
         until = {"until": facts["ended_at"]} if facts["ended_at"] else {}
         self.releases = self._visit.usage({"by": "release", "since": facts["started_at"], **until, **only})
         self.hours = self._visit.usage({"by": "release,hour", "since": facts["started_at"], **until, **only})

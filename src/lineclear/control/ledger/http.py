@@ -105,10 +105,12 @@ class LedgerDesk:
         """Sums by the names in `by`."""
         by = _names(call, "by", "route")
         figures = _names(call, "figures", ",".join(FIGURES))
+        is_of_apps = _flag(call, "callers")
         self._ingest.catch_up()
         try:
             only = own_part(call, _only(call, USAGE_NARROW_BY))
-            report = sum_usage(self._ledger, UsageQuestion(by, self._period(call), only, figures=figures))
+            asked = UsageQuestion(by, self._period(call), only, figures=figures, is_of_apps=is_of_apps)
+            report = sum_usage(self._ledger, asked)
         except ValueError as error:
             raise Refused(AdminCode.INVALID_REQUEST, str(error)) from error
         return replace(report, demo=self.is_demo)
@@ -236,6 +238,7 @@ def ledger_endpoints(desk: LedgerDesk) -> tuple[Endpoint, ...]:
             query=(
                 QueryParameter("by", f"comma-separated: {', '.join(GROUPS)}; default route"),
                 QueryParameter("figures", f"comma-separated, only these: {', '.join(FIGURES)}; default all"),
+                QueryParameter("callers", "true = without what replays, evals, judges and shadows alone asked"),
                 *_PERIOD,
                 *(QueryParameter(name, f"only this {name}") for name in USAGE_NARROW_BY),
             ),
