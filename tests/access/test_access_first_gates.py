@@ -3,6 +3,8 @@
 import hashlib
 from typing import Any
 
+import pytest
+
 from lineclear.client.admin import AdminClient, path_of
 from lineclear.testing.access_house import AccessHouse, refusal
 
@@ -109,3 +111,18 @@ def test_the_cases_that_were_approved_have_to_be_there(house: AccessHouse) -> No
     ann, _ = begun(house)
     house.admin.delete(path_of("datasets", PINNED))
     assert any(f"there is no dataset '{PINNED}'" in words for words in opened(ann)["plan"]["warnings"])
+
+
+@pytest.mark.parametrize("step", [EVAL, "{replay: {app: checker, dataset: DATASET}}"])
+@pytest.mark.parametrize("dataset", ["words", PINNED])
+def test_the_plan_of_a_later_release_says_which_cases_no_approval_covers(
+    house: AccessHouse, step: str, dataset: str
+) -> None:
+    serving = BASE.replace("approvals: 1", "approvals: 0") + "  live: {targets: [{model: simulated@1}]}\n"
+    for text in (serving, BASE.split("---", maxsplit=1)[0]):
+        house.plane.apply(text.replace("AT_LEAST", "").replace("STEP", step).replace("DATASET", dataset))
+    ann = house.person("ann", "author team:support")
+    text = LIVE.replace("rollout: gated", "rollout: gated, max_tokens: 9")
+    plan = ann.post(path_of("changes"), {"files": [{"name": "m.yaml", "text": text}], "note": "more"})["plan"]
+    told = [words for words in plan["warnings"] if "with `words@DIGEST` the approval covers them" in words]
+    assert len(told) == (dataset == "words")

@@ -1,10 +1,11 @@
 """Gates of a route's first release: nothing serves there yet, so it is judged by itself, where it serves already.
 
 In: a prepared change, the runs of evals. Out: why a first release does not go live yet, and which steps of its rollout
-find nothing to compare it with. The runs are started by people; nothing is begun here.
+find nothing to compare it with; of later releases, which gates take cases that no approval covers. The runs are started
+by people; nothing is begun here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -35,14 +36,18 @@ class FirstGate:
 
 
 def first_gates(tx: Connection, prepared: Prepared) -> tuple[FirstGate, ...]:
-    """The gates of every first release of a change that were not passed, by environment and route."""
+    """What the gates of a change's releases show so far, by environment and route."""
     found: list[FirstGate] = []
     for (environment, route), release in sorted(prepared.releases.items()):
         wanted = prepared.wanted
         rollout = wanted.rollouts.get(wanted.routes[route].environments[environment].rollout)
-        if rollout is None or (environment, route) in prepared.move.deployments:
+        if rollout is None:
             continue
         protection = prepared.move.before.environments.get(environment) or wanted.environments[environment]
+        if (environment, route) in prepared.move.deployments:
+            if protection.approvals > 0:
+                found += _unpinned(environment, route, rollout, wanted.evals)
+            continue
         serving = prepared.move.deployments.items()
         tried_in = next((where for (where, name), row in serving if name == route and row.stable == release.digest), "")
         first = _First(environment, route, release.digest, rollout, tried_in, is_protected=protection.approvals > 0)
@@ -99,6 +104,18 @@ def _gates(tx: Connection, first: _First, evals: list[Eval]) -> Iterator[FirstGa
         hint="give an Eval of the rollout `at_least`, so that a release can be judged by itself; "
         "or let the route name its rollout with its second release",
     )
+
+
+def _unpinned(environment: str, route: str, rollout: Rollout, evals: Mapping[str, Eval]) -> Iterator[FirstGate]:
+    """Of a later release: gates whose cases nobody approves, since they are those of the day when the gate is run."""
+    datasets = [evals[step.eval].dataset for step in rollout.steps if step.eval is not None]
+    datasets += [step.replay.dataset for step in rollout.steps if step.replay is not None]
+    for name in sorted({name for name in datasets if "@" not in name}):
+        yield FirstGate(
+            f"a gate of rollout {rollout.name!r} of route {route!r} in {environment} takes the cases that dataset "
+            f"{name!r} holds when it is run, and {environment} is protected: with `{name}@DIGEST` the approval covers them",
+            is_in_the_way=False,
+        )
 
 
 def _hint(first: _First, name: str) -> str:
