@@ -301,6 +301,27 @@ def test_a_long_journal_that_was_taken_over_begins_anew_unless_it_ends_answers_s
     assert path.stat().st_size > ROTATE_BYTES
 
 
+def test_drills_alone_raise_no_revision_until_the_journal_is_long(shop: ControlPlane) -> None:
+    path, before = journal_path(shop.directory), shop.load().manifest
+    drill = Drill("live", "chat", release_of(shop, "small@2"), 1)
+    for _ in range(2):
+        append_override(path, drill, "drill-schedule", "it was due", SystemClock())
+        shop.publisher.fold()
+    assert shop.load().manifest == before
+    assert [event.action for event in events(shop)[-2:]] == ["rollback.drilled"] * 2
+    unchanged = shop.overrides.do(lambda desk: desk.start("all", "ops", "")).changed
+    assert not unchanged
+    assert shop.overrides.do(lambda desk: desk.start("all", "ops", "")).recorded
+    for _ in range(600):
+        append_override(path, drill, "drill-schedule", "r" * 1_900, TestClock(LONG_AGO_US))
+    assert shop.publisher.fold() == 602
+    # Nothing was given the same number twice: the snapshot tells where the new journal goes on.
+    begun_anew(shop, 602)
+    assert shop.load().manifest.overrides_folded == 602
+    done = shop.overrides.do(lambda desk: desk.stop("all", "ops", "fire"))
+    assert (done.sequence, done.recorded, shop.load().manifest.overrides_folded) == (603, True, 603)
+
+
 def begun_anew(plane: ControlPlane, until: int) -> None:
     path = journal_path(plane.directory)
     deadline = time.monotonic() + 10

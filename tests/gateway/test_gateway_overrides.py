@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from lineclear.base.clock import SystemClock
 from lineclear.domain.guardrails import GuardrailAction, GuardrailRule, GuardrailSide
 from lineclear.domain.overrides import Block, Drill, Override, Revoke, Rollback, Start, Stop
 from lineclear.domain.snapshot import AppEntry, ReleaseEntry, TargetEntry
+from lineclear.gateway.snapshot import Snapshot, compile_snapshot
 from lineclear.handover.overrides import READ_BY_US, append_override, journal_path
 from lineclear.testing.clock import TestClock
 from lineclear.testing.load import Call, CallResult, chat_call
@@ -193,6 +195,37 @@ def test_a_drill_prepares_and_serves_nothing_else(tmp_path: Path) -> None:
         override(house, Drill("live", "chat", "rel_none", 1))
         assert await served(house, "chat") == ("rel_new", "new@1")
         assert "rel_none" in (await house.get("/readyz"))[1]["overrides_refused"]
+
+    in_house(tmp_path, PLAN, play)
+
+
+def test_a_drill_leaves_every_view_in_force_as_it_is_and_prepares_no_other_route(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(house: House) -> None:
+        current = house.parts.current
+        override(house, Drill("live", "chat", "rel_old", 1))
+        before = current.snapshot()
+        prepared: list[Snapshot] = []
+
+        def compiled(*args: Any, **keywords: Any) -> Snapshot:
+            prepared.append(compile_snapshot(*args, **keywords))
+            return prepared[-1]
+
+        monkeypatch.setattr("lineclear.gateway.current.compile_snapshot", compiled)
+        override(house, Drill("live", "chat", "rel_older", 1))
+        assert current.snapshot().overrides == 2
+        assert current.snapshot().routes is before.routes
+        assert [list(one.routes) for one in prepared] == [[("live", "chat")]]
+        # One that is gone since is nothing that a later drill of the route could fail for.
+        gone = dataclasses.replace(PLAN, routes=[route("chat", "new", stable=NEW, previous=(OLD,))])
+        house.publish(gone)
+        house.refresh()
+        override(house, Drill("live", "chat", "rel_old", 1))
+        assert current.overrides_refused == ""
+        override(house, Stop("route:live/chat"))
+        assert (await house.call(chat("chat"))).status == 503
+        assert current.snapshot().overrides == 4
 
     in_house(tmp_path, PLAN, play)
 

@@ -82,7 +82,8 @@ class Overrides:
         except SnapshotRefused as error:
             raise Refused(AdminCode.UNAVAILABLE, error.message, hint=error.hint) from error
         if not done.changed:
-            return done
+            # The desk knows of the snapshot alone, which does not follow drills.
+            return replace(done, recorded=done.recorded or not self._publisher.is_journal_ahead)
         self._wake.set()
         with self._changed:
             recorded = self._changed.wait_for(lambda: self._folded >= done.sequence, SETTLE_S)

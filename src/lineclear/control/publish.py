@@ -31,6 +31,7 @@ from lineclear.control.prices.book import PriceBook
 from lineclear.control.vault import Vault
 from lineclear.domain.manifest import Kind
 from lineclear.domain.money import Price
+from lineclear.domain.overrides import Drill
 from lineclear.handover.acks import forget_dead_acks, read_acks
 from lineclear.handover.overrides import JournalReader, is_long, rotate_journal
 from lineclear.handover.poke import poke_all, poke_directory
@@ -99,6 +100,9 @@ class Publisher:
         self._epoch = FIRST_EPOCH
         self._journal = JournalReader(directories.journal)
         self._folded = 0
+        """The last entry of the journal that the database holds."""
+        self._told = 0
+        """The last one that the snapshot in force counts as its own; drills alone raise no revision."""
         self._published = 0
         self._prices_in_force: Mapping[str, Price | None] = {}
 
@@ -168,10 +172,15 @@ class Publisher:
             return
         with self.database.write() as tx:
             folded = fold_entries(tx, self.clock, entries)
-            revision = self._next_revision(tx, "overrides")
-            compiled = self._compile(tx)
+            # Drills change nothing: gateways would compile a revision that says the same. A journal is not begun anew
+            # before a snapshot tells how far it went, or numbers could be given twice.
+            if all(isinstance(entry.override, Drill) for entry in entries) and not is_long(self._directories.journal):
+                published = None
+            else:
+                published = self._compile(tx), self._next_revision(tx, "overrides")
         self._folded = folded
-        self._publish(compiled, revision)
+        if published is not None:
+            self._publish(*published)
         self._rotate()
 
     def rotate_journal(self) -> None:
@@ -185,7 +194,7 @@ class Publisher:
 
     def _rotate(self) -> None:
         try:
-            rotate_journal(self._directories.journal, self._folded, self.clock.unix_us())
+            rotate_journal(self._directories.journal, self._told, self.clock.unix_us())
         except OSError as error:
             # Nothing that is asked for waits for it, so it refuses nothing either.
             _log.warning("the override journal cannot begin anew: %s", error)
@@ -238,7 +247,7 @@ class Publisher:
                 compiled = self._compile(tx)
                 self._prices_in_force = compiled.prices
                 if not rotated and self._is_published(compiled, last) and not self._journal.read(self._folded):
-                    self._published = last.revision
+                    self._published, self._told = last.revision, self._folded
                     return last.revision
                 revision = self._next_revision(tx, "start")
             self._publish(compiled, revision)
@@ -339,14 +348,16 @@ class Publisher:
     def _publish(self, compiled: Compiled, revision: RevisionRow) -> None:
         self._prices_in_force = compiled.prices
         self._published = revision.revision
+        folded = self._folded
         try:
-            self._writer.publish(compiled.sections, compiled.sealed, revision.revision, revision.epoch, self._folded)
+            self._writer.publish(compiled.sections, compiled.sealed, revision.revision, revision.epoch, folded)
         except OSError as error:
             raise Refused(
                 AdminCode.UNAVAILABLE,
                 f"the change is stored as revision {revision.revision}, but the snapshot cannot be written: {error}",
                 hint="make room or repair the data directory; the next change or a restart of control publishes it",
             ) from error
+        self._told = folded
         poke_all(self._directories.run)
 
     def _rise_above_directory(self, last: RevisionRow | None) -> int:

@@ -8,6 +8,8 @@ import gc
 import logging
 from pathlib import Path
 
+import msgspec
+
 from lineclear.domain.errors import ErrorCode, PlatformFault
 from lineclear.domain.overrides import Drill, OverrideEntry
 from lineclear.gateway.exchanges import OpenExchanges
@@ -34,6 +36,8 @@ class Current:
         """What is under way, judged by this snapshot or an earlier one."""
         self._snapshot: Snapshot | None = None
         self._loaded: LoadedSnapshot | None = None
+        self._in_force: frozenset[str] = frozenset()
+        """Digests of the entries of the journal that the snapshot in force was compiled with."""
         self.refused_reason = ""
         """Why the newest snapshot on disk is not in force; empty if it is."""
         self._overrides_reason = ""
@@ -82,7 +86,7 @@ class Current:
             else:
                 self.refused_reason = self._overrides_reason = ""
                 swapped = True
-        if has_overrides and not swapped and self._loaded is not None:
+        if has_overrides and not swapped and self._loaded is not None and not self._take_drills(self._loaded):
             try:
                 self._swap(self._loaded)
             except Exception as error:  # noqa: BLE001 - as above
@@ -100,6 +104,7 @@ class Current:
         folded = loaded.manifest.overrides_folded
         entries = self._journal.read(folded)
         self._snapshot = self._compile(loaded, entries)
+        self._in_force = frozenset(item.digest for item in entries)
         # What control took over before this worker read it is part of the snapshot, and still ends open answers.
         known = self._journal.known(self.exchanges.seen)
         if self._loaded is None:
@@ -119,15 +124,30 @@ class Current:
         )
         self._rehearse(loaded, (*missed, *entries))
 
+    def _take_drills(self, loaded: LoadedSnapshot) -> bool:
+        """If drills are all that is new, prepare what they name and leave what serves; whether they were."""
+        entries = self._journal.read(loaded.manifest.overrides_folded)
+        new = [item for item in entries if item.digest not in self._in_force]
+        if self._snapshot is None or not new or not all(isinstance(item.override, Drill) for item in new):
+            return False
+        self._rehearse(loaded, entries)
+        self.exchanges.cut(self._journal.known(self.exchanges.seen))
+        self._in_force = frozenset(item.digest for item in entries)
+        newest = max(self._snapshot.overrides, new[-1].sequence)
+        self._snapshot = msgspec.structs.replace(self._snapshot, overrides=newest)
+        return True
+
     def _rehearse(self, loaded: LoadedSnapshot, entries: tuple[OverrideEntry, ...]) -> None:
         """Prepare what a new drill names, and throw it away: that it can be prepared is what a drill asks."""
         drills = [item.sequence for item in entries if isinstance(item.override, Drill)]
         newest = max(drills, default=0)
         if newest <= self._drilled:
             return
+        # An earlier one may name what is none of the route's releases any more.
+        wanted = [item for item in entries if item.sequence > self._drilled or not isinstance(item.override, Drill)]
         self._drilled, self._drill_reason = newest, ""
         try:
-            rehearsed = self._compile(loaded, entries, rehearse=True)
+            rehearsed = self._compile(loaded, tuple(wanted), rehearse=True)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, nothing but the drill fails
             self._drill_reason = f"drill {newest} failed: {error}"
         else:

@@ -264,7 +264,8 @@ def compile_snapshot(
         socket_dir: where runtimes listen.
         live: what this worker has seen of the targets.
         overrides: entries of the journal; those that are part of the revision are left out here.
-        rehearse: drills count as rollbacks, those that are part of the revision too; the result is not to be served.
+        rehearse: drills count as rollbacks, those that are part of the revision too, and of the routes only theirs are
+            prepared; the result is not to be served.
 
     Raises:
         SnapshotError: naming the section that does not decode or refers to something that is not there.
@@ -288,7 +289,10 @@ def compile_snapshot(
         policies=_policies(sections),
     )
     routes: dict[tuple[str, str], RouteView] = {}
+    drilled = {(d.environment, d.route) for item in unfolded if isinstance(d := item.override, Drill)}
     for name, section in ground.routes.items():
+        if rehearse and (section.environment, section.route) not in drilled:
+            continue
         entry = entries.get(section.environment)
         if entry is None:
             raise SnapshotError(f"section {name!r} names environment {section.environment!r}, which is not there")
