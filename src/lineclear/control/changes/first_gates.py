@@ -113,7 +113,8 @@ def _unpinned(environment: str, route: str, rollout: Rollout, evals: Mapping[str
     for name in sorted({name for name in datasets if "@" not in name}):
         yield FirstGate(
             f"a gate of rollout {rollout.name!r} of route {route!r} in {environment} takes the cases that dataset "
-            f"{name!r} holds when it is run, and {environment} is protected: with `{name}@DIGEST` the approval covers them",
+            f"{name!r} holds when it is run, and {environment} is protected: "
+            f"with `{name}@DIGEST` the approval covers them",
             is_in_the_way=False,
         )
 
