@@ -210,6 +210,12 @@ def test_times() -> None:
     assert period_of(None, None, now).until_us > now
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "tomorrow"])
+def test_a_time_that_cannot_be_told_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="nor a time"):
+        instant_us(text, START_UNIX_US)
+
+
 def follow(desk: LedgerDesk, after: str, **narrow: str) -> tuple[list[str], str]:
     page = desk.logs(ask({"after": after, **narrow}))
     assert page.after is not None

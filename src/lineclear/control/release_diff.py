@@ -6,17 +6,24 @@ fields for everything else. Pure.
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 # Any, in this file: release manifests are JSON.
 
-TOKENS_MAX = 20_000
-"""Words and spaces of a changed passage that are compared one by one; a longer one is told as replaced whole."""
+STEPS_MAX = 100_000_000
+"""Steps, a second at worst, for which a changed passage is compared piece by piece; one that might take more is
+told as replaced whole. Texts that repeat themselves take the cube of their length."""
 
-_TOKEN = re.compile(r"\s+|[^\s]+")
+_PIECES = (
+    re.compile(r"[^\n]*\n|[^\n]+"),
+    re.compile(r".*?[.!?](?=\s)|.+", re.DOTALL),
+    re.compile(r"\s+|\S+"),
+)
+"""Lines, sentences, words and the spaces between them: every character of a text is in one piece."""
 
 
 class Edit(StrEnum):
@@ -72,31 +79,44 @@ def diff_releases(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[C
 
 
 def diff_texts(before: str, after: str) -> tuple[Passage, ...]:
-    """Two texts as passages: lines first, then the words of those lines that changed."""
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    passages: list[Passage] = []
-    for edit, at, until, to_at, to_until in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if edit == "equal":
-            passages.append(Passage(Edit.SAME, "".join(old[at:until])))
+    """Two texts as passages: lines first, then the sentences of those that changed, then the words of those."""
+    return tuple(_joined(_passages(before, after, _PIECES)))
+
+
+def _passages(before: str, after: str, pieces: Sequence[re.Pattern[str]]) -> Iterator[Passage]:
+    piece, *finer = pieces
+    for is_same, was, now in _compared(piece.findall(before), piece.findall(after)):
+        if is_same:
+            yield Passage(Edit.SAME, was)
+        elif finer and was and now:
+            yield from _passages(was, now, finer)
         else:
-            passages += _words("".join(old[at:until]), "".join(new[to_at:to_until]))
-    return tuple(_joined(passages))
+            yield Passage(Edit.REMOVED, was)
+            yield Passage(Edit.ADDED, now)
 
 
-def _words(before: str, after: str) -> Iterator[Passage]:
-    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
-    if len(old) + len(new) > TOKENS_MAX:
-        yield from (Passage(Edit.REMOVED, before), Passage(Edit.ADDED, after))
-        return
-    for edit, at, until, to_at, to_until in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if edit == "equal":
-            yield Passage(Edit.SAME, "".join(old[at:until]))
-        else:
-            yield Passage(Edit.REMOVED, "".join(old[at:until]))
-            yield Passage(Edit.ADDED, "".join(new[to_at:to_until]))
+def _compared(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, str, str]]:
+    """Runs of pieces in order: whether they are the same, as they were, as they are."""
+    shorter = min(len(old), len(new))
+    head = next((at for at in range(shorter) if old[at] != new[at]), shorter)
+    tail = next((at for at in range(shorter - head) if old[-1 - at] != new[-1 - at]), shorter - head)
+    yield True, "".join(old[:head]), "".join(new[:head])
+    was, now = old[head : len(old) - tail], new[head : len(new) - tail]
+    if _steps_at_most(was, now) > STEPS_MAX:
+        yield False, "".join(was), "".join(now)
+    else:
+        for edit, at, until, to_at, to_until in difflib.SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
+            yield edit == "equal", "".join(was[at:until]), "".join(now[to_at:to_until])
+    yield True, "".join(old[len(old) - tail :]), "".join(new[len(new) - tail :])
 
 
-def _joined(passages: Sequence[Passage]) -> Iterator[Passage]:
+def _steps_at_most(old: Sequence[str], new: Sequence[str]) -> int:
+    """What difflib may take: each run that it finds costs it at most every pair of equal pieces (its own comments)."""
+    counts = Counter(new)
+    return min(len(old), len(new)) * sum(counts[piece] for piece in old)
+
+
+def _joined(passages: Iterable[Passage]) -> Iterator[Passage]:
     """Each change as one removal and one addition; a space between two changed words is part of the change."""
     same = removed = added = ""
     for passage in passages:

@@ -36,10 +36,10 @@ def instant_us(text: str, now_us: int) -> int:
         return now_us - min(int(span["count"]) * _UNIT_US[span["unit"]], SPAN_MAX_DAYS * DAY_US)
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        # In UTC here, not where it is told: what lies outside the years 1 to 9999 there is refused.
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is neither a span such as 24h or 7d nor a time such as 2026-11-22T10:00") from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
     return int(found.timestamp() * 1_000_000)
 
 
