@@ -142,12 +142,24 @@ def test_a_reader_tells_what_is_broken_and_goes_on_once_it_is_set_aside(journal:
     assert reader.problem == ""
 
 
+def test_a_line_that_is_no_utf8_is_a_break_like_any_other(journal: Path) -> None:
+    for override in ALL[:2]:
+        append_override(journal, override, "ops", "because", TestClock())
+    reader = JournalReader(journal)
+    before, _, after = journal.read_bytes().rpartition(b"because")
+    journal.write_bytes(before + b"bec\xffuse" + after)
+    assert [entry.sequence for entry in reader.read()] == [1]
+    assert "after entry 1 cannot be read" in reader.problem
+    assert append_override(journal, ALL[2], "ops", "", TestClock(), floor=2).sequence == 3
+
+
 def test_a_long_journal_begins_anew_once_all_of_it_is_folded(journal: Path) -> None:
     reason = "r" * 1900
-    cuts = [append_override(journal, Stop("all", cut_streams=True), "ops", reason, TestClock()) for _ in range(600)]
-    read_us = cuts[-1].at_us + READ_BY_US
-    # However young, what ends no open answers is told by the snapshot that holds it.
-    last = append_override(journal, ALL[1], "ops", reason, TestClock(read_us))
+    for _ in range(600):
+        append_override(journal, Stop("all", cut_streams=True), "ops", reason, TestClock())
+    # A snapshot holds what ends no open answers, but not every gateway can take the newest snapshot.
+    last = append_override(journal, ALL[1], "ops", reason, TestClock(TestClock().unix_us() + 5_000_000))
+    read_us = last.at_us + READ_BY_US
     assert not rotate_journal(journal, last.sequence - 1, read_us)
     assert not rotate_journal(journal, last.sequence, read_us - 1)
     assert rotate_journal(journal, last.sequence, read_us)
@@ -182,6 +194,7 @@ def test_acknowledgements_by_source(tmp_path: Path) -> None:
     write_ack(acks, "local-b-0-1", 1, 8, at_us=6, overrides=2)
     write_ack(acks, "local-b-1-1", 1, 7, at_us=6)
     (acks / "local-b-2-1.json").write_text("{")
+    (acks / "local-b-3-1.json").write_bytes(b'{"source": "\xff"}')
     found = read_acks(acks)
     assert {source: (ack.revision, ack.overrides) for source, ack in found.items()} == {
         "local-b-0-1": (8, 2),
@@ -202,7 +215,7 @@ def test_a_checkpoint_is_whole_or_refused(tmp_path: Path) -> None:
     assert checkpoint.state == b"state"
     assert accountant_positions(path) == {"local-b-0-1-0.seg": 77}
     whole = path.read_bytes()
-    for damaged in (whole[:-1], whole.replace(b"state", b"stale"), b"", whole + b"x"):
+    for damaged in (whole[:-1], whole.replace(b"state", b"stale"), b"", whole + b"x", whole.replace(b"seg", b"s\xffg")):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointBroken, match="move it away") as caught:
             accountant_positions(path)

@@ -19,6 +19,8 @@ from lineclear.handover.snapshot_dir import SnapshotRefused
 LOOK_S: Final = 0.5
 """How often the journal is looked at: the CLI writes it itself where control did not answer."""
 RETRY_S: Final = 2.0
+ROTATE_LOOK_S: Final = 5.0
+"""How often a long journal is asked whether it can begin anew: all of it is read for that, and emergencies wait."""
 SETTLE_S: Final = 1.0
 """Longest wait of an answer for database and audit trail; it says whether they have it."""
 CLOSE_S: Final = 10.0
@@ -91,14 +93,18 @@ class Overrides:
 
     def _follow(self) -> None:
         pause_s = LOOK_S
+        rotated_s = 0.0
         while not self._is_closing:
             self._wake.wait(pause_s)
             self._wake.clear()
             pause_s = LOOK_S
-            if not self._publisher.is_journal_ahead:
-                self._publisher.rotate_journal()
-                continue
             try:
+                if not self._publisher.is_journal_ahead:
+                    since_s = self._publisher.clock.monotonic_ns() / 1e9 - rotated_s
+                    if since_s >= ROTATE_LOOK_S:
+                        rotated_s += since_s
+                        self._publisher.rotate_journal()
+                    continue
                 folded = self._publisher.fold()
             except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, the overrides are in force
                 pause_s = RETRY_S

@@ -15,8 +15,8 @@ from typing import Any
 # Any, in this file: release manifests are JSON.
 
 STEPS_MAX = 100_000_000
-"""Steps, a second at worst, for which a changed passage is compared piece by piece; one that might take more is
-told as replaced whole. Texts that repeat themselves take the cube of their length."""
+"""Steps, a second at worst, for which a text is compared piece by piece; a passage that might take more is told as
+replaced whole. Texts that repeat themselves take the cube of their length."""
 
 _PIECES = (
     re.compile(r"[^\n]*\n|[^\n]+"),
@@ -80,29 +80,42 @@ def diff_releases(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[C
 
 def diff_texts(before: str, after: str) -> tuple[Passage, ...]:
     """Two texts as passages: lines first, then the sentences of those that changed, then the words of those."""
-    return tuple(_joined(_passages(before, after, _PIECES)))
+    return tuple(_joined(_passages(before, after, _PIECES, _Budget())))
 
 
-def _passages(before: str, after: str, pieces: Sequence[re.Pattern[str]]) -> Iterator[Passage]:
+class _Budget:
+    """The steps that comparing one text may still take."""
+
+    def __init__(self) -> None:
+        self.left = STEPS_MAX
+
+    def take(self, steps: int) -> bool:
+        """Whether they are left; they are taken then."""
+        has_room = steps <= self.left
+        self.left -= steps if has_room else 0
+        return has_room
+
+
+def _passages(before: str, after: str, pieces: Sequence[re.Pattern[str]], budget: _Budget) -> Iterator[Passage]:
     piece, *finer = pieces
-    for is_same, was, now in _compared(piece.findall(before), piece.findall(after)):
+    for is_same, was, now in _compared(piece.findall(before), piece.findall(after), budget):
         if is_same:
             yield Passage(Edit.SAME, was)
         elif finer and was and now:
-            yield from _passages(was, now, finer)
+            yield from _passages(was, now, finer, budget)
         else:
             yield Passage(Edit.REMOVED, was)
             yield Passage(Edit.ADDED, now)
 
 
-def _compared(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, str, str]]:
+def _compared(old: Sequence[str], new: Sequence[str], budget: _Budget) -> Iterator[tuple[bool, str, str]]:
     """Runs of pieces in order: whether they are the same, as they were, as they are."""
     shorter = min(len(old), len(new))
     head = next((at for at in range(shorter) if old[at] != new[at]), shorter)
     tail = next((at for at in range(shorter - head) if old[-1 - at] != new[-1 - at]), shorter - head)
     yield True, "".join(old[:head]), "".join(new[:head])
     was, now = old[head : len(old) - tail], new[head : len(new) - tail]
-    if _steps_at_most(was, now) > STEPS_MAX:
+    if not budget.take(_steps_at_most(was, now)):
         yield False, "".join(was), "".join(now)
     else:
         for edit, at, until, to_at, to_until in difflib.SequenceMatcher(None, was, now, autojunk=False).get_opcodes():

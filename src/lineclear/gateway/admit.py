@@ -30,8 +30,8 @@ KNOWN_NAMES_SHOWN = 20
 """How many callable route names a `model_not_found` lists."""
 NAMES_TOLD = 3
 """How many of them stand in its message, which is all that some clients show."""
-NAMES_COMPARED = 200
-NAME_CHARS_COMPARED = 100
+NAMES_COMPARED = 50
+NAME_CHARS_COMPARED = 40
 """What is looked at for a name that was nearly right."""
 
 

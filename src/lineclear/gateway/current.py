@@ -86,14 +86,14 @@ class Current:
             else:
                 self.refused_reason = self._overrides_reason = ""
                 swapped = True
-        if has_overrides and not swapped and self._loaded is not None and not self._take_drills(self._loaded):
+        if has_overrides and not swapped and self._loaded is not None:
             try:
-                self._swap(self._loaded)
+                if not self._take_drills(self._loaded):
+                    self._swap(self._loaded)
+                    self._overrides_reason = ""
+                    swapped = True
             except Exception as error:  # noqa: BLE001 - as above
                 self._overrides_reason = str(error)
-            else:
-                self._overrides_reason = ""
-                swapped = True
         if (has_snapshot or has_overrides) and self.overrides_refused:
             log.warning("not every override is in force: %s", self.overrides_refused)
         if swapped:

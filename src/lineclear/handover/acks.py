@@ -55,7 +55,7 @@ def read_acks(directory: Path) -> dict[str, Ack]:
     for path in sorted(directory.glob("*.json")) if directory.is_dir() else ():
         try:
             ack = msgspec.json.decode(path.read_bytes(), type=Ack)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
             continue
         acks[ack.source] = ack
     return acks

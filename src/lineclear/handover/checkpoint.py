@@ -60,7 +60,7 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
         return None
     try:
         checkpoint = msgspec.msgpack.decode(content, type=Checkpoint)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointBroken(path, f"is damaged or of another version ({error})") from error
     if checkpoint.version != CHECKPOINT_VERSION:
         raise CheckpointBroken(path, f"is of version {checkpoint.version}, this program reads {CHECKPOINT_VERSION}")

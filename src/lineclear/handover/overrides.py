@@ -18,7 +18,6 @@ import msgspec
 
 from lineclear.base.canonical import digest_hex
 from lineclear.base.clock import Clock
-from lineclear.domain.cut import cutting
 from lineclear.domain.overrides import Drill, Override, OverrideEntry
 from lineclear.handover.files import private_directory, sync_directory, write_all, write_durably
 
@@ -127,8 +126,8 @@ def broken_journals(path: Path) -> tuple[str, ...]:
 def rotate_journal(path: Path, folded: int, now_us: int) -> bool:
     """Begin a new journal if this one is long, nothing in it is above `folded`, and nobody needs to read it any more.
 
-    Entries that end open answers are needed until READ_BY_US, drills until DRILL_READ_BY_US; of others the snapshot
-    that holds them tells everything.
+    Drills are needed until DRILL_READ_BY_US, all others until READ_BY_US: what ends open answers stands nowhere else,
+    and a gateway that cannot take the newest snapshot has only the journal.
 
     Returns:
         Whether it did.
@@ -159,9 +158,7 @@ def is_long(path: Path) -> bool:
 
 
 def _needed_until_us(entry: OverrideEntry) -> int:
-    if cutting(entry) is not None:
-        return entry.at_us + READ_BY_US
-    return entry.at_us + DRILL_READ_BY_US if isinstance(entry.override, Drill) else 0
+    return entry.at_us + (DRILL_READ_BY_US if isinstance(entry.override, Drill) else READ_BY_US)
 
 
 def read_overrides(path: Path, after: int = 0) -> tuple[OverrideEntry, ...]:
@@ -307,7 +304,7 @@ def _verify(
         where = f"{path}: the line after entry {sequence}"
         try:
             entry = msgspec.json.decode(line, type=OverrideEntry)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise JournalBroken(f"{where} cannot be read: {error}", tuple(entries), good_bytes) from error
         if entry.sequence <= sequence or entry.previous != previous or entry.digest != _digest(entry):
             raise JournalBroken(

@@ -215,7 +215,7 @@ def _read_manifest(directory: Path, keys: Keys) -> SnapshotManifest | None:
         return None
     try:
         manifest = msgspec.json.decode(content, type=SnapshotManifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SnapshotRefused(f"{path} is not a snapshot manifest this program reads: {error}") from error
     if not keys.mac_matches(Purpose.SNAPSHOT_MAC, _signed_bytes(manifest), manifest.mac):
         raise SnapshotRefused(f"{path} was altered, or written under another master key: its MAC does not match")
