@@ -194,13 +194,15 @@ def _is_first_start(directory: Path, settings: Settings) -> bool:
 
     What lies in a database of its own only the server can tell.
     """
-    return not settings.database_url and not (directory / "snapshot" / "CURRENT").exists()
+    kept = (directory / "snapshot" / "CURRENT", directory / "lineclear.db")
+    # What may not be looked at is for the supervisor to complain of.
+    return not settings.database_url and not any(os.path.lexists(path) for path in kept)
 
 
 def _refuse_mistakes(paths: Sequence[Path]) -> None:
     """Exit with every mistake that `lineclear validate` would find, before a process is started for nothing."""
-    if not all(path.is_file() for path in paths):
-        # The supervisor names all that are not there.
+    if not all(os.path.isfile(path) and os.access(path, os.R_OK) for path in paths):  # noqa: PTH113 - it never raises
+        # The supervisor names all that are not there or cannot be read.
         return
     # Reading manifests costs more than the rest of the command, which mostly is given none.
     manifest_files = importlib.import_module("lineclear.cli.manifest_files")
