@@ -97,7 +97,13 @@ def test_status_and_ready_file_carry_the_fact(demo: Platform) -> None:
     assert demo.admin("GET", "/api/v1/requests?limit=1")["demo"] is True
 
 
-NOT_IN_THE_DEMO = ("/rollouts/{rollout_id}", "/access/{name}")
+NOT_IN_THE_DEMO = (
+    "/rollouts/{rollout_id}",
+    "/access/{name}",
+    "/evals/{run_id}",
+    "/replays/{replay_id}",
+    "/replays/{replay_id}/cases/{number}",
+)
 """Pages of one thing that the company of the demo has none of."""
 
 
@@ -110,6 +116,9 @@ def test_page_and_its_twins_say_that_it_is_a_demo(demo: Platform, reader: Reader
         "change_id": demo.cli_json("changes", "list")["changes"][0]["id"],
         "release": demo.cli_json("releases", "list")["releases"][0]["id"],
         "rollout_id": "ro_0000000000000000",
+        "run_id": "evr_0000000000000000",
+        "replay_id": "rpl_0000000000000000",
+        "number": "1",
     }
     path = page.path.format_map(names)
     status, text = reader.page(path or "/")
