@@ -23,22 +23,9 @@ from lineclear.observe.metrics import Metrics
 from lineclear.store import control_rows as rows
 from lineclear.store import drill_rows
 from lineclear.testing.control_plane import ControlPlane
-from lineclear.testing.manifests import ACME, SUPPORT
+from lineclear.testing.manifests import TWO_VERSIONS
 
 WEEK_S = 604_800
-MODELS = (
-    SUPPORT
-    + "---"
-    + ACME
-    + """---
-kind: Model
-name: small
-owner: support
-versions:
-  - {version: "1", provider: acme, upstream_id: a, status: approved, price: {input_per_mtok: "0.15"}}
-  - {version: "2", provider: acme, upstream_id: b, status: approved, price: {input_per_mtok: "0.15"}}
-"""
-)
 LIVE = f"---\nkind: Environment\nname: live\nclass: live\ndrill_every_s: {WEEK_S}\n"
 KEY = ("live", "chat")
 
@@ -109,7 +96,7 @@ def gateways(plane: ControlPlane, *names: str) -> Iterator[list[Gateway]]:
 
 def serving(model: str, schedule: str = LIVE) -> str:
     return (
-        MODELS + schedule + "---\nkind: Route\nname: chat\nteam: support\nenvironments:\n"
+        TWO_VERSIONS + schedule + "---\nkind: Route\nname: chat\nteam: support\nenvironments:\n"
         f"  live: {{targets: [{{model: {model}}}]}}\n"
     )
 

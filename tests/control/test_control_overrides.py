@@ -19,20 +19,11 @@ from lineclear.store import override_rows
 from lineclear.store.control_rows import AuditRow, DeploymentRow
 from lineclear.testing.clock import TestClock
 from lineclear.testing.control_plane import MASTER_KEY, ControlPlane
-from lineclear.testing.manifests import ACME, SUPPORT
+from lineclear.testing.manifests import TWO_VERSIONS
 
 BASE = (
-    SUPPORT
-    + "---"
-    + ACME
-    + """---
-kind: Model
-name: small
-owner: support
-versions:
-  - {version: "1", provider: acme, upstream_id: a, status: approved, price: {input_per_mtok: "0.15"}}
-  - {version: "2", provider: acme, upstream_id: b, status: approved, price: {input_per_mtok: "0.15"}}
-  - {version: "3", provider: acme, upstream_id: c, status: approved, price: {input_per_mtok: "0.15"}}
+    TWO_VERSIONS
+    + """  - {version: "3", provider: acme, upstream_id: c, status: approved, price: {input_per_mtok: "0.15"}}
 ---
 kind: Model
 name: own

@@ -17,21 +17,8 @@ from lineclear.domain.change_request import ChangeState
 from lineclear.domain.manifest import ManagedBy
 from lineclear.store import control_rows as rows
 from lineclear.testing.control_plane import ControlPlane
-from lineclear.testing.manifests import ACME, SUPPORT
+from lineclear.testing.manifests import TWO_VERSIONS
 
-BASE = (
-    SUPPORT
-    + "---"
-    + ACME
-    + """---
-kind: Model
-name: small
-owner: support
-versions:
-  - {version: "1", provider: acme, upstream_id: a, status: approved, price: {input_per_mtok: "0.15"}}
-  - {version: "2", provider: acme, upstream_id: b, status: approved, price: {input_per_mtok: "0.15"}}
-"""
-)
 ROUTE = """
 kind: Route
 name: chat
@@ -40,7 +27,7 @@ environments:
   live: {targets: [{model: small@1, weight: 90}, {model: small@2, weight: 10}]}
 """
 APP = "kind: App\nname: shop\nteam: support\nroutes: [chat]\nlimits: {concurrency: 5}\n"
-SHOP = BASE + "---" + ROUTE + "---\n" + APP
+SHOP = TWO_VERSIONS + "---" + ROUTE + "---\n" + APP
 BY_CONSOLE = ChangeTerms(ManagedBy.CONSOLE)
 TAKING = ChangeTerms(take_ownership=True)
 PRUNING = ChangeTerms(prune=PLATFORM)
@@ -158,7 +145,7 @@ def test_a_bundled_noun_may_be_taken_over_by_any_file(shop: ControlPlane) -> Non
 
 
 def test_names_from_a_file_that_is_left_aside_are_not_known(shop: ControlPlane) -> None:
-    small = yaml.safe_dump(list(yaml.safe_load_all(BASE))[2])
+    small = yaml.safe_dump(list(yaml.safe_load_all(TWO_VERSIONS))[2])
     change(shop, small.replace("status: approved", "status: blocked", 1), BY_CONSOLE)
     text = SHOP.replace("small@2", "small@3").replace('version: "2"', 'version: "3"')
     with pytest.raises(Refused) as caught:
@@ -192,17 +179,17 @@ def test_a_file_that_says_what_was_rolled_back_to_is_no_drift(shop: ControlPlane
 
 
 def test_nothing_is_deleted_unless_it_is_asked_for(shop: ControlPlane) -> None:
-    done = change(shop, BASE, ChangeTerms())
+    done = change(shop, TWO_VERSIONS, ChangeTerms())
     assert done.state is ChangeState.UNCHANGED
 
 
 def test_pruning_deletes_what_files_keep_and_these_leave_out(shop: ControlPlane) -> None:
     change(shop, "kind: Team\nname: by-hand\n", ChangeTerms(ManagedBy.CLI))
-    plan = planned(shop, BASE, PRUNING)
+    plan = planned(shop, TWO_VERSIONS, PRUNING)
     gone = {f"{item.kind}/{item.name}" for item in plan.objects if item.action is Action.DELETE}
     assert gone == {"App/shop", "Route/chat"}
     assert [(item.environment, item.route, item.after) for item in plan.releases] == [("live", "chat", None)]
-    change(shop, BASE, PRUNING)
+    change(shop, TWO_VERSIONS, PRUNING)
     assert row_of(shop, "App", "shop") is None
     assert row_of(shop, "Team", "by-hand") is not None
     assert row_of(shop, "Environment", "live") is not None
@@ -239,10 +226,10 @@ def test_pruning_drops_versions_that_nothing_names(shop: ControlPlane) -> None:
 def test_pruning_refuses_what_is_still_named_or_used(shop: ControlPlane) -> None:
     shop.publisher.commit("key", lambda tx: shop.keys.add(tx, "ann", "shop", "live"))
     with pytest.raises(Refused) as caught:
-        planned(shop, BASE, PRUNING)
+        planned(shop, TWO_VERSIONS, PRUNING)
     assert [(item.code, item.path) for item in caught.value.findings] == [("in_use", "App/shop")]
     with pytest.raises(Refused) as caught:
-        planned(shop, BASE.replace("kind: Team\nname: support\n---", ""), PRUNING)
+        planned(shop, TWO_VERSIONS.replace("kind: Team\nname: support\n---", ""), PRUNING)
     assert ("unknown_reference", "Model/small.owner") in {(item.code, item.path) for item in caught.value.findings}
 
 

@@ -19,20 +19,11 @@ from lineclear.handover.lease import LeaseWriter, lease_path
 from lineclear.handover.overrides import journal_path
 from lineclear.store.ledger import Ledger
 from lineclear.testing.control_plane import ControlPlane
-from lineclear.testing.manifests import ACME, SUPPORT
+from lineclear.testing.manifests import TWO_VERSIONS
 
 NOUNS = (
-    SUPPORT
-    + "---"
-    + ACME
+    TWO_VERSIONS
     + """---
-kind: Model
-name: small
-owner: support
-versions:
-  - {version: "1", provider: acme, upstream_id: a, status: approved, price: {input_per_mtok: "0.15"}}
-  - {version: "2", provider: acme, upstream_id: b, status: approved, price: {input_per_mtok: "0.15"}}
----
 kind: Rollout
 name: careful
 steps: [{weight: {percent: 50, bake_s: 600, min_requests: 50}}]

@@ -136,6 +136,23 @@ class Feed:
     """True: the stream ends with its first find."""
 
 
+def news_of(
+    look: Callable[[], dict[str, Any]], told: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Callable[[], dict[str, Any] | None]:
+    """What a feed's `begin` returns where one thing is followed: what it looks like, as often as it is another one."""
+    seen = look()
+
+    def news() -> dict[str, Any] | None:
+        nonlocal seen
+        found = look()
+        if found == seen:
+            return None
+        seen = found
+        return told(found)
+
+    return news
+
+
 @dataclass(frozen=True)
 class NavEntry:
     """One line of the navigation."""

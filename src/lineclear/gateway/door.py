@@ -13,9 +13,9 @@ from lineclear.gateway import deprecation, local
 from lineclear.gateway.absent import absent
 from lineclear.gateway.fields import id_fields, snapshot_fields
 from lineclear.gateway.forward import REQUEST_PREFIX, forward_request
-from lineclear.gateway.head import read_key
 from lineclear.gateway.me import me
 from lineclear.gateway.parts import Parts
+from lineclear.gateway.refuse import known_caller
 from lineclear.gateway.review import asks_for_review, review
 from lineclear.gateway.route_config import asks_for_config, route_config
 from lineclear.gateway.walk import walk
@@ -87,15 +87,13 @@ class Door:
 
     def _caller_fields(self, request: Request, request_id: str) -> bytes:
         """Of a refused request: from which snapshot, for which environment; nothing where its key says neither."""
-        parts = self._parts
         try:
-            # Which operation stands in the head does not matter here; only the key is read from it.
-            head = read_key(request, Operation.CHAT, request_id)
-            snapshot = parts.current.snapshot()
-            identified = parts.identify(snapshot, head, parts.clock)
-        except LineclearError:
+            snapshot = self._parts.current.snapshot()
+        except PlatformFault:
             return b""
-        return snapshot_fields(snapshot.revision, identified.environment).encode()
+        # Which operation stands in the head does not matter here; only the key is read from it.
+        caller = known_caller(self._parts, snapshot, request, Operation.CHAT, request_id)
+        return b"" if caller is None else snapshot_fields(snapshot.revision, caller.environment).encode()
 
     def refuse(self, error: LineclearError) -> tuple[int, bytes, bytes]:
         """A problem for which there is no request: what net's server finds wrong with the protocol."""

@@ -48,7 +48,9 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
     """Tell the caller, and put a known caller's refusal on record."""
     told = problem(OPERATION_DIALECT[reached.operation], error, reached.request_id)
     if reached.snapshot is not None and error.code in OF_THE_HEAD:
-        reached.identified = _caller(parts, reached, reached.snapshot)
+        reached.identified = known_caller(
+            parts, reached.snapshot, reached.request, reached.operation, reached.request_id
+        )
     if reached.identified is None:
         kind = "unidentified_refused" if isinstance(error, CallerError) else "unidentified_failed"
         parts.counters[kind] += 1
@@ -69,11 +71,12 @@ def refuse(parts: Parts, reached: Reached, error: LineclearError, trace: Trace, 
     reply.whole(told.status, told.head + fields.encode(), told.body)
 
 
-def _caller(parts: Parts, reached: Reached, snapshot: Snapshot) -> Identified | None:
-    """Who sent a head that was refused before anybody asked; None if the key is none either."""
+def known_caller(
+    parts: Parts, snapshot: Snapshot, request: Request, operation: Operation, request_id: str
+) -> Identified | None:
+    """Who sent a request that was refused before anybody asked; None if the key is none either."""
     try:
-        head = read_key(reached.request, reached.operation, reached.request_id)
-        return parts.identify(snapshot, head, parts.clock)
+        return parts.identify(snapshot, read_key(request, operation, request_id), parts.clock)
     except CallerError:
         return None
 

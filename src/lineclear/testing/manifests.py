@@ -26,6 +26,20 @@ base_url: https://api.acme.example/v1
 credential: ${ACME_KEY}
 """
 """A vendor that is never called, with its credential in ACME_KEY."""
+TWO_VERSIONS = (
+    SUPPORT
+    + "---"
+    + ACME
+    + """---
+kind: Model
+name: small
+owner: support
+versions:
+  - {version: "1", provider: acme, upstream_id: a, status: approved, price: {input_per_mtok: "0.15"}}
+  - {version: "2", provider: acme, upstream_id: b, status: approved, price: {input_per_mtok: "0.15"}}
+"""
+)
+"""Both, and a model with two approved versions."""
 
 
 class _PlainDumper(yaml.SafeDumper):

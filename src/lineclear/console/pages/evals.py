@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lineclear.console.comparison_words import STATES, check_words
-from lineclear.console.page import Action, Feed, Onward, Page, Visit
+from lineclear.console.page import Action, Feed, Onward, Page, Visit, news_of
 from lineclear.console.pages import replay_cases
 from lineclear.console.pages.replays import may_run, progress, reason_of
 from lineclear.control.endpoint import AdminCode, Refused
@@ -118,17 +118,7 @@ def begin_watch(visit: Visit) -> Callable[[], dict[str, Any] | None]:
         found: dict[str, Any] = visit.get(f"{RUNS}/{{run_id}}", run_id=run_id)
         return found
 
-    seen = look()
-
-    def news() -> dict[str, Any] | None:
-        nonlocal seen
-        found = look()
-        if found == seen:
-            return None
-        seen = found
-        return _now(visit, found)
-
-    return news
+    return news_of(look, lambda found: _now(visit, found))
 
 
 def stop(visit: Visit, form: Mapping[str, str]) -> Onward:
